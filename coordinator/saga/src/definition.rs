@@ -1,0 +1,355 @@
+//! A definition as the core knows it: parsed, resolved, and with its graph worked out.
+//!
+//! The text a person writes, its expressions and its schemas live in the wire crate; what reaches here
+//! has no unknown step, no cycle and no missing retry schedule. A definition never changes once made.
+
+use crate::{
+    Json, Name,
+    schedule::{Schedule, UndoSchedule},
+    state::Saga,
+    time::Millis,
+};
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// The position of a step in its definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepIx(pub u16);
+
+/// The largest number of steps in one definition.
+pub const STEPS_MAX: usize = 512;
+
+/// Something that yields JSON from what has happened so far: a parsed `with`, `output` or `default`.
+///
+/// An implementation must be deterministic and limited in time and size.
+pub trait Template: fmt::Debug + Send + Sync {
+    /// Renders the value.
+    ///
+    /// # Errors
+    /// A sentence saying which expression met something undefined, or broke a limit.
+    fn render(&self, scope: &Scope<'_>) -> Result<Json, String>;
+}
+
+/// What a template may see: the saga's input and the outputs of steps that are done.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    saga: &'a Saga,
+    own: Option<StepIx>,
+}
+
+/// The immutable description of a saga, `name@version`.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its name.
+    pub name: Name,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The hash of its content, as lower-case hex.
+    pub hash: String,
+    /// How long a saga may go forward.
+    pub deadline: Option<Millis>,
+    steps: Vec<Step>,
+    output: Option<Arc<dyn Template>>,
+    by_name: BTreeMap<Name, StepIx>,
+    descendants: Vec<Vec<StepIx>>,
+}
+
+/// One node of the graph.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name, unique in the definition.
+    pub name: Name,
+    /// What it does.
+    pub kind: Kind,
+    /// The steps that must be done before it starts.
+    pub after: Vec<StepIx>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Calls an operation of a participant.
+    Call(CallStep),
+    /// Waits for a signal.
+    Await(AwaitStep),
+}
+
+/// A step that calls an operation.
+#[derive(Debug, Clone)]
+pub struct CallStep {
+    /// The operation called.
+    pub action: Operation,
+    /// The call's body.
+    pub with: Arc<dyn Template>,
+    /// How the action is tried again.
+    pub retry: Schedule,
+    /// The bound on the step with all its retries.
+    pub within: Option<Millis>,
+    /// How the step is made good again.
+    pub undo: Undo,
+}
+
+/// How a step is made good again.
+#[derive(Debug, Clone)]
+pub enum Undo {
+    /// The step changes nothing.
+    ReadOnly,
+    /// The step changes something that need not or cannot be undone.
+    None {
+        /// Why, in the author's words.
+        reason: String,
+    },
+    /// The step has a compensation.
+    Call(UndoCall),
+}
+
+/// A compensation.
+#[derive(Debug, Clone)]
+pub struct UndoCall {
+    /// The operation called.
+    pub operation: Operation,
+    /// The call's body; the action's body where there is none.
+    pub with: Option<Arc<dyn Template>>,
+    /// How it is tried again.
+    pub retry: UndoSchedule,
+    /// Whether the steps before this one are undone although this one is parked.
+    pub eager: bool,
+}
+
+/// An operation of a participant, with what its registration says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// The participant's name.
+    pub participant: Name,
+    /// The operation's name.
+    pub name: Name,
+    /// The bound on one attempt.
+    pub timeout: Millis,
+    /// Whether it can be asked for its status.
+    pub status: bool,
+    /// Whether a late call after its compensation is refused. Where it is not, the compensation waits for
+    /// the attempt in flight.
+    pub barrier: bool,
+}
+
+/// A step that waits for a signal.
+#[derive(Debug, Clone)]
+pub struct AwaitStep {
+    /// The signal's name.
+    pub signal: Name,
+    /// How long it waits.
+    pub timeout: Millis,
+    /// Taken as output when the time is up; without one the step is refused.
+    pub default: Option<Arc<dyn Template>>,
+}
+
+/// What makes a list of steps not a definition. The wire crate reports these with line and column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// No step at all.
+    Empty,
+    /// More than [`STEPS_MAX`] steps.
+    TooMany(usize),
+    /// Two steps of one name.
+    Repeated(Name),
+    /// The steps stand after one another in a circle.
+    Cycle(Vec<Name>),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Empty => f.write_str("a definition needs at least one step"),
+            Fault::TooMany(n) => write!(f, "{n} steps exceed the limit of {STEPS_MAX}"),
+            Fault::Repeated(name) => write!(f, "two steps are named \"{name}\"; rename one"),
+            Fault::Cycle(names) => {
+                let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+                write!(f, "the steps {} wait for each other in a circle", names.join(", "))
+            }
+        }
+    }
+}
+
+impl Definition {
+    /// Works out the graph of `steps`.
+    ///
+    /// # Errors
+    /// Every [`Fault`] there is.
+    pub fn new(
+        name: Name,
+        version: u32,
+        hash: String,
+        deadline: Option<Millis>,
+        steps: Vec<Step>,
+        output: Option<Arc<dyn Template>>,
+    ) -> Result<Definition, Vec<Fault>> {
+        if steps.is_empty() {
+            return Err(vec![Fault::Empty]);
+        }
+        if steps.len() > STEPS_MAX {
+            return Err(vec![Fault::TooMany(steps.len())]);
+        }
+        let mut faults = Vec::new();
+        let mut by_name = BTreeMap::new();
+        for (ix, step) in indexed(&steps) {
+            if by_name.insert(step.name.clone(), ix).is_some() {
+                faults.push(Fault::Repeated(step.name.clone()));
+            }
+        }
+        let order = match topological(&steps) {
+            Ok(order) => order,
+            Err(circle) => {
+                faults.push(Fault::Cycle(circle));
+                return Err(faults);
+            }
+        };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let descendants = descendants(&steps, &order);
+        Ok(Definition { name, version, hash, deadline, steps, output, by_name, descendants })
+    }
+
+    /// The steps, in the order they are written.
+    pub fn steps(&self) -> impl Iterator<Item = (StepIx, &Step)> {
+        indexed(&self.steps)
+    }
+
+    /// The number of steps.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// False: a definition has at least one step.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// A step by its position.
+    pub fn step(&self, ix: StepIx) -> &Step {
+        &self.steps[usize::from(ix.0)]
+    }
+
+    /// A step's position by its name.
+    pub fn find(&self, name: &str) -> Option<StepIx> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The steps that come after `ix` on some path.
+    pub fn descendants(&self, ix: StepIx) -> &[StepIx] {
+        &self.descendants[usize::from(ix.0)]
+    }
+
+    /// What the saga yields when it completes.
+    pub fn output(&self) -> Option<&Arc<dyn Template>> {
+        self.output.as_ref()
+    }
+
+    /// Whether some step awaits a signal of this name.
+    pub fn awaits(&self, signal: &str) -> bool {
+        self.steps.iter().any(|step| matches!(&step.kind, Kind::Await(a) if a.signal.as_str() == signal))
+    }
+}
+
+impl Step {
+    /// The call, if the step is one.
+    pub fn call(&self) -> Option<&CallStep> {
+        match &self.kind {
+            Kind::Call(call) => Some(call),
+            Kind::Await(_) => None,
+        }
+    }
+
+    /// The compensation, if the step has one.
+    pub fn undo(&self) -> Option<&UndoCall> {
+        match &self.call()?.undo {
+            Undo::Call(undo) => Some(undo),
+            Undo::ReadOnly | Undo::None { .. } => None,
+        }
+    }
+}
+
+impl std::borrow::Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl<'a> Scope<'a> {
+    /// What every template sees.
+    pub fn new(saga: &'a Saga) -> Scope<'a> {
+        Scope { saga, own: None }
+    }
+
+    /// What the compensation of `step` sees: its own output is null where its action gave none.
+    pub fn undoing(saga: &'a Saga, step: StepIx) -> Scope<'a> {
+        Scope { saga, own: Some(step) }
+    }
+
+    /// The saga's id.
+    pub fn id(&self) -> crate::SagaId {
+        self.saga.id
+    }
+
+    /// The saga's input.
+    pub fn input(&self) -> &'a Json {
+        &self.saga.input
+    }
+
+    /// The output of a step that is done, `None` for any other.
+    pub fn output(&self, step: &str) -> Option<Json> {
+        let ix = self.saga.definition.find(step)?;
+        match &self.saga.step(ix).output {
+            Some(output) => Some(output.clone()),
+            None => (self.own == Some(ix)).then(Json::default),
+        }
+    }
+
+    /// The steps that are done, with their outputs, in the order they are written.
+    pub fn outputs(&self) -> impl Iterator<Item = (&'a Name, Json)> + '_ {
+        self.saga.definition.steps().filter_map(|(_, step)| Some((&step.name, self.output(&step.name)?)))
+    }
+}
+
+fn indexed(steps: &[Step]) -> impl Iterator<Item = (StepIx, &Step)> {
+    steps.iter().enumerate().map(|(i, step)| (StepIx(i as u16), step))
+}
+
+/// Orders the steps so that each comes after those it waits for, or names those on a circle.
+fn topological(steps: &[Step]) -> Result<Vec<StepIx>, Vec<Name>> {
+    let mut placed = vec![false; steps.len()];
+    let mut order = Vec::with_capacity(steps.len());
+    while order.len() < steps.len() {
+        let before = order.len();
+        for (ix, step) in indexed(steps) {
+            let at = usize::from(ix.0);
+            if !placed[at] && step.after.iter().all(|a| placed[usize::from(a.0)]) {
+                placed[at] = true;
+                order.push(ix);
+            }
+        }
+        if order.len() == before {
+            let circle = indexed(steps).filter(|(ix, _)| !placed[usize::from(ix.0)]);
+            return Err(circle.map(|(_, step)| step.name.clone()).collect());
+        }
+    }
+    Ok(order)
+}
+
+fn descendants(steps: &[Step], order: &[StepIx]) -> Vec<Vec<StepIx>> {
+    let mut below = vec![vec![false; steps.len()]; steps.len()];
+    for ix in order.iter().rev() {
+        let at = usize::from(ix.0);
+        for parent in &steps[at].after {
+            let parent = usize::from(parent.0);
+            let mine = below[at].clone();
+            for (flag, inherited) in below[parent].iter_mut().zip(mine) {
+                *flag |= inherited;
+            }
+            below[parent][at] = true;
+        }
+    }
+    below
+        .into_iter()
+        .map(|flags| flags.iter().enumerate().filter(|(_, f)| **f).map(|(i, _)| StepIx(i as u16)).collect())
+        .collect()
+}

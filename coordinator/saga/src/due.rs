@@ -1,0 +1,131 @@
+//! What should be in flight now: derived from a saga, never accumulated.
+
+use crate::{
+    Json, Name,
+    definition::{Kind, Operation, StepIx},
+    event::Op,
+    state::{Direction, OpPhase, OpState, Saga, StepPhase},
+    time::Timestamp,
+};
+
+/// Everything a saga wants of the world.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// The calls that should be in flight, some of them from a later time on.
+    pub calls: Vec<Call>,
+    /// The next time at which the saga itself has something to decide.
+    pub wake_at: Option<Timestamp>,
+    /// The steps that wait for an operator.
+    pub parked: Vec<StepIx>,
+}
+
+/// What makes one call on the wire distinct from every other of the same saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey {
+    /// The step.
+    pub step: StepIx,
+    /// Which of its calls.
+    pub op: Op,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The question about that attempt; 0 for the call itself and for a question asked first.
+    pub poll: u32,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// Whether the call is sent or its status asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// The call itself.
+    Call,
+    /// Its status.
+    Status,
+}
+
+/// A call that should be in flight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// What makes it distinct.
+    pub key: CallKey,
+    /// The step's name.
+    pub step: Name,
+    /// The operation.
+    pub operation: Operation,
+    /// The body.
+    pub body: Json,
+    /// From when on.
+    pub at: Timestamp,
+}
+
+/// Derives what should be in flight.
+pub fn due(saga: &Saga) -> Due {
+    let mut due = Due::default();
+    if saga.is_terminal() {
+        return due;
+    }
+    let mut wake = |at: Timestamp| due.wake_at = Some(due.wake_at.map_or(at, |w| w.min(at)));
+    if saga.direction == Direction::Forward
+        && let Some(at) = saga.deadline_at
+    {
+        wake(at);
+    }
+    for (ix, state) in saga.steps() {
+        let step = saga.definition.step(ix);
+        match (&step.kind, state.phase) {
+            (Kind::Await(_), StepPhase::Waiting { timeout_at }) => wake(timeout_at),
+            (Kind::Call(call), StepPhase::Running) => {
+                if let (Some(within), Some(started)) = (call.within, state.action.started_at)
+                    && saga.direction == Direction::Forward
+                {
+                    wake(started.after(within));
+                }
+                due.calls.extend(wanted(&state.action, ix, &step.name, Op::Action, &call.action));
+            }
+            (Kind::Call(_), StepPhase::Compensating) => {
+                let undo = step.undo().expect("a step being undone has a compensation");
+                if let (OpPhase::Pending { .. }, Some(started)) =
+                    (state.compensation.phase, state.compensation.started_at)
+                {
+                    wake(started.after(undo.retry.within));
+                }
+                let wanted = wanted(&state.compensation, ix, &step.name, Op::Compensation, &undo.operation);
+                due.calls.extend(wanted);
+            }
+            (Kind::Call(_), StepPhase::Parked) => due.parked.push(ix),
+            _ => {}
+        }
+    }
+    due
+}
+
+/// Whether this very call is one the saga waits for.
+pub(crate) fn is_in_flight(saga: &Saga, key: CallKey) -> bool {
+    let step = saga.definition.step(key.step);
+    let state = saga.step(key.step);
+    let (call, operation) = match key.op {
+        Op::Action => (&state.action, step.call().map(|call| &call.action)),
+        Op::Compensation => (&state.compensation, step.undo().map(|undo| &undo.operation)),
+    };
+    let Some(operation) = operation else { return false };
+    let Some((_, question)) = asks(call, operation) else { return false };
+    (call.attempts, call.polls, question) == (key.attempt, key.poll, key.question)
+}
+
+fn asks(call: &OpState, operation: &Operation) -> Option<(Timestamp, Question)> {
+    match call.phase {
+        OpPhase::Due { at, ask: false } => Some((at, Question::Call)),
+        OpPhase::Due { at, ask: true } => Some((at, Question::Status)),
+        // Where no status is offered the call itself is repeated: its key makes that harmless.
+        OpPhase::Pending { at } if operation.status => Some((at, Question::Status)),
+        OpPhase::Pending { at } => Some((at, Question::Call)),
+        OpPhase::Idle | OpPhase::Done | OpPhase::Refused | OpPhase::Open => None,
+    }
+}
+
+fn wanted(call: &OpState, step: StepIx, name: &Name, op: Op, operation: &Operation) -> Option<Call> {
+    let (at, question) = asks(call, operation)?;
+    let key = CallKey { step, op, attempt: call.attempts, poll: call.polls, question };
+    let body = call.input.clone().expect("a call in flight has its body captured");
+    Some(Call { key, step: name.clone(), operation: operation.clone(), body, at })
+}
