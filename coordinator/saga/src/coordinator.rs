@@ -1,1 +1,516 @@
-//! placeholder
+//! Many sagas as one value: admission, timers, what is in flight, and what must be written first.
+//!
+//! The contract of driving it, step by step; the server's run loop, the simulator and the model checker
+//! are three drivers of this same value:
+//!
+//! 1. Give it what happened: [`Coordinator::start`], [`Coordinator::input`], [`Coordinator::adopt`].
+//! 2. Let time pass: [`Coordinator::tick`], at the latest at [`Coordinator::next_wake`].
+//! 3. When no batch is being written, take one: [`Coordinator::take_batch`], and write it.
+//! 4. Report how the writing went: [`Coordinator::written`] or [`Coordinator::write_failed`].
+//! 5. Perform the [`Effect`]s that come back, and only those.
+//!
+//! The invariant it keeps: **nothing is performed before its cause is durable.** An effect is derived
+//! from a saga only while everything decided about that saga is written.
+
+use crate::{
+    Rejected, SagaId, Start,
+    decide::{self, Input, decide},
+    due::{Call, CallKey, due},
+    event::Record,
+    state::{Saga, Status, StepPhase},
+    time::Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The hash by which a repeated start is told from another start under the same key.
+pub type Fingerprint = [u8; 32];
+
+/// Many sagas and what they wait for.
+#[derive(Debug)]
+pub struct Coordinator {
+    limits: Limits,
+    sagas: BTreeMap<SagaId, Entry>,
+    keys: BTreeMap<String, SagaId>,
+    dirty: Vec<SagaId>,
+    timers: BTreeSet<(Timestamp, SagaId)>,
+    writing: Option<Vec<SagaId>>,
+}
+
+/// How much a coordinator takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Sagas that have not ended, at most; further starts are refused.
+    pub sagas_max: usize,
+    /// Sagas in one batch, at most.
+    pub batch_max: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    saga: Saga,
+    fingerprint: Fingerprint,
+    /// Decided but not handed to the store.
+    unwritten: Vec<Record>,
+    /// The last sequence number that is durable; 0 before the first write.
+    durable_seq: u64,
+    in_flight: BTreeSet<CallKey>,
+    timer: Option<Timestamp>,
+    dirty: bool,
+}
+
+/// One saga's share of a batch: a conditional write.
+///
+/// It must hit exactly the row whose last sequence number is `after_seq` and whose epoch is `epoch`, or
+/// insert a row when `after_seq` is 0; otherwise it must change nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Append {
+    /// The saga.
+    pub id: SagaId,
+    /// The owner's epoch.
+    pub epoch: u64,
+    /// The last sequence number the store must have; 0 for a new saga.
+    pub after_seq: u64,
+    /// The events, numbered from `after_seq + 1`.
+    pub records: Vec<Record>,
+    /// What the store keeps beside the journal, for finding.
+    pub head: Head,
+}
+
+/// What the store keeps of a saga beside its journal. Derived; the journal is the truth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The status.
+    pub status: Status,
+    /// The definition's name.
+    pub definition: String,
+    /// The definition's version.
+    pub version: u32,
+    /// The hash of the definition's content.
+    pub hash: String,
+    /// The caller's key; unique among all sagas.
+    pub key: Option<String>,
+    /// The fingerprint of the start.
+    pub fingerprint: Fingerprint,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When its last event was decided.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// When it has something to do again; `None` once it has ended.
+    pub wake_at: Option<Timestamp>,
+    /// The steps it stands at, by name.
+    pub at_steps: Vec<String>,
+    /// The participants it waits for, by name.
+    pub at_participants: Vec<String>,
+}
+
+/// How one saga's conditional write ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// It is durable.
+    Done,
+    /// The row was not as expected: another owner has it. Nothing was changed.
+    Fenced,
+    /// The new saga's key is taken. Nothing was changed.
+    KeyTaken {
+        /// By this saga.
+        by: SagaId,
+        /// Which was started with this fingerprint.
+        fingerprint: Fingerprint,
+    },
+}
+
+/// What is to be done now that its cause is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// A saga's start is durable; its caller may be told.
+    Accepted(SagaId),
+    /// A saga was not started, because its key is taken.
+    KeyTaken {
+        /// The saga that was not started.
+        id: SagaId,
+        /// The saga that has the key.
+        by: SagaId,
+        /// Whether that one was started with the same body.
+        same: bool,
+    },
+    /// Make this call and report its answer with [`Input::Answer`], whatever comes.
+    Send {
+        /// The saga.
+        saga: SagaId,
+        /// The epoch to send along.
+        epoch: u64,
+        /// The call.
+        call: Call,
+    },
+    /// The saga's journal has grown.
+    Advanced(SagaId),
+    /// The saga has ended and is no longer held here.
+    Ended(Box<Ended>),
+    /// Another owner drives the saga now; it is no longer held here.
+    Lost(SagaId),
+}
+
+/// A saga that has ended, as it leaves the coordinator.
+#[derive(Debug, Clone)]
+pub struct Ended(pub Saga);
+
+impl PartialEq for Ended {
+    fn eq(&self, other: &Ended) -> bool {
+        (self.0.id, self.0.seq) == (other.0.id, other.0.seq)
+    }
+}
+
+/// What a start has led to so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// The saga is new; [`Effect::Accepted`] or [`Effect::KeyTaken`] follows.
+    New,
+    /// The key belongs to a live saga started with the same body.
+    Repeat {
+        /// That saga.
+        id: SagaId,
+        /// Whether its start is durable already; if not, [`Effect::Accepted`] follows.
+        durable: bool,
+    },
+    /// The key belongs to a live saga started with another body.
+    KeyReused {
+        /// That saga.
+        id: SagaId,
+    },
+    /// There are as many sagas as the limits allow.
+    Full,
+}
+
+/// Why an input to a saga was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotTaken {
+    /// The saga is not held here: it has ended, or never was.
+    NotHeld,
+    /// The saga itself rejects it.
+    Rejected(Rejected),
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { sagas_max: 1_000_000, batch_max: 1024 }
+    }
+}
+
+impl Coordinator {
+    /// Makes a coordinator that holds no saga.
+    pub fn new(limits: Limits) -> Coordinator {
+        Coordinator {
+            limits,
+            sagas: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            dirty: Vec::new(),
+            timers: BTreeSet::new(),
+            writing: None,
+        }
+    }
+
+    /// The number of sagas held.
+    pub fn len(&self) -> usize {
+        self.sagas.len()
+    }
+
+    /// Whether no saga is held.
+    pub fn is_empty(&self) -> bool {
+        self.sagas.is_empty()
+    }
+
+    /// A saga as decided so far, durable or not.
+    pub fn get(&self, id: SagaId) -> Option<&Saga> {
+        self.sagas.get(&id).map(|entry| &entry.saga)
+    }
+
+    /// Every saga held, by id.
+    pub fn sagas(&self) -> impl Iterator<Item = &Saga> {
+        self.sagas.values().map(|entry| &entry.saga)
+    }
+
+    /// Whether everything decided about a saga is durable, so that it may be shown.
+    pub fn is_durable(&self, id: SagaId) -> bool {
+        self.sagas.get(&id).is_some_and(|entry| entry.durable_seq == entry.saga.seq)
+    }
+
+    /// The live saga that was started under a key.
+    pub fn by_key(&self, key: &str) -> Option<SagaId> {
+        self.keys.get(key).copied()
+    }
+
+    /// The next time at which [`Coordinator::tick`] has something to do.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Takes a new saga on.
+    pub fn start(&mut self, start: Start, fingerprint: Fingerprint, now: Timestamp) -> Admission {
+        if let Some(id) = start.key.as_deref().and_then(|key| self.by_key(key)) {
+            let entry = &self.sagas[&id];
+            return match entry.fingerprint == fingerprint {
+                true => Admission::Repeat { id, durable: entry.durable_seq > 0 },
+                false => Admission::KeyReused { id },
+            };
+        }
+        if self.sagas.len() >= self.limits.sagas_max {
+            return Admission::Full;
+        }
+        let (saga, records) = decide::start(start, now);
+        if let Some(key) = &saga.key {
+            self.keys.insert(key.clone(), saga.id);
+        }
+        let id = saga.id;
+        let mut entry = Entry::new(saga, fingerprint, 0);
+        entry.unwritten = records;
+        let before = self.sagas.insert(id, entry);
+        assert!(before.is_none(), "saga ids are unique, {id} came twice");
+        self.mark(id);
+        Admission::New
+    }
+
+    /// Takes over a saga whose durable state was read from the store and claimed with `epoch`.
+    pub fn adopt(&mut self, saga: Saga, fingerprint: Fingerprint, epoch: u64, owner: &str, now: Timestamp) {
+        if saga.is_terminal() || self.sagas.contains_key(&saga.id) {
+            return;
+        }
+        let id = saga.id;
+        if let Some(key) = &saga.key {
+            self.keys.insert(key.clone(), id);
+        }
+        let durable_seq = saga.seq;
+        self.sagas.insert(id, Entry::new(saga, fingerprint, durable_seq));
+        let taken = self.input(id, Input::TakeOver { epoch, owner: owner.to_owned() }, now);
+        assert_eq!(taken, Ok(()), "a live saga can be taken over");
+    }
+
+    /// Gives a saga something that happened.
+    ///
+    /// # Errors
+    /// [`NotTaken`]; nothing was changed.
+    pub fn input(&mut self, id: SagaId, input: Input, now: Timestamp) -> Result<(), NotTaken> {
+        let entry = self.sagas.get_mut(&id).ok_or(NotTaken::NotHeld)?;
+        if let Input::Answer { key, .. } = &input {
+            entry.in_flight.remove(key);
+        }
+        let records = decide(&entry.saga, input, now).map_err(NotTaken::Rejected)?;
+        if !records.is_empty() {
+            entry.fold(records);
+            self.mark(id);
+        }
+        Ok(())
+    }
+
+    /// Fires the timers that are due, and performs what was only waiting for its time.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let later = self.timers.split_off(&(Timestamp(now.0.saturating_add(1)), SagaId::nil()));
+        for (_, id) in std::mem::replace(&mut self.timers, later) {
+            let Some(entry) = self.sagas.get_mut(&id) else { continue };
+            entry.timer = None;
+            let taken = self.input(id, Input::Tick, now);
+            assert_eq!(taken, Ok(()), "a held saga takes a tick");
+            self.reconcile(id, now, &mut effects);
+        }
+        effects
+    }
+
+    /// Everything decided since the last batch, `None` while one is being written or when there is nothing.
+    pub fn take_batch(&mut self) -> Option<Vec<Append>> {
+        if self.writing.is_some() || self.dirty.is_empty() {
+            return None;
+        }
+        let rest = self.dirty.split_off(self.dirty.len().min(self.limits.batch_max));
+        let ids = std::mem::replace(&mut self.dirty, rest);
+        let mut batch = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let entry = self.sagas.get_mut(id).expect("a saga marked for writing is held");
+            entry.dirty = false;
+            batch.push(entry.append());
+        }
+        self.writing = Some(ids);
+        Some(batch)
+    }
+
+    /// Takes note of how each write of the batch ended, in its order, and says what to do now.
+    ///
+    /// # Panics
+    /// When no batch is being written, or the outcomes are not one for each saga of it.
+    pub fn written(&mut self, outcomes: &[Written], now: Timestamp) -> Vec<Effect> {
+        let ids = self.writing.take().expect("a batch is being written");
+        assert_eq!(ids.len(), outcomes.len(), "one outcome for each saga of the batch");
+        let mut effects = Vec::with_capacity(ids.len() * 2);
+        for (id, outcome) in ids.into_iter().zip(outcomes) {
+            match outcome {
+                Written::Done => self.written_one(id, now, &mut effects),
+                Written::Fenced => {
+                    self.forget(id);
+                    effects.push(Effect::Lost(id));
+                }
+                Written::KeyTaken { by, fingerprint } => {
+                    let same = self.sagas.get(&id).is_some_and(|entry| entry.fingerprint == *fingerprint);
+                    self.forget(id);
+                    effects.push(Effect::KeyTaken { id, by: *by, same });
+                }
+            }
+        }
+        effects
+    }
+
+    /// Forgets every saga with anything not known to be durable, because the batch may or may not be.
+    ///
+    /// The driver reads these again from the store, claims them and calls [`Coordinator::adopt`]; one
+    /// that the store does not know was never accepted.
+    pub fn write_failed(&mut self) -> Vec<SagaId> {
+        let mut ids = self.writing.take().unwrap_or_default();
+        ids.append(&mut self.dirty);
+        ids.sort_unstable();
+        ids.dedup();
+        for id in &ids {
+            self.forget(*id);
+        }
+        ids
+    }
+
+    fn written_one(&mut self, id: SagaId, now: Timestamp, effects: &mut Vec<Effect>) {
+        let entry = self.sagas.get_mut(&id).expect("a saga being written is held");
+        let is_new = entry.durable_seq == 0;
+        entry.durable_seq = entry.saga.seq - entry.unwritten.len() as u64;
+        if is_new {
+            effects.push(Effect::Accepted(id));
+        }
+        effects.push(Effect::Advanced(id));
+        if entry.unwritten.is_empty() && entry.saga.is_terminal() {
+            let entry = self.forget(id).expect("a saga being written is held");
+            effects.push(Effect::Ended(Box::new(Ended(entry.saga))));
+        } else {
+            self.reconcile(id, now, effects);
+        }
+    }
+
+    /// Sends what should be in flight and is not, and sets the saga's timer.
+    fn reconcile(&mut self, id: SagaId, now: Timestamp, effects: &mut Vec<Effect>) {
+        let Some(entry) = self.sagas.get_mut(&id) else { return };
+        if entry.durable_seq != entry.saga.seq {
+            return;
+        }
+        let due = due(&entry.saga);
+        let mut next = due.wake_at;
+        for call in due.calls {
+            if call.at > now {
+                next = Some(next.map_or(call.at, |at| at.min(call.at)));
+            } else if entry.in_flight.insert(call.key) {
+                effects.push(Effect::Send { saga: id, epoch: entry.saga.epoch, call });
+            }
+        }
+        if entry.timer != next {
+            if let Some(old) = entry.timer {
+                self.timers.remove(&(old, id));
+            }
+            entry.timer = next;
+            self.timers.extend(next.map(|at| (at, id)));
+        }
+    }
+
+    fn mark(&mut self, id: SagaId) {
+        let entry = self.sagas.get_mut(&id).expect("a saga is marked while held");
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push(id);
+        }
+    }
+
+    fn forget(&mut self, id: SagaId) -> Option<Entry> {
+        let entry = self.sagas.remove(&id)?;
+        if let Some(key) = &entry.saga.key
+            && self.keys.get(key) == Some(&id)
+        {
+            self.keys.remove(key);
+        }
+        if let Some(at) = entry.timer {
+            self.timers.remove(&(at, id));
+        }
+        if entry.dirty {
+            self.dirty.retain(|other| *other != id);
+        }
+        Some(entry)
+    }
+}
+
+impl Entry {
+    fn new(saga: Saga, fingerprint: Fingerprint, durable_seq: u64) -> Entry {
+        Entry {
+            saga,
+            fingerprint,
+            unwritten: Vec::new(),
+            durable_seq,
+            in_flight: BTreeSet::new(),
+            timer: None,
+            dirty: false,
+        }
+    }
+
+    fn fold(&mut self, records: Vec<Record>) {
+        for record in &records {
+            self.saga.apply(record.at, &record.event);
+        }
+        self.unwritten.extend(records);
+    }
+
+    fn append(&mut self) -> Append {
+        let records = std::mem::take(&mut self.unwritten);
+        let after_seq = self.saga.seq - records.len() as u64;
+        Append {
+            id: self.saga.id,
+            epoch: self.saga.epoch,
+            after_seq,
+            records,
+            head: Head::of(&self.saga, self.fingerprint),
+        }
+    }
+}
+
+impl Head {
+    /// Derives the head of a saga.
+    pub fn of(saga: &Saga, fingerprint: Fingerprint) -> Head {
+        let mut at_steps = Vec::new();
+        let mut at_participants = BTreeSet::new();
+        for (ix, state) in saga.steps() {
+            let step = saga.definition.step(ix);
+            let participant = match state.phase {
+                StepPhase::Running => step.call().map(|call| &call.action.participant),
+                StepPhase::Compensating | StepPhase::Parked => {
+                    step.undo().map(|undo| &undo.operation.participant)
+                }
+                StepPhase::Waiting { .. } => None,
+                StepPhase::Pending
+                | StepPhase::Done
+                | StepPhase::Refused
+                | StepPhase::Unknown
+                | StepPhase::Skipped
+                | StepPhase::Compensated => continue,
+            };
+            at_steps.push(step.name.to_string());
+            at_participants.extend(participant.map(ToString::to_string));
+        }
+        Head {
+            status: saga.status(),
+            definition: saga.definition.name.to_string(),
+            version: saga.definition.version,
+            hash: saga.definition.hash.clone(),
+            key: saga.key.clone(),
+            fingerprint,
+            labels: saga.labels.clone(),
+            created_at: saga.created_at,
+            updated_at: saga.updated_at,
+            ended_at: saga.ended_at,
+            wake_at: (!saga.is_terminal()).then_some(saga.updated_at),
+            at_steps,
+            at_participants: at_participants.into_iter().collect(),
+        }
+    }
+}

@@ -27,6 +27,7 @@ pub mod state;
 pub mod time;
 
 pub use answer::{Answer, Report};
+pub use coordinator::Coordinator;
 
 pub use decide::{Input, Rejected, Start, decide, start};
 pub use definition::{Definition, Step, StepIx};
