@@ -1,1 +1,176 @@
-//! Placeholder.
+//! The durable side of a coordinator: journals, ownership, definitions and registrations behind one trait.
+//!
+//! A store knows nothing of what an event means. It keeps journals in order, finds sagas by what their
+//! [`Head`] says, and guards every write by a condition, so that of several coordinators only the owner
+//! can write. The invariant it keeps: **an append changes exactly the row it expects, or nothing**, and
+//! what [`Store::commit`] has reported done survives the loss of power.
+
+pub mod conformance;
+pub mod memory;
+pub mod sqlite;
+
+use amends_saga::{
+    Record, SagaId, Status, Timestamp,
+    coordinator::{Append, Fingerprint, Head, Written},
+};
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// One process that drives sagas: made anew at each start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Unique to this run of the process; also the claim token of every saga it claims.
+    pub incarnation: Uuid,
+    /// For people: host and process, or what the configuration says.
+    pub name: String,
+}
+
+/// Why a store could not do what it was asked. The variants are the decisions a caller can take.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Try again later; nothing can be said about the last write.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The owner's lease is over: stop driving sagas.
+    #[error("this coordinator is no longer a member: its lease has passed")]
+    LeaseLost,
+    /// The store is in use by another process, is of another version, or cannot be opened.
+    #[error("{0}")]
+    Refused(String),
+    /// What was read cannot be understood; an operator must look.
+    #[error("the store holds something unreadable: {0}")]
+    Corrupt(String),
+}
+
+/// A saga as the store has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// Its id.
+    pub id: SagaId,
+    /// What is kept beside the journal.
+    pub head: Head,
+    /// The epoch of its present owner.
+    pub epoch: u64,
+    /// Its whole journal, in order, from sequence number 1.
+    pub records: Vec<Record>,
+}
+
+/// Which sagas a list is about. Every field narrows; the default is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// With one of these statuses.
+    pub statuses: Vec<Status>,
+    /// Of this definition, in any version.
+    pub definition: Option<String>,
+    /// Of this version of it.
+    pub version: Option<u32>,
+    /// With every one of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Started under this key.
+    pub key: Option<String>,
+    /// Standing at this step now.
+    pub step: Option<String>,
+    /// Waiting for this participant now.
+    pub participant: Option<String>,
+    /// Accepted at this time or later.
+    pub created_after: Option<Timestamp>,
+    /// Accepted before this time.
+    pub created_before: Option<Timestamp>,
+}
+
+/// A definition as it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionRow {
+    /// The hash of its content, lower-case hex.
+    pub hash: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// Whether it can be started by name. A definition that came with one start cannot.
+    pub registered: bool,
+    /// Its text as JSON.
+    pub text: String,
+    /// When it came.
+    pub created_at: Timestamp,
+}
+
+/// What became of a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DefinitionPut {
+    /// It is new.
+    New,
+    /// The very same content is registered already.
+    Same,
+    /// Its name and version are taken by other content, with this hash.
+    Conflict(String),
+}
+
+/// Coordinators, sagas and what they refer to, durable.
+///
+/// Every method may be called from several tasks at once. Dropping a future leaves the operation either
+/// done or not done, never half done.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Makes the owner a member for `ttl_ms` milliseconds by the store's clock, or prolongs its membership.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when it was a member, let its lease pass and was replaced.
+    async fn heartbeat(&self, owner: &Owner, ttl_ms: u64) -> Result<(), Error>;
+
+    /// Ends the membership and gives every saga of the owner back, to be claimed at once.
+    async fn release(&self, owner: &Owner) -> Result<(), Error>;
+
+    /// Writes a batch in one durable transaction and says how each append ended, in order.
+    ///
+    /// New sagas (`after_seq` 0) are inserted as owned by `owner` with epoch 1. Every other append hits
+    /// the row with its id, epoch, the owner's claim token and last sequence number, or is
+    /// [`Written::Fenced`]. The heads of the rows are replaced.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the outcome of the transaction is not known or it failed: then every
+    /// saga of the batch must be read again before it is driven on.
+    async fn commit(&self, owner: &Owner, batch: &[Append]) -> Result<Vec<Written>, Error>;
+
+    /// Claims up to `limit` live sagas whose owner is gone, those being undone first, then the oldest.
+    ///
+    /// Each comes with its epoch raised by one and the owner's claim token set, durably.
+    async fn claim(&self, owner: &Owner, limit: usize) -> Result<Vec<Stored>, Error>;
+
+    /// Claims these sagas where they are live and owned by `owner` or by nobody who is left.
+    async fn reclaim(&self, owner: &Owner, ids: &[SagaId]) -> Result<Vec<Stored>, Error>;
+
+    /// Reads one saga.
+    async fn load(&self, id: SagaId) -> Result<Option<Stored>, Error>;
+
+    /// Finds the saga started under a key, with the fingerprint of its start.
+    async fn find_key(&self, key: &str) -> Result<Option<(SagaId, Fingerprint)>, Error>;
+
+    /// Reads sagas newest first, after the saga `after` when given, at most `limit`.
+    async fn list(&self, filter: &Filter, after: Option<SagaId>, limit: usize) -> Result<Vec<Stored>, Error>;
+
+    /// Reads a saga's records after sequence number `after_seq`, at most `limit`.
+    async fn journal(&self, id: SagaId, after_seq: u64, limit: usize) -> Result<Vec<Record>, Error>;
+
+    /// Counts sagas by status. Every status that occurs is listed.
+    async fn counts(&self) -> Result<Vec<(Status, u64)>, Error>;
+
+    /// Keeps a definition.
+    async fn put_definition(&self, row: &DefinitionRow) -> Result<DefinitionPut, Error>;
+
+    /// Reads every definition, registered or not, oldest first.
+    async fn definitions(&self) -> Result<Vec<DefinitionRow>, Error>;
+
+    /// Keeps a participant's registration, as JSON, under its name.
+    async fn put_participant(&self, name: &str, registration: &str) -> Result<(), Error>;
+
+    /// Removes a participant's registration; says whether there was one.
+    async fn delete_participant(&self, name: &str) -> Result<bool, Error>;
+
+    /// Reads every registration, by name.
+    async fn participants(&self) -> Result<Vec<(String, String)>, Error>;
+
+    /// Proves that the store can be written, for readiness.
+    async fn ping(&self) -> Result<(), Error>;
+}
