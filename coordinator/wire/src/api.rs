@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The bodies of the HTTP API under `/v1`: what callers send and what they get back.
+//!
+//! Requests are read by [`body::read`] and [`StartRequest::read`], which answer anything that does not
+//! fit with a [`crate::problem::Problem`]; views are made from the core's values and hold no state of
+//! their own. Every time is RFC 3339 in UTC with milliseconds, every id a hyphenated UUID, every list
+//! `{"items": […], "next": cursor or null}`.
+
+pub mod body;
+pub mod catalogue;
+pub mod journal;
+pub mod repair;
+pub mod saga;
+pub mod start;
+pub mod time;
+pub mod verbs;
+
+pub use catalogue::{BreakerState, BreakerView, DefinitionView, InstanceView, ParticipantView};
+pub use journal::{JournalItem, List};
+pub use repair::{RepairError, RepairStatus, RepairView};
+pub use saga::{AwaitView, ErrorView, LastError, OpStatus, OpView, SagaView, StepKind, StepStatus, StepView};
+pub use start::{DefinitionRef, StartRequest};
+pub use time::Time;
+pub use verbs::{AnswerRequest, CancelRequest, SignalRequest};

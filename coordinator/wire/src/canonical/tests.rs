@@ -33,7 +33,8 @@ fn keys_are_sorted_space_is_dropped_and_numbers_stay_as_written() {
 
 #[test]
 fn what_has_no_canonical_form_is_refused_with_its_path() {
-    let inexact = |path: &str, number: &str| Fault::InexactNumber { path: path.into(), number: number.into() };
+    let inexact =
+        |path: &str, number: &str| Fault::InexactNumber { path: path.into(), number: number.into() };
     let repeated = |path: &str| Fault::RepeatedKey { path: path.into() };
     for (text, expected) in [
         (r#"{"a":1,"a":1}"#, repeated("a")),
