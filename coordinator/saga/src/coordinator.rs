@@ -17,6 +17,7 @@ use crate::{
     decide::{self, Input, decide},
     due::{Call, CallKey, due},
     event::Record,
+    planted::{Bug, planted},
     state::{Saga, Status, StepPhase},
     time::Timestamp,
 };
@@ -26,14 +27,22 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Fingerprint = [u8; 32];
 
 /// Many sagas and what they wait for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Coordinator {
     limits: Limits,
     sagas: BTreeMap<SagaId, Entry>,
     keys: BTreeMap<String, SagaId>,
     dirty: Vec<SagaId>,
     timers: BTreeSet<(Timestamp, SagaId)>,
-    writing: Option<Vec<SagaId>>,
+    writing: Option<Vec<Writing>>,
+}
+
+/// One saga of the batch being written, as it was when the batch was taken.
+#[derive(Debug, Clone, Copy)]
+struct Writing {
+    id: SagaId,
+    epoch: u64,
+    is_new: bool,
 }
 
 /// How much a coordinator takes on.
@@ -238,6 +247,16 @@ impl Coordinator {
         self.sagas.get(&id).is_some_and(|entry| entry.durable_seq == entry.saga.seq)
     }
 
+    /// The calls of a saga that were sent and not answered yet.
+    pub fn in_flight(&self, id: SagaId) -> impl Iterator<Item = CallKey> {
+        self.sagas.get(&id).into_iter().flat_map(|entry| entry.in_flight.iter().copied())
+    }
+
+    /// Whether a batch is being written.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
     /// The live saga that was started under a key.
     pub fn by_key(&self, key: &str) -> Option<SagaId> {
         self.keys.get(key).copied()
@@ -274,11 +293,17 @@ impl Coordinator {
     }
 
     /// Takes over a saga whose durable state was read from the store and claimed with `epoch`.
+    ///
+    /// A saga held here under a lower epoch is replaced: it was lost to another owner that is gone by now,
+    /// and what this coordinator still believes of it is out of date.
     pub fn adopt(&mut self, saga: Saga, fingerprint: Fingerprint, epoch: u64, owner: &str, now: Timestamp) {
-        if saga.is_terminal() || self.sagas.contains_key(&saga.id) {
+        let held = self.sagas.get(&saga.id);
+        let is_newer = held.is_none_or(|held| held.saga.epoch < epoch && !planted(Bug::HeldBlocksAdoption));
+        if saga.is_terminal() || !is_newer {
             return;
         }
         let id = saga.id;
+        self.forget(id);
         if let Some(key) = &saga.key {
             self.keys.insert(key.clone(), id);
         }
@@ -327,12 +352,14 @@ impl Coordinator {
         let rest = self.dirty.split_off(self.dirty.len().min(self.limits.batch_max));
         let ids = std::mem::replace(&mut self.dirty, rest);
         let mut batch = Vec::with_capacity(ids.len());
-        for id in &ids {
-            let entry = self.sagas.get_mut(id).expect("a saga marked for writing is held");
+        let mut writing = Vec::with_capacity(ids.len());
+        for id in ids {
+            let entry = self.sagas.get_mut(&id).expect("a saga marked for writing is held");
             entry.dirty = false;
+            writing.push(Writing { id, epoch: entry.saga.epoch, is_new: entry.durable_seq == 0 });
             batch.push(entry.append());
         }
-        self.writing = Some(ids);
+        self.writing = Some(writing);
         Some(batch)
     }
 
@@ -341,12 +368,18 @@ impl Coordinator {
     /// # Panics
     /// When no batch is being written, or the outcomes are not one for each saga of it.
     pub fn written(&mut self, outcomes: &[Written], now: Timestamp) -> Vec<Effect> {
-        let ids = self.writing.take().expect("a batch is being written");
-        assert_eq!(ids.len(), outcomes.len(), "one outcome for each saga of the batch");
-        let mut effects = Vec::with_capacity(ids.len() * 2);
-        for (id, outcome) in ids.into_iter().zip(outcomes) {
+        let writing = self.writing.take().expect("a batch is being written");
+        assert_eq!(writing.len(), outcomes.len(), "one outcome for each saga of the batch");
+        let mut effects = Vec::with_capacity(writing.len() * 2);
+        for (Writing { id, epoch, is_new }, outcome) in writing.into_iter().zip(outcomes) {
+            if !self.holds(id, epoch) {
+                // Adopted anew meanwhile, from a journal that has this write or has fenced it.
+                effects.extend((is_new && *outcome == Written::Done).then_some(Effect::Accepted(id)));
+                continue;
+            }
             match outcome {
                 Written::Done => self.written_one(id, now, &mut effects),
+                Written::Fenced if planted(Bug::FencedIgnored) => self.written_one(id, now, &mut effects),
                 Written::Fenced => {
                     self.forget(id);
                     effects.push(Effect::Lost(id));
@@ -366,7 +399,9 @@ impl Coordinator {
     /// The driver reads these again from the store, claims them and calls [`Coordinator::adopt`]; one
     /// that the store does not know was never accepted.
     pub fn write_failed(&mut self) -> Vec<SagaId> {
-        let mut ids = self.writing.take().unwrap_or_default();
+        let writing = self.writing.take().unwrap_or_default();
+        let mut ids: Vec<SagaId> =
+            writing.iter().filter(|w| self.holds(w.id, w.epoch)).map(|w| w.id).collect();
         ids.append(&mut self.dirty);
         ids.sort_unstable();
         ids.dedup();
@@ -395,7 +430,7 @@ impl Coordinator {
     /// Sends what should be in flight and is not, and sets the saga's timer.
     fn reconcile(&mut self, id: SagaId, now: Timestamp, effects: &mut Vec<Effect>) {
         let Some(entry) = self.sagas.get_mut(&id) else { return };
-        if entry.durable_seq != entry.saga.seq {
+        if entry.durable_seq != entry.saga.seq && !planted(Bug::EffectsBeforeCommit) {
             return;
         }
         let due = due(&entry.saga);
@@ -407,13 +442,17 @@ impl Coordinator {
                 effects.push(Effect::Send { saga: id, epoch: entry.saga.epoch, call });
             }
         }
-        if entry.timer != next {
+        if entry.timer != next && !planted(Bug::TimersForgotten) {
             if let Some(old) = entry.timer {
                 self.timers.remove(&(old, id));
             }
             entry.timer = next;
             self.timers.extend(next.map(|at| (at, id)));
         }
+    }
+
+    fn holds(&self, id: SagaId, epoch: u64) -> bool {
+        self.sagas.get(&id).is_some_and(|entry| entry.saga.epoch == epoch)
     }
 
     fn mark(&mut self, id: SagaId) {

@@ -7,6 +7,7 @@ use crate::{
     due::{self, CallKey},
     event::{Cause, CauseKind, Event, Op, Record},
     hash::Mix,
+    planted::{Bug, planted},
     schedule::Schedule,
     state::{Direction, OpPhase, Saga, StepPhase},
     time::{Millis, Timestamp},
@@ -115,6 +116,7 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
         return match input {
             Input::Answer { .. } | Input::Tick => Ok(Vec::new()),
             Input::Cancel { .. } | Input::TakeOver { .. } => Err(Rejected::Ended),
+            Input::Signal { name, .. } if !saga.definition.awaits(&name) => Err(Rejected::NoSuchSignal),
             Input::Signal { name, id, payload } => repeated_signal(saga, &name, id, &payload)
                 .unwrap_or(Err(Rejected::SignalConflict("the saga has ended")))
                 .map(|()| Vec::new()),
@@ -157,7 +159,13 @@ impl Draft<'_> {
         }
         let step = definition.step(key.step);
         let (name, op, attempt) = (step.name.clone(), key.op, key.attempt);
+        let draining = op == Op::Action && self.saga.direction == Direction::Backward;
         match answer {
+            Answer::NotSeen | Answer::Pending { .. } if draining => {
+                // The attempt in flight has ended; the compensation settles what is left of it.
+                let error = Report::new(None, "no definite answer before the saga was undone", 0);
+                self.push(Event::CallExhausted { step: name, op, attempt, timeout: false, error });
+            }
             Answer::Done(output) => self.push(Event::CallDone { step: name, op, attempt, output }),
             Answer::NotSeen => self.push(Event::CallNotSeen { step: name, op, attempt }),
             Answer::Refused(error) => {
@@ -168,7 +176,7 @@ impl Draft<'_> {
             }
             Answer::Pending { retry_after } => {
                 let wait = retry_after.unwrap_or_else(|| Schedule::POLL.delay(key.poll + 1, self.seed(key)));
-                let next_poll_at = self.now.after(wait);
+                let next_poll_at = self.now.after(wait.max(Schedule::POLL_MIN));
                 self.push(Event::CallPending { step: name, op, attempt, next_poll_at });
             }
             Answer::Unknown { report, retry_after } => match (op, step.call(), step.undo()) {
@@ -220,7 +228,10 @@ impl Draft<'_> {
         let next_attempt_at = self.now.after(delay);
         let limit = state.started_at.expect("a call in flight has started").after(undo.retry.within);
         let (op, attempt) = (Op::Compensation, key.attempt);
-        if spent >= undo.retry.attempts_max() {
+        if spent >= undo.retry.attempts_max() && !planted(Bug::RetriesUnbounded) {
+            if planted(Bug::ExhaustedCountsAsCompensated) {
+                return self.push(Event::CallDone { step, op, attempt, output: Json::default() });
+            }
             self.push(Event::CallExhausted { step, op, attempt, timeout: false, error });
         } else if next_attempt_at >= limit {
             self.push(Event::CallExhausted { step, op, attempt, timeout: true, error });
@@ -483,8 +494,16 @@ impl Draft<'_> {
         if begun(self.saga.step(ix).phase) {
             return false;
         }
+        if planted(Bug::ForwardUndo) {
+            let mut steps = self.saga.definition.steps();
+            let comes_after = |earlier: StepIx| self.saga.definition.descendants(earlier).contains(&ix);
+            return !steps.any(|(earlier, _)| comes_after(earlier) && self.saga.owes_undo(earlier));
+        }
         self.saga.definition.descendants(ix).iter().all(|later| {
             let state = self.saga.step(*later);
+            if planted(Bug::UndoDoesNotWait) && state.phase == StepPhase::Compensating {
+                return true;
+            }
             let passed_over = state.phase == StepPhase::Parked
                 && self.saga.definition.step(*later).undo().is_some_and(|undo| undo.eager);
             let still_running = state.phase == StepPhase::Running;

@@ -250,6 +250,21 @@ impl Definition {
     }
 }
 
+/// Two definitions are the same when their content has the same hash.
+impl PartialEq for Definition {
+    fn eq(&self, other: &Definition) -> bool {
+        self.hash == other.hash
+    }
+}
+
+impl Eq for Definition {}
+
+impl std::hash::Hash for Definition {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
 impl Step {
     /// The call, if the step is one.
     pub fn call(&self) -> Option<&CallStep> {

@@ -22,7 +22,11 @@ mod due;
 pub mod event;
 pub mod hash;
 pub mod name;
+#[doc(hidden)]
+pub mod planted;
 pub mod schedule;
+#[cfg(any(test, feature = "sketch"))]
+pub mod sketch;
 pub mod state;
 pub mod time;
 

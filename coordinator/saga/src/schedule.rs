@@ -44,6 +44,9 @@ impl Schedule {
     pub const POLL: Schedule =
         Schedule { attempts: u32::MAX, first: Millis(500), factor: 2.0, max: Millis::from_secs(10) };
 
+    /// The shortest wait between two polls, whatever a participant's `Retry-After` says.
+    pub const POLL_MIN: Millis = Millis(100);
+
     /// Returns how long to wait after attempt `attempt` (from 1) has failed, within `[first / 2, max]`.
     ///
     /// Full jitter over the upper half: the floor keeps a throttled participant from being met with

@@ -19,13 +19,14 @@ use crate::{
     definition::{Definition, Kind, StepIx, Undo},
     event::{Cause, Event, Failure, Op, Record},
     hash::Mix,
+    planted::{Bug, planted},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// One run of a definition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Saga {
     /// Its id.
     pub id: SagaId,
@@ -310,12 +311,10 @@ impl Saga {
             StepPhase::Pending | StepPhase::Skipped | StepPhase::Compensated | StepPhase::Waiting { .. } => {
                 false
             }
-            StepPhase::Refused => state.action.doubt,
-            StepPhase::Running
-            | StepPhase::Done
-            | StepPhase::Unknown
-            | StepPhase::Compensating
-            | StepPhase::Parked => true,
+            StepPhase::Refused => state.action.doubt && !planted(Bug::RefusalTrusted),
+            StepPhase::Unknown => !planted(Bug::UnknownNotUndone),
+            StepPhase::Parked => !planted(Bug::ParkedCountsAsCompensated),
+            StepPhase::Running | StepPhase::Done | StepPhase::Compensating => true,
         };
         has_undo && may_have_happened
     }
@@ -481,7 +480,7 @@ impl Saga {
         let was_pending = matches!(call.phase, OpPhase::Pending { .. });
         call.note(at, error);
         call.spent += 1;
-        call.doubt = true;
+        call.doubt = !planted(Bug::DoubtForgotten);
         if was_pending {
             // The participant has the call; only the question is repeated.
             call.polls += 1;
@@ -505,8 +504,11 @@ impl Saga {
         error: &Report,
     ) {
         let (ix, call) = self.live(step, op, attempt);
+        let was_pending = matches!(call.phase, OpPhase::Pending { .. });
         call.note(at, error);
         call.phase = phase;
+        // That a question about a pending call was at fault says nothing of the call itself.
+        call.doubt |= was_pending && reason == ParkReason::Contract;
         if phase == OpPhase::Open {
             call.doubt = true;
             call.spent += 1;
@@ -562,6 +564,9 @@ impl Saga {
                     Op::Compensation => &mut state.compensation,
                 };
                 let OpPhase::Due { at: due, .. } = call.phase else { continue };
+                if planted(Bug::TakeOverTrusts) {
+                    continue;
+                }
                 call.doubt = true;
                 if draining {
                     call.phase = OpPhase::Open;
@@ -585,7 +590,12 @@ impl Saga {
                 (Kind::Await(_), StepPhase::Waiting { .. }) => state.phase = StepPhase::Skipped,
                 (Kind::Call(call), StepPhase::Running) => {
                     let sent = matches!(state.action.phase, OpPhase::Due { at: due, .. } if due <= at);
-                    if sent && !call.action.barrier {
+                    if planted(Bug::InFlightNotUndone) {
+                        state.action.phase = OpPhase::Open;
+                        state.phase = StepPhase::Skipped;
+                        continue;
+                    }
+                    if sent && !call.action.barrier && !matches!(call.undo, Undo::ReadOnly) {
                         continue;
                     }
                     state.action.phase = OpPhase::Open;

@@ -1,0 +1,87 @@
+//! Bugs planted on purpose, to prove that the model and the simulator would find them.
+//!
+//! Without the feature `planted-bugs` every question here is a constant `false` and costs nothing. With
+//! it, a bug is chosen at run time, for the current thread only; none is chosen unless a test does.
+
+/// A bug that can be planted in this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bug {
+    /// A refusal is taken as proof that nothing was done, whatever earlier attempts may have done.
+    RefusalTrusted,
+    /// An attempt without a definite answer leaves no doubt behind.
+    DoubtForgotten,
+    /// Undoing goes in the order of doing.
+    ForwardUndo,
+    /// The compensation of a step starts while a step after it is still being undone.
+    UndoDoesNotWait,
+    /// A compensation that has run out of attempts counts as done.
+    ExhaustedCountsAsCompensated,
+    /// A saga is called compensated while a step is parked.
+    ParkedCountsAsCompensated,
+    /// A step whose outcome is unknown is not compensated.
+    UnknownNotUndone,
+    /// A step cut short by the turn is not compensated.
+    InFlightNotUndone,
+    /// A compensation is never parked for want of attempts.
+    RetriesUnbounded,
+    /// A take-over puts no call in doubt.
+    TakeOverTrusts,
+    /// A saga held under an old epoch cannot be taken over again.
+    HeldBlocksAdoption,
+    /// A fenced saga is driven on as if its write had succeeded.
+    FencedIgnored,
+    /// What follows from events still being written is sent at once.
+    EffectsBeforeCommit,
+    /// Timers are never set.
+    TimersForgotten,
+}
+
+/// Every bug.
+pub const ALL: &[Bug] = &[
+    Bug::RefusalTrusted,
+    Bug::DoubtForgotten,
+    Bug::ForwardUndo,
+    Bug::UndoDoesNotWait,
+    Bug::ExhaustedCountsAsCompensated,
+    Bug::ParkedCountsAsCompensated,
+    Bug::UnknownNotUndone,
+    Bug::InFlightNotUndone,
+    Bug::RetriesUnbounded,
+    Bug::TakeOverTrusts,
+    Bug::HeldBlocksAdoption,
+    Bug::FencedIgnored,
+    Bug::EffectsBeforeCommit,
+    Bug::TimersForgotten,
+];
+
+#[cfg(feature = "planted-bugs")]
+mod chosen {
+    use super::Bug;
+    use std::cell::Cell;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Plants a bug in this thread, or digs it out again.
+    pub fn plant(bug: Option<Bug>) {
+        CHOSEN.set(bug);
+    }
+
+    pub(crate) fn planted(bug: Bug) -> bool {
+        CHOSEN.get() == Some(bug)
+    }
+}
+
+#[cfg(not(feature = "planted-bugs"))]
+mod chosen {
+    use super::Bug;
+
+    pub(crate) const fn planted(_: Bug) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub use chosen::plant;
+pub(crate) use chosen::planted;
