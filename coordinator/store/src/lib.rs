@@ -5,6 +5,7 @@
 //! can write. The invariant it keeps: **an append changes exactly the row it expects, or nothing**, and
 //! what [`Store::commit`] has reported done survives the loss of power.
 
+mod clock;
 pub mod conformance;
 pub mod memory;
 pub mod sqlite;
@@ -79,6 +80,40 @@ pub struct Filter {
     pub created_before: Option<Timestamp>,
 }
 
+/// How long the membership lasts that an owner gets by its first write when no heartbeat came before, in
+/// milliseconds.
+pub const JOIN_TTL_MS: u64 = 15_000;
+
+impl Filter {
+    /// Whether a saga with this head is meant.
+    pub fn matches(&self, head: &Head) -> bool {
+        let same = |wanted: &Option<String>, is: Option<&String>| wanted.is_none() || wanted.as_ref() == is;
+        let among = |wanted: &Option<String>, are: &[String]| wanted.as_ref().is_none_or(|w| are.contains(w));
+        (self.statuses.is_empty() || self.statuses.contains(&head.status))
+            && same(&self.definition, Some(&head.definition))
+            && self.version.is_none_or(|version| version == head.version)
+            && self.labels.iter().all(|(name, value)| head.labels.get(name) == Some(value))
+            && same(&self.key, head.key.as_ref())
+            && among(&self.step, &head.at_steps)
+            && among(&self.participant, &head.at_participants)
+            && self.created_after.is_none_or(|after| head.created_at >= after)
+            && self.created_before.is_none_or(|before| head.created_at < before)
+    }
+}
+
+/// Whether a saga of this status still has something to do.
+pub(crate) fn is_live(status: Status) -> bool {
+    match status {
+        Status::Running | Status::Compensating | Status::Repair => true,
+        Status::Completed | Status::Compensated | Status::Abandoned => false,
+    }
+}
+
+/// Whether a live saga of this status is claimed before the others.
+pub(crate) fn is_undoing(status: Status) -> bool {
+    matches!(status, Status::Compensating | Status::Repair)
+}
+
 /// A definition as it was registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionRow {
@@ -116,7 +151,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Makes the owner a member for `ttl_ms` milliseconds by the store's clock, or prolongs its membership.
     ///
     /// # Errors
-    /// [`Error::LeaseLost`] when it was a member, let its lease pass and was replaced.
+    /// [`Error::LeaseLost`] when it was a member, let its lease pass and another took one of its sagas: it
+    /// can write no more, and has to start again as a new incarnation.
     async fn heartbeat(&self, owner: &Owner, ttl_ms: u64) -> Result<(), Error>;
 
     /// Ends the membership and gives every saga of the owner back, to be claimed at once.
@@ -124,9 +160,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Writes a batch in one durable transaction and says how each append ended, in order.
     ///
-    /// New sagas (`after_seq` 0) are inserted as owned by `owner` with epoch 1. Every other append hits
-    /// the row with its id, epoch, the owner's claim token and last sequence number, or is
-    /// [`Written::Fenced`]. The heads of the rows are replaced.
+    /// New sagas (`after_seq` 0) are inserted as owned by `owner` with epoch 1; one whose id is taken is
+    /// [`Written::Fenced`]. Every other append hits the row of a live saga with its id, epoch, the owner's
+    /// claim token and last sequence number, or is [`Written::Fenced`]. What can change of the head is
+    /// replaced: status, times, steps and participants; the rest stays as it was inserted. An owner that
+    /// never was a member becomes one; for one that was replaced everything is fenced.
+    ///
+    /// A batch holds a saga at most once, every append has at least one record, and 1,024 appends are the
+    /// most that is measured.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the outcome of the transaction is not known or it failed: then every
@@ -135,10 +176,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
 
     /// Claims up to `limit` live sagas whose owner is gone, those being undone first, then the oldest.
     ///
-    /// Each comes with its epoch raised by one and the owner's claim token set, durably.
+    /// Each comes with its epoch raised by one and the owner's claim token set, durably. One that cannot be
+    /// read is claimed, logged and left out, so that it holds up no other.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] as with [`Store::heartbeat`].
     async fn claim(&self, owner: &Owner, limit: usize) -> Result<Vec<Stored>, Error>;
 
-    /// Claims these sagas where they are live and owned by `owner` or by nobody who is left.
+    /// Claims these sagas where they are live and owned by `owner` or by nobody who is left, in the order of
+    /// their ids. Like [`Store::claim`] otherwise.
     async fn reclaim(&self, owner: &Owner, ids: &[SagaId]) -> Result<Vec<Stored>, Error>;
 
     /// Reads one saga.
@@ -147,16 +193,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Finds the saga started under a key, with the fingerprint of its start.
     async fn find_key(&self, key: &str) -> Result<Option<(SagaId, Fingerprint)>, Error>;
 
-    /// Reads sagas newest first, after the saga `after` when given, at most `limit`.
+    /// Reads sagas newest first, which is by falling id, after the saga `after` when given, at most `limit`.
+    /// One that cannot be read is logged and left out.
     async fn list(&self, filter: &Filter, after: Option<SagaId>, limit: usize) -> Result<Vec<Stored>, Error>;
 
     /// Reads a saga's records after sequence number `after_seq`, at most `limit`.
     async fn journal(&self, id: SagaId, after_seq: u64, limit: usize) -> Result<Vec<Record>, Error>;
 
-    /// Counts sagas by status. Every status that occurs is listed.
+    /// Counts sagas by status, in the order of [`Status`]. Every status that occurs is listed.
     async fn counts(&self) -> Result<Vec<(Status, u64)>, Error>;
 
-    /// Keeps a definition.
+    /// Keeps a definition. One that came with a start before is registered by this without changing.
     async fn put_definition(&self, row: &DefinitionRow) -> Result<DefinitionPut, Error>;
 
     /// Reads every definition, registered or not, oldest first.

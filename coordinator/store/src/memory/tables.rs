@@ -1,0 +1,303 @@
+//! What a store holds and means, as one plain value: no clock, no task, no file.
+//!
+//! It is the reference every other store is compared with, and what the simulator runs on. Clone it to
+//! take a snapshot, put the clone back to lose what came after. The invariant it keeps: **an append
+//! changes exactly the row it expects, or nothing**.
+
+use crate::{DefinitionPut, DefinitionRow, Error, Filter, JOIN_TTL_MS, Owner, Stored, is_live, is_undoing};
+use amends_saga::{
+    Millis, Record, SagaId, Status, Timestamp,
+    coordinator::{Append, Fingerprint, Head, Written},
+};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// The whole content of a store.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tables {
+    sagas: BTreeMap<SagaId, Row>,
+    live: BTreeSet<SagaId>,
+    keys: BTreeMap<String, SagaId>,
+    nodes: BTreeMap<Uuid, Node>,
+    joined: u64,
+    definitions: Vec<DefinitionRow>,
+    participants: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    head: Head,
+    epoch: u64,
+    owner: Member,
+    records: Vec<Record>,
+}
+
+/// The number of a membership; a process that leaves and comes back gets another.
+type Member = u64;
+
+#[derive(Debug, Clone, PartialEq)]
+struct Node {
+    member: Member,
+    ttl: Millis,
+    lease_until: Timestamp,
+    replaced: bool,
+}
+
+impl Node {
+    /// A lease that ends too far ahead was written before the clock was set back.
+    fn is_alive(&self, now: Timestamp) -> bool {
+        let sane_until = now.after(Millis(self.ttl.0.saturating_mul(2)));
+        !self.replaced && self.lease_until > now && self.lease_until <= sane_until
+    }
+}
+
+impl Tables {
+    /// Makes an empty store.
+    pub fn new() -> Tables {
+        Tables::default()
+    }
+
+    /// See [`crate::Store::heartbeat`].
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when the owner was replaced.
+    pub fn heartbeat(&mut self, owner: &Owner, ttl_ms: u64, now: Timestamp) -> Result<(), Error> {
+        let joined = &mut self.joined;
+        let node = self.nodes.entry(owner.incarnation).or_insert_with(|| {
+            *joined += 1;
+            Node { member: *joined, ttl: Millis(0), lease_until: now, replaced: false }
+        });
+        if node.replaced {
+            return Err(Error::LeaseLost);
+        }
+        node.ttl = Millis(ttl_ms);
+        node.lease_until = now.after(node.ttl);
+        Ok(())
+    }
+
+    /// See [`crate::Store::release`]. Whoever owned a saga and is no member any more owns it no longer.
+    pub fn release(&mut self, owner: &Owner) {
+        self.nodes.remove(&owner.incarnation);
+    }
+
+    /// Forgets every member, as a store does whose lock proves that all of them are dead.
+    pub fn forget_members(&mut self) {
+        self.nodes.clear();
+    }
+
+    /// See [`crate::Store::commit`].
+    ///
+    /// # Panics
+    /// When an append has no record.
+    pub fn commit(&mut self, owner: &Owner, batch: &[Append], now: Timestamp) -> Vec<Written> {
+        let Ok(member) = self.member(owner, now) else {
+            return vec![Written::Fenced; batch.len()];
+        };
+        batch.iter().map(|append| self.append(member, append)).collect()
+    }
+
+    fn append(&mut self, member: Member, append: &Append) -> Written {
+        assert!(!append.records.is_empty(), "an append has at least one record");
+        if append.after_seq == 0 {
+            return self.insert(member, append);
+        }
+        let Some(row) = self.sagas.get_mut(&append.id) else { return Written::Fenced };
+        let expected = is_live(row.head.status)
+            && row.epoch == append.epoch
+            && row.owner == member
+            && row.records.len() as u64 == append.after_seq;
+        if !expected {
+            return Written::Fenced;
+        }
+        row.records.extend(append.records.iter().cloned());
+        advance(&mut row.head, &append.head);
+        if !is_live(append.head.status) {
+            self.live.remove(&append.id);
+        }
+        Written::Done
+    }
+
+    fn insert(&mut self, member: Member, append: &Append) -> Written {
+        if self.sagas.contains_key(&append.id) {
+            return Written::Fenced;
+        }
+        let key = append.head.key.as_deref();
+        if let Some((by, fingerprint)) = key.and_then(|key| self.find_key(key)) {
+            return Written::KeyTaken { by, fingerprint };
+        }
+        if let Some(key) = key {
+            self.keys.insert(key.to_owned(), append.id);
+        }
+        if is_live(append.head.status) {
+            self.live.insert(append.id);
+        }
+        let row = Row { head: append.head.clone(), epoch: 1, owner: member, records: append.records.clone() };
+        self.sagas.insert(append.id, row);
+        Written::Done
+    }
+
+    /// See [`crate::Store::claim`].
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when the owner was replaced.
+    pub fn claim(&mut self, owner: &Owner, limit: usize, now: Timestamp) -> Result<Vec<Stored>, Error> {
+        let member = self.member(owner, now)?;
+        let free = |row: &Row| row.owner != member && !self.is_owned(row.owner, now);
+        let mut found: Vec<(bool, SagaId)> = Vec::new();
+        for id in &self.live {
+            let row = &self.sagas[id];
+            if free(row) {
+                found.push((!is_undoing(row.head.status), *id));
+            }
+        }
+        found.sort_unstable();
+        found.truncate(limit);
+        Ok(found.into_iter().map(|(_, id)| self.take(member, id)).collect())
+    }
+
+    /// See [`crate::Store::reclaim`].
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when the owner was replaced.
+    pub fn reclaim(&mut self, owner: &Owner, ids: &[SagaId], now: Timestamp) -> Result<Vec<Stored>, Error> {
+        let member = self.member(owner, now)?;
+        let ids: BTreeSet<SagaId> = ids.iter().copied().collect();
+        let mut taken = Vec::new();
+        for id in ids.intersection(&self.live.clone()) {
+            let holder = self.sagas[id].owner;
+            if holder == member || !self.is_owned(holder, now) {
+                taken.push(self.take(member, *id));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Gives a saga to a member, and fences the one that had it.
+    fn take(&mut self, member: Member, id: SagaId) -> Stored {
+        let row = self.sagas.get_mut(&id).expect("a live saga has a row");
+        let before = std::mem::replace(&mut row.owner, member);
+        row.epoch += 1;
+        let stored = row.stored(id);
+        if before != member {
+            for node in self.nodes.values_mut().filter(|node| node.member == before) {
+                node.replaced = true;
+            }
+        }
+        stored
+    }
+
+    fn is_owned(&self, member: Member, now: Timestamp) -> bool {
+        self.nodes.values().any(|node| node.member == member && node.is_alive(now))
+    }
+
+    /// The number of an owner, which becomes a member if it never was one.
+    fn member(&mut self, owner: &Owner, now: Timestamp) -> Result<Member, Error> {
+        match self.nodes.get(&owner.incarnation) {
+            Some(node) if node.replaced => Err(Error::LeaseLost),
+            Some(node) => Ok(node.member),
+            None => {
+                self.heartbeat(owner, JOIN_TTL_MS, now)?;
+                Ok(self.joined)
+            }
+        }
+    }
+
+    /// See [`crate::Store::load`].
+    pub fn load(&self, id: SagaId) -> Option<Stored> {
+        self.sagas.get(&id).map(|row| row.stored(id))
+    }
+
+    /// See [`crate::Store::find_key`].
+    pub fn find_key(&self, key: &str) -> Option<(SagaId, Fingerprint)> {
+        self.keys.get(key).map(|id| (*id, self.sagas[id].head.fingerprint))
+    }
+
+    /// See [`crate::Store::list`].
+    pub fn list(&self, filter: &Filter, after: Option<SagaId>, limit: usize) -> Vec<Stored> {
+        let before = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        self.sagas
+            .range((std::ops::Bound::Unbounded, before))
+            .rev()
+            .filter(|(_, row)| filter.matches(&row.head))
+            .take(limit)
+            .map(|(id, row)| row.stored(*id))
+            .collect()
+    }
+
+    /// See [`crate::Store::journal`].
+    pub fn journal(&self, id: SagaId, after_seq: u64, limit: usize) -> Vec<Record> {
+        let skip = usize::try_from(after_seq).unwrap_or(usize::MAX);
+        let records = self.sagas.get(&id).map_or(&[][..], |row| &row.records);
+        records.iter().skip(skip).take(limit).cloned().collect()
+    }
+
+    /// See [`crate::Store::counts`].
+    pub fn counts(&self) -> Vec<(Status, u64)> {
+        let mut counts = BTreeMap::new();
+        for row in self.sagas.values() {
+            *counts.entry(row.head.status).or_insert(0) += 1;
+        }
+        counts.into_iter().collect()
+    }
+
+    /// See [`crate::Store::put_definition`].
+    pub fn put_definition(&mut self, row: &DefinitionRow) -> DefinitionPut {
+        let taken = |other: &&DefinitionRow| {
+            other.registered
+                && other.hash != row.hash
+                && (&other.name, other.version) == (&row.name, row.version)
+        };
+        if row.registered
+            && let Some(other) = self.definitions.iter().find(taken)
+        {
+            return DefinitionPut::Conflict(other.hash.clone());
+        }
+        match self.definitions.iter_mut().find(|known| known.hash == row.hash) {
+            Some(known) if row.registered && !known.registered => {
+                known.registered = true;
+                DefinitionPut::New
+            }
+            Some(_) => DefinitionPut::Same,
+            None => {
+                self.definitions.push(row.clone());
+                DefinitionPut::New
+            }
+        }
+    }
+
+    /// See [`crate::Store::definitions`].
+    pub fn definitions(&self) -> Vec<DefinitionRow> {
+        self.definitions.clone()
+    }
+
+    /// See [`crate::Store::put_participant`].
+    pub fn put_participant(&mut self, name: &str, registration: &str) {
+        self.participants.insert(name.to_owned(), registration.to_owned());
+    }
+
+    /// See [`crate::Store::delete_participant`].
+    pub fn delete_participant(&mut self, name: &str) -> bool {
+        self.participants.remove(name).is_some()
+    }
+
+    /// See [`crate::Store::participants`].
+    pub fn participants(&self) -> Vec<(String, String)> {
+        self.participants.iter().map(|(name, text)| (name.clone(), text.clone())).collect()
+    }
+}
+
+impl Row {
+    fn stored(&self, id: SagaId) -> Stored {
+        Stored { id, head: self.head.clone(), epoch: self.epoch, records: self.records.clone() }
+    }
+}
+
+/// Replaces what can change in a saga's life; the rest is kept as it was inserted.
+fn advance(head: &mut Head, to: &Head) {
+    head.status = to.status;
+    head.updated_at = to.updated_at;
+    head.ended_at = to.ended_at;
+    head.wake_at = to.wake_at;
+    head.at_steps.clone_from(&to.at_steps);
+    head.at_participants.clone_from(&to.at_participants);
+}
