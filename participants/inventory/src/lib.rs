@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The stock of a shop, as a participant of sagas.
+
+pub mod balance;
+pub mod cart;
+pub mod hold;
+pub mod ledger;
+pub mod outcome;

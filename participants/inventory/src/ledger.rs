@@ -1,0 +1,457 @@
+//! Decides carts against balances in memory, each of them all or nothing.
+//!
+//! A [`Ledger`] is loaded with every record, bucket and hold that a batch of calls can touch. [`Ledger::decide`]
+//! takes the calls in the order of their arrival: it either changes what is in memory, and notes the change, or
+//! refuses and changes nothing. [`Ledger::into_changes`] then hands over what has to be written, in one transaction.
+//! A batch decided this way leaves exactly what the same calls leave one by one.
+//!
+//! Pure: no clock, no database, no randomness. The times and the next hold number are arguments.
+//!
+//! What each call does to the holds of its order:
+//!
+//! | call | as an action | as a compensation |
+//! |---|---|---|
+//! | hold, deduct | every line or none; refused while another saga holds the order | the same |
+//! | confirm | what is held is confirmed; refused if nothing is | the same |
+//! | release | frees what is held; refused if the order is confirmed | undoes the step's own work |
+//! | restore | frees what is confirmed | undoes the step's own work |
+//!
+//! *Undoing the step's own work*: what the step made (a hold or a deduction) is freed; what it only confirmed is held
+//! again, so that the step that made the hold can free it in its turn. In whatever order the two arrive, and however
+//! often, every unit is given back exactly once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::balance::{Balance, Delta};
+use crate::cart::{Cart, Delivery, OrderNo, Sku};
+use crate::hold::{BucketKey, Cause, Hold, Standing};
+use crate::outcome::{Done, Moved, Refusal};
+
+mod check;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// The most lines an order may use over all its holds, so that what is loaded for one order stays bounded.
+pub const ORDER_LINES_MAX: i64 = 10_000;
+
+/// What a call asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// Set a cart aside until it is paid.
+    Hold(Cart),
+    /// Take a cart that is paid for.
+    Deduct(Cart),
+    /// What is held is paid for.
+    Confirm(OrderNo),
+    /// Free what is held.
+    Release(OrderNo),
+    /// Free what is confirmed.
+    Restore(OrderNo),
+    /// Undo what the same step did; the flow is named after the operation that was called.
+    Undo(OrderNo, Back),
+}
+
+/// The operation under which stock comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Back {
+    /// `release`.
+    Release,
+    /// `restore`.
+    Restore,
+}
+
+/// What kind of change a flow row tells of. The numbers are those of the column `op`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i64)]
+pub enum FlowOp {
+    /// Goods came in.
+    Replenish = 1,
+    /// Set aside for an unpaid order.
+    Hold = 2,
+    /// Taken for a paid order.
+    Deduct = 3,
+    /// A hold was paid for; no counter moves.
+    Confirm = 4,
+    /// A hold was freed.
+    Release = 5,
+    /// What was confirmed was freed.
+    Restore = 6,
+    /// A confirmation was undone: held again; no counter moves.
+    Reinstate = 7,
+}
+
+/// One change of one hold or bucket, for the append-only book.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flow {
+    /// What kind.
+    pub op: FlowOp,
+    /// The order, or the number of a delivery.
+    pub biz_no: OrderNo,
+    /// The line of it.
+    pub line_no: i64,
+    /// Where.
+    pub bucket: BucketKey,
+    /// How many it is about.
+    pub qty: i64,
+    /// How the counters moved.
+    pub delta: Delta,
+    /// The hold, unless goods came in.
+    pub hold_id: Option<i64>,
+    /// The step that caused it, unless it was no saga.
+    pub cause: Option<Arc<Cause>>,
+}
+
+/// The sellable record of a SKU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub stock_id: i64,
+    /// Its epoch.
+    pub epoch: i64,
+}
+
+/// What a batch has to write.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How far each touched bucket moved, ascending by key.
+    pub buckets: Vec<(BucketKey, Delta)>,
+    /// Holds that are new, ascending by id, as they stand at the end of the batch.
+    pub made: Vec<Hold>,
+    /// Holds that were loaded and stand differently now.
+    pub changed: Vec<Hold>,
+    /// Every change, in the order it happened.
+    pub flows: Vec<Flow>,
+}
+
+/// The books contradict themselves: a bucket cannot give what its holds say it holds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the books of sku {sku} contradict themselves: {delta:?} does not fit {balance:?} of {bucket:?}; run the audit"
+)]
+pub struct Broken {
+    sku: Sku,
+    bucket: BucketKey,
+    balance: Balance,
+    delta: Delta,
+}
+
+/// Why a call was not performed.
+enum Stop {
+    Refused(Refusal),
+    Broken(Broken),
+}
+
+/// The balances and holds of one batch.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    now: i64,
+    hold_for: i64,
+    next_hold: i64,
+    records: BTreeMap<Sku, Record>,
+    buckets: BTreeMap<BucketKey, Bucket>,
+    orders: BTreeMap<OrderNo, Vec<Tracked>>,
+    flows: Vec<Flow>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    sku: Sku,
+    balance: Balance,
+    moved: Delta,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    hold: Hold,
+    mark: Mark,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Loaded,
+    Changed,
+    Made,
+}
+
+impl Ledger {
+    /// Opens an empty ledger at a time, in unix milliseconds; holds last `hold_for` milliseconds, and the first one
+    /// made gets the number `next_hold`.
+    pub fn new(now: i64, hold_for: i64, next_hold: i64) -> Ledger {
+        Ledger { now, hold_for, next_hold, ..Ledger::default() }
+    }
+
+    /// Loads a SKU's sellable record.
+    pub fn load_record(&mut self, sku: Sku, record: Record) {
+        self.records.insert(sku, record);
+    }
+
+    /// Loads a bucket.
+    pub fn load_bucket(&mut self, key: BucketKey, sku: Sku, balance: Balance) {
+        self.buckets.insert(key, Bucket { sku, balance, moved: Delta::NONE });
+    }
+
+    /// Loads a hold; its bucket must be loaded as well.
+    pub fn load_hold(&mut self, hold: Hold) {
+        self.orders.entry(hold.order.clone()).or_default().push(Tracked { hold, mark: Mark::Loaded });
+    }
+
+    /// Decides one call.
+    ///
+    /// # Errors
+    /// [`Broken`] when the loaded books contradict themselves; the ledger must then be thrown away.
+    pub fn decide(&mut self, deed: &Deed, cause: &Arc<Cause>) -> Result<Result<Done, Refusal>, Broken> {
+        match self.perform(deed, cause) {
+            Ok(done) => Ok(Ok(done)),
+            Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Stop::Broken(broken)) => Err(broken),
+        }
+    }
+
+    fn perform(&mut self, deed: &Deed, cause: &Arc<Cause>) -> Result<Done, Stop> {
+        match deed {
+            Deed::Hold(cart) => {
+                let records = self.check_take(cart, cause)?;
+                let until = self.now + self.hold_for;
+                let standing = Standing::Held { expires_at: until };
+                let lines = self.take(cart, &records, FlowOp::Hold, &standing, cause)?;
+                Ok(Done::Held { order: cart.order().clone(), until, lines })
+            }
+            Deed::Deduct(cart) => {
+                let records = self.check_take(cart, cause)?;
+                let standing = Standing::Confirmed { by: Arc::clone(cause) };
+                let lines = self.take(cart, &records, FlowOp::Deduct, &standing, cause)?;
+                Ok(Done::Deducted { order: cart.order().clone(), lines })
+            }
+            Deed::Confirm(order) => {
+                self.check_confirm(order)?;
+                Ok(self.confirm(order, cause))
+            }
+            Deed::Release(order) => {
+                self.check_release(order)?;
+                let freed = self.free(order, Back::Release, cause, Hold::is_held)?;
+                Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
+            }
+            Deed::Restore(order) => {
+                self.check_restore(order)?;
+                let freed = self.free(order, Back::Restore, cause, Hold::is_confirmed)?;
+                Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
+            }
+            Deed::Undo(order, back) => {
+                self.check_undo(order, cause)?;
+                // What the step made is freed; what it only confirmed is held again.
+                let freed =
+                    self.free(order, *back, cause, |hold| hold.open() > 0 && hold.made_by == *cause)?;
+                let held = self.reinstate(order, cause);
+                Ok(Done::Undone { order: order.clone(), freed, held })
+            }
+        }
+    }
+
+    /// Brings goods in; every record must be loaded. `false` if a bucket would hold more than it may.
+    pub fn replenish(&mut self, delivery: &Delivery) -> bool {
+        let keys: Option<Vec<BucketKey>> = delivery
+            .lines()
+            .iter()
+            .map(|line| self.records.get(&line.sku).map(|record| first(*record)))
+            .collect();
+        let Some(keys) = keys else { return false };
+        let fits = keys.iter().zip(delivery.lines()).all(|(key, line)| {
+            let balance = self.buckets.get(key).map(|bucket| bucket.balance);
+            balance.is_some_and(|balance| balance.moved(Delta::bring(line.qty)).is_some())
+        });
+        if !fits {
+            return false;
+        }
+        for (index, (key, line)) in keys.into_iter().zip(delivery.lines()).enumerate() {
+            let delta = Delta::bring(line.qty);
+            // Checked for every line just above, and each SKU stands in one line only.
+            let moved = self.shift(key, line.sku, delta);
+            assert!(moved.is_ok(), "a delivery that fits is brought in");
+            self.flows.push(Flow {
+                op: FlowOp::Replenish,
+                biz_no: delivery.biz_no().clone(),
+                line_no: index as i64 + 1,
+                bucket: key,
+                qty: line.qty,
+                delta,
+                hold_id: None,
+                cause: None,
+            });
+        }
+        true
+    }
+
+    /// Hands over what has to be written.
+    pub fn into_changes(self) -> Changes {
+        let moved = self.buckets.into_iter().filter(|(_, bucket)| bucket.moved != Delta::NONE);
+        let mut changes = Changes {
+            buckets: moved.map(|(key, bucket)| (key, bucket.moved)).collect(),
+            flows: self.flows,
+            ..Changes::default()
+        };
+        for Tracked { hold, mark } in self.orders.into_values().flatten() {
+            match mark {
+                Mark::Loaded => {}
+                Mark::Changed => changes.changed.push(hold),
+                Mark::Made => changes.made.push(hold),
+            }
+        }
+        changes.made.sort_by_key(|hold| hold.id);
+        changes
+    }
+
+    /// Takes every line of a checked cart from its record.
+    fn take(
+        &mut self,
+        cart: &Cart,
+        records: &[Record],
+        op: FlowOp,
+        standing: &Standing,
+        cause: &Arc<Cause>,
+    ) -> Result<Vec<Moved>, Broken> {
+        let mut line_no = check::last_line(self.holds(cart.order()));
+        let mut lines = Vec::with_capacity(cart.lines().len());
+        for (line, record) in cart.lines().iter().zip(records) {
+            let delta = Delta::take(line.qty);
+            self.shift(first(*record), line.sku, delta)?;
+            line_no += 1;
+            let hold = Hold {
+                id: self.next_hold,
+                order: cart.order().clone(),
+                line_no,
+                sku: line.sku,
+                bucket: first(*record),
+                epoch: record.epoch,
+                qty: line.qty,
+                released: 0,
+                shipped: 0,
+                standing: standing.clone(),
+                made_by: Arc::clone(cause),
+                created_at: self.now,
+            };
+            self.next_hold += 1;
+            self.flows.push(flow(&hold, op, line.qty, delta, cause));
+            lines.push(moved(&hold, line.qty));
+            self.orders.entry(hold.order.clone()).or_default().push(Tracked { hold, mark: Mark::Made });
+        }
+        Ok(lines)
+    }
+
+    fn confirm(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Done {
+        let mut lines = Vec::new();
+        for tracked in
+            self.orders.get_mut(order).into_iter().flatten().filter(|tracked| tracked.hold.is_held())
+        {
+            tracked.touch();
+            tracked.hold.standing = Standing::Confirmed { by: Arc::clone(cause) };
+            let open = tracked.hold.open();
+            self.flows.push(flow(&tracked.hold, FlowOp::Confirm, open, Delta::NONE, cause));
+            lines.push(moved(&tracked.hold, open));
+        }
+        Done::Confirmed { order: order.clone(), lines }
+    }
+
+    /// Frees every hold of the order that `which` picks.
+    fn free(
+        &mut self,
+        order: &OrderNo,
+        back: Back,
+        cause: &Arc<Cause>,
+        which: impl Fn(&Hold) -> bool,
+    ) -> Result<Vec<Moved>, Broken> {
+        let mut freed = Vec::new();
+        let Some(mut holds) = self.orders.remove(order) else { return Ok(freed) };
+        for tracked in holds.iter_mut().filter(|tracked| which(&tracked.hold)) {
+            tracked.touch();
+            let open = tracked.hold.close();
+            let delta = Delta::free(open);
+            self.shift(tracked.hold.bucket, tracked.hold.sku, delta)?;
+            self.flows.push(flow(&tracked.hold, back.flow(), open, delta, cause));
+            freed.push(moved(&tracked.hold, open));
+        }
+        self.orders.insert(order.clone(), holds);
+        Ok(freed)
+    }
+
+    /// Holds again what the step confirmed.
+    fn reinstate(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Vec<Moved> {
+        let mut held = Vec::new();
+        for tracked in self.orders.get_mut(order).into_iter().flatten() {
+            if tracked.hold.is_confirmed() && tracked.hold.confirmed_by() == Some(cause) {
+                tracked.touch();
+                tracked.hold.standing = Standing::Held { expires_at: self.now + self.hold_for };
+                let open = tracked.hold.open();
+                self.flows.push(flow(&tracked.hold, FlowOp::Reinstate, open, Delta::NONE, cause));
+                held.push(moved(&tracked.hold, open));
+            }
+        }
+        held
+    }
+
+    fn shift(&mut self, key: BucketKey, sku: Sku, delta: Delta) -> Result<(), Broken> {
+        let broken = |balance| Broken { sku, bucket: key, balance, delta };
+        let Some(bucket) = self.buckets.get_mut(&key) else { return Err(broken(Balance::default())) };
+        debug_assert_eq!(bucket.sku, sku, "a bucket belongs to one sku");
+        bucket.balance = bucket.balance.moved(delta).ok_or_else(|| broken(bucket.balance))?;
+        bucket.moved += delta;
+        Ok(())
+    }
+
+    fn holds(&self, order: &OrderNo) -> &[Tracked] {
+        self.orders.get(order).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Stop {
+        Stop::Broken(broken)
+    }
+}
+
+impl Back {
+    fn flow(self) -> FlowOp {
+        match self {
+            Back::Release => FlowOp::Release,
+            Back::Restore => FlowOp::Restore,
+        }
+    }
+}
+
+impl Tracked {
+    /// Notes that the hold stands differently now.
+    fn touch(&mut self) {
+        if self.mark == Mark::Loaded {
+            self.mark = Mark::Changed;
+        }
+    }
+}
+
+/// The first bucket of a record, which always exists.
+fn first(record: Record) -> BucketKey {
+    BucketKey { stock_id: record.stock_id, bucket_no: 0 }
+}
+
+fn flow(hold: &Hold, op: FlowOp, qty: i64, delta: Delta, cause: &Arc<Cause>) -> Flow {
+    Flow {
+        op,
+        biz_no: hold.order.clone(),
+        line_no: hold.line_no,
+        bucket: hold.bucket,
+        qty,
+        delta,
+        hold_id: Some(hold.id),
+        cause: Some(Arc::clone(cause)),
+    }
+}
+
+fn moved(hold: &Hold, qty: i64) -> Moved {
+    Moved { sku: hold.sku, qty, hold: hold.id }
+}

@@ -1,0 +1,211 @@
+//! What became of a call, and the words in which its caller hears of it.
+//!
+//! A refusal is a definite no: nothing was changed, and asking again changes nothing about it.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::cart::{OrderNo, Sku};
+
+/// A line of an answer: a SKU, how many, and the hold they lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moved {
+    /// The SKU.
+    pub sku: Sku,
+    /// How many were set aside, confirmed or given back.
+    pub qty: i64,
+    /// The hold's number.
+    pub hold: i64,
+}
+
+/// A line that cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// The SKU.
+    pub sku: Sku,
+    /// How many were wanted.
+    pub wanted: i64,
+    /// How many there are; `None` when the SKU is not kept here.
+    pub available: Option<i64>,
+}
+
+/// What a call changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// The cart is set aside until a time, in unix milliseconds.
+    Held {
+        /// The order.
+        order: OrderNo,
+        /// When the order should have been paid.
+        until: i64,
+        /// Every line, ascending by SKU.
+        lines: Vec<Moved>,
+    },
+    /// The cart is taken and paid for.
+    Deducted {
+        /// The order.
+        order: OrderNo,
+        /// Every line, ascending by SKU.
+        lines: Vec<Moved>,
+    },
+    /// What was held is paid for.
+    Confirmed {
+        /// The order.
+        order: OrderNo,
+        /// Every line that was held.
+        lines: Vec<Moved>,
+    },
+    /// Something was undone, or there was nothing left to undo.
+    Undone {
+        /// The order.
+        order: OrderNo,
+        /// What is usable again.
+        freed: Vec<Moved>,
+        /// What is no longer confirmed but held again.
+        held: Vec<Moved>,
+    },
+}
+
+/// Why nothing was done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Some lines cannot be had, so none was taken.
+    #[error("{}", short_message(.0))]
+    Short(Vec<Shortage>),
+    /// Another saga holds stock for the same order.
+    #[error(
+        "order {order} already has stock set aside by saga {by}; release that first or use another order number"
+    )]
+    AlreadyHeld {
+        /// The order.
+        order: OrderNo,
+        /// The saga that holds it.
+        by: Uuid,
+    },
+    /// The order has used up its lines.
+    #[error(
+        "order {order} has been held so often that its {max} lines are used up; use another order number"
+    )]
+    LinesUsedUp {
+        /// The order.
+        order: OrderNo,
+        /// How many lines an order may use.
+        max: i64,
+    },
+    /// Nothing was ever set aside for the order.
+    #[error("order {order} has no stock set aside here")]
+    Unknown {
+        /// The order.
+        order: OrderNo,
+    },
+    /// What was set aside is no longer.
+    #[error("the stock of order {order} has been given back; hold it again")]
+    GivenBack {
+        /// The order.
+        order: OrderNo,
+    },
+    /// It is confirmed already, or still.
+    #[error("order {order} is confirmed by saga {by}; {advice}")]
+    Confirmed {
+        /// The order.
+        order: OrderNo,
+        /// The saga that confirmed it.
+        by: Uuid,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// It is held, not confirmed, so there is nothing to restore.
+    #[error("order {order} is held but not confirmed; release it")]
+    OnlyHeld {
+        /// The order.
+        order: OrderNo,
+    },
+    /// It left the house.
+    #[error("order {order} has shipped; what has left the house is not given back")]
+    Shipped {
+        /// The order.
+        order: OrderNo,
+    },
+    /// The step that is being undone did nothing to this order.
+    #[error("step {step} of this saga set nothing aside for order {order}; check the order number")]
+    NotMine {
+        /// The order.
+        order: OrderNo,
+        /// The step.
+        step: String,
+    },
+}
+
+impl Done {
+    /// The answer's body.
+    pub fn body(&self) -> Value {
+        match self {
+            Done::Held { order, until, lines } => {
+                json!({ "order": order, "hold_until": timestamp(*until), "lines": bodies(lines) })
+            }
+            Done::Deducted { order, lines } | Done::Confirmed { order, lines } => {
+                json!({ "order": order, "lines": bodies(lines) })
+            }
+            Done::Undone { order, freed, held } => {
+                let mut body = json!({ "order": order, "lines": bodies(freed) });
+                if !held.is_empty() {
+                    body["held"] = bodies(held);
+                }
+                body
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// The members beside the message.
+    pub fn details(&self) -> Value {
+        match self {
+            Refusal::Short(lines) => json!({ "lines": lines.iter().map(Shortage::body).collect::<Vec<_>>() }),
+            Refusal::AlreadyHeld { order, by } | Refusal::Confirmed { order, by, .. } => {
+                json!({ "order": order, "saga": by })
+            }
+            Refusal::LinesUsedUp { order, .. }
+            | Refusal::Unknown { order }
+            | Refusal::GivenBack { order }
+            | Refusal::OnlyHeld { order }
+            | Refusal::Shipped { order }
+            | Refusal::NotMine { order, .. } => json!({ "order": order }),
+        }
+    }
+}
+
+impl Shortage {
+    fn body(&self) -> Value {
+        match self.available {
+            Some(available) => json!({ "sku": self.sku, "wanted": self.wanted, "available": available }),
+            None => json!({ "sku": self.sku, "wanted": self.wanted, "available": 0, "unknown": true }),
+        }
+    }
+}
+
+fn bodies(lines: &[Moved]) -> Value {
+    lines.iter().map(|line| json!({ "sku": line.sku, "qty": line.qty, "hold": line.hold })).collect()
+}
+
+fn short_message(lines: &[Shortage]) -> String {
+    let Some(first) = lines.first() else { return "not enough stock".into() };
+    let what = match first.available {
+        Some(available) => {
+            format!("not enough stock of sku {}: wanted {}, available {available}", first.sku, first.wanted)
+        }
+        None => format!("sku {} is not kept here", first.sku),
+    };
+    match lines.len() - 1 {
+        0 => what,
+        others => format!("{what}; and {others} more lines"),
+    }
+}
+
+/// A time as the API writes it: RFC 3339 in UTC with milliseconds.
+pub fn timestamp(unix_ms: i64) -> String {
+    match jiff::Timestamp::from_millisecond(unix_ms) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => unix_ms.to_string(),
+    }
+}
