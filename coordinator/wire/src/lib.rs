@@ -11,3 +11,4 @@ pub mod definition;
 pub mod participant;
 pub mod problem;
 pub mod registration;
+pub mod span;
