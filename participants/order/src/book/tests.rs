@@ -1,0 +1,210 @@
+//! Every operation on an order in every state, as an action and as a compensation, and what a batch leaves to write.
+
+use super::*;
+
+const ORDER: &str = "A-1";
+
+fn cause(operation: Operation, op: CallOp, step: &str) -> Cause<'_> {
+    Cause { saga: "saga-1", step, operation, op }
+}
+
+/// Does `operation` with a body that suits it; `part` asks for one piece of SKU 1 only.
+fn act(book: &mut Book, words: &str) -> Verdict {
+    let mut words = words.split_whitespace();
+    let name = words.next().expect("an operation");
+    let operation = Operation::ALL.into_iter().find(|operation| operation.as_str() == name).expect("known");
+    let (mut op, mut body, mut step) = (CallOp::Action, json!({ "order": ORDER }), name.to_owned());
+    for word in words {
+        match word {
+            "undo" => op = CallOp::Compensation,
+            "part" => body["lines"] = json!([{ "sku": 1, "qty": 1 }]),
+            other => step = other.to_owned(),
+        }
+    }
+    if operation == Operation::Create {
+        body["lines"] =
+            json!([{ "sku": 1, "qty": 2, "price_minor": 10 }, { "sku": 2, "qty": 1, "price_minor": 5 }]);
+    }
+    let command = operation.read(&body, op == CallOp::Compensation).expect("a body that fits");
+    book.decide(&cause(operation, op, &step), &command)
+}
+
+/// A book in which the order has the given history.
+fn book(history: &[&str]) -> Book {
+    let mut book = Book::default();
+    for words in history {
+        let verdict = act(&mut book, words);
+        assert!(matches!(verdict, Verdict::Done(_)), "{words}: {verdict:?}");
+    }
+    book
+}
+
+fn state_of(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Done(view) => view["state"].as_str().expect("a state").to_owned(),
+        Verdict::Refused { .. } => "refused".to_owned(),
+    }
+}
+
+/// A history that leads to each state, in the order of [`State::ALL`].
+const HISTORIES: [&[&str]; 9] = [
+    &["create"],
+    &["create", "reserve"],
+    &["create", "pay"],
+    &["create", "pay", "ship part"],
+    &["create", "pay", "ship"],
+    &["create", "pay", "ship", "complete"],
+    &["create", "pay", "refund part"],
+    &["create", "pay", "refund"],
+    &["create", "cancel"],
+];
+
+/// What each call comes to in each state; a dash is a refusal.
+const TABLE: &str = "
+              create reserve  pay  ship_part    ship    complete refund_part   refund   cancel    refund_undo cancel_undo
+created       -      reserved paid -            -       -        -             -        cancelled -           cancelled
+reserved      -      -        paid -            -       -        -             -        cancelled -           cancelled
+paid          -      -        -    part_shipped shipped -        part_refunded refunded -         refunded    -
+part_shipped  -      -        -    part_shipped shipped -        -             -        -         -           -
+shipped       -      -        -    -            -       done     -             -        -         -           -
+done          -      -        -    -            -       -        -             -        -         -           -
+part_refunded -      -        -    part_shipped shipped -        part_refunded refunded -         refunded    -
+refunded      -      -        -    -            -       -        -             -        cancelled refunded    cancelled
+cancelled     -      -        -    -            -       -        -             -        -         cancelled   cancelled
+";
+
+#[test]
+fn every_call_in_every_state_answers_as_the_table_says() {
+    let mut rows = TABLE.lines().filter(|line| !line.is_empty());
+    let calls: Vec<String> =
+        rows.next().expect("a head").split_whitespace().map(|call| call.replace('_', " ")).collect();
+    for (row, (history, state)) in rows.zip(HISTORIES.iter().zip(State::ALL)) {
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(cells[0], state.as_str());
+        for (call, cell) in calls.iter().zip(&cells[1..]) {
+            let mut book = book(history);
+            let events = book.events().len();
+            let verdict = act(&mut book, &format!("{call} other-step"));
+            let expected = if *cell == "-" { "refused" } else { cell };
+            assert_eq!(state_of(&verdict), expected, "{call} of an order that is {state}");
+            let moved = expected != "refused" && !(call.ends_with("undo") && expected == state.as_str());
+            assert_eq!(
+                book.events().len(),
+                events + usize::from(moved),
+                "{call} of an order that is {state}"
+            );
+            kept(&book);
+        }
+    }
+}
+
+/// What must hold of any book: events form a chain, refunds add up, nothing goes below zero.
+fn kept(book: &Book) {
+    for order in book.created() {
+        let events: Vec<&Event> =
+            book.events().iter().filter(|event| event.order_no == order.number).collect();
+        assert_eq!(events.len() as i64, order.version);
+        assert_eq!(events.first().map(|event| event.from_state), Some(None));
+        assert_eq!(events.last().map(|event| event.to_state), Some(order.state));
+        for pair in events.windows(2) {
+            assert_eq!(pair[1].from_state, Some(pair[0].to_state));
+        }
+        let refunds: i64 = book.refunds().iter().map(|refund| refund.amount_minor.get()).sum();
+        assert_eq!(refunds, order.refunded.get());
+        assert!(order.refunded <= order.amount);
+        assert!(order.lines.values().all(|line| line.open() >= 0));
+    }
+}
+
+#[test]
+fn a_paid_order_is_undone_by_refund_and_then_cancel() {
+    let mut book = book(&["create", "pay"]);
+    assert_eq!(state_of(&act(&mut book, "cancel undo")), "refused", "money is kept");
+    for _ in 0..3 {
+        assert_eq!(state_of(&act(&mut book, "refund undo")), "refunded");
+    }
+    for _ in 0..3 {
+        assert_eq!(state_of(&act(&mut book, "cancel undo")), "cancelled");
+    }
+    assert_eq!(state_of(&act(&mut book, "refund undo")), "cancelled", "a repeat out of order is harmless");
+    assert_eq!(book.events().len(), 4);
+    assert_eq!(book.refunds().len(), 1);
+}
+
+#[test]
+fn an_order_is_undone_only_by_the_saga_that_placed_it() {
+    let mut book = book(&["create"]);
+    let command = Operation::Cancel.read(&json!({ "order": ORDER }), true).expect("it fits");
+    let stranger = Cause { saga: "saga-2", ..cause(Operation::Cancel, CallOp::Compensation, "create") };
+    assert_eq!(state_of(&book.decide(&stranger, &command)), "refused");
+    let stranger = Cause { op: CallOp::Action, ..stranger };
+    assert_eq!(state_of(&book.decide(&stranger, &command)), "cancelled", "calling it off is another matter");
+}
+
+#[test]
+fn refunds_in_parts_never_exceed_what_was_ordered() {
+    let mut book = book(&["create", "pay", "refund part a", "refund part b"]);
+    let refunded: Vec<i64> = book.refunds().iter().map(|refund| refund.amount_minor.get()).collect();
+    assert_eq!(refunded, [10, 10]);
+    let verdict = act(&mut book, "refund part c");
+    let Verdict::Refused { details, .. } = verdict else { panic!("{verdict:?}") };
+    assert_eq!(details["lines"], json!([{ "sku": 1, "asked": 1, "open": 0 }]));
+    let Verdict::Done(view) = act(&mut book, "refund d") else { panic!("the rest is refunded") };
+    assert_eq!(view["refund"], json!({ "refund": "saga-1:d", "amount_minor": 5 }));
+    assert_eq!((view["state"].as_str(), view["refunded_minor"].as_i64()), (Some("refunded"), Some(25)));
+    kept(&book);
+}
+
+#[test]
+fn a_refund_takes_effect_once_under_its_number() {
+    let mut book = book(&["create", "pay", "refund part a"]);
+    assert_eq!(state_of(&act(&mut book, "refund part a")), "refused");
+    assert_eq!(book.refunds().len(), 1);
+    kept(&book);
+}
+
+#[test]
+fn shipping_leaves_out_what_was_refunded() {
+    let mut book = book(&["create", "pay", "refund part", "ship part"]);
+    assert_eq!(state_of(&act(&mut book, "ship part")), "refused", "one of the two was refunded");
+    assert_eq!(state_of(&act(&mut book, "ship")), "shipped");
+    let order = book.created().next().expect("the order");
+    let lines: Vec<(i64, i64)> = order.lines.values().map(|line| (line.refunded, line.shipped)).collect();
+    assert_eq!(lines, [(1, 1), (0, 1)]);
+}
+
+#[test]
+fn another_amount_than_the_order_comes_to_is_refused() {
+    let mut book = book(&["create"]);
+    for (amount, expected) in [(24, "refused"), (26, "refused"), (25, "paid")] {
+        let body = json!({ "order": ORDER, "amount_minor": amount });
+        let command = Operation::Pay.read(&body, false).expect("it fits");
+        let verdict = book.decide(&cause(Operation::Pay, CallOp::Action, "pay"), &command);
+        assert_eq!(state_of(&verdict), expected, "{amount}");
+    }
+}
+
+#[test]
+fn nothing_can_be_done_to_an_order_that_is_not_there() {
+    for operation in Operation::ALL.into_iter().filter(|operation| *operation != Operation::Create) {
+        let verdict = act(&mut Book::default(), operation.as_str());
+        assert_eq!(state_of(&verdict), "refused", "{operation}");
+    }
+}
+
+#[test]
+fn a_stored_order_is_updated_from_the_state_it_was_loaded_with() {
+    let stored = book(&["create", "pay"]).created().next().expect("the order").clone();
+    let mut book = Book::new([stored], BTreeSet::new());
+    assert_eq!(state_of(&act(&mut book, "refund undo")), "refunded");
+    assert_eq!(state_of(&act(&mut book, "cancel undo")), "cancelled");
+    assert_eq!(book.created().count(), 0);
+    let moved: Vec<(State, State, i64)> =
+        book.moved().map(|(order, was, version)| (was, order.state, version)).collect();
+    assert_eq!(moved, [(State::Paid, State::Cancelled, 2)], "one update for two steps");
+    assert_eq!(book.events().len(), 2);
+    assert_eq!(book.lines_changed().count(), 2);
+    let stored = book.moved().next().expect("it moved").0.clone();
+    let untouched = Book::new([stored], BTreeSet::new());
+    assert_eq!(untouched.moved().count(), 0);
+}

@@ -1,0 +1,320 @@
+//! What a caller asks for, read from a body into values that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use amends_wire::problem::Misfit;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::body::{Reader, given};
+use crate::money::{Currency, MINOR_MAX, Minor};
+
+#[cfg(test)]
+mod tests;
+
+/// The most lines a body may have, before lines of the same SKU are merged.
+pub const LINES_MAX: usize = 1000;
+
+/// The largest quantity of one line.
+pub const QTY_MAX: i64 = 1_000_000;
+
+/// The longest order number, customer and refund number, in characters.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// The longest reason, in characters.
+pub const REASON_CHARS_MAX: usize = 200;
+
+/// What can be asked of the orders. Each is an operation of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Places an order; undone by [`Operation::Cancel`].
+    Create,
+    /// Notes that an order's stock is set aside.
+    Reserve,
+    /// Takes an order as paid; undone by [`Operation::Refund`].
+    Pay,
+    /// Sends out an order's goods, or some of them.
+    Ship,
+    /// Closes a shipped order.
+    Complete,
+    /// Gives back an order's money, or some of it.
+    Refund,
+    /// Calls an order off.
+    Cancel,
+}
+
+/// A body that fits its operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Place an order.
+    Create(Placement),
+    /// Note that the stock of an order is set aside.
+    Reserve(OrderNo),
+    /// Take an order as paid; the amount, if given, must be what the order comes to.
+    Pay(OrderNo, Option<Minor>),
+    /// Send out these goods, or all that are open.
+    Ship(OrderNo, Option<Vec<Part>>),
+    /// Close a shipped order.
+    Complete(OrderNo),
+    /// Give money back.
+    Refund(Refund),
+    /// Call an order off, for a reason.
+    Cancel(OrderNo, Option<String>),
+}
+
+/// An order's number: 1 to [`NAME_CHARS_MAX`] characters, none of them a control character, no space at either end.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct OrderNo(String);
+
+/// An order as it is placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// Its number, which no other order has.
+    pub order: OrderNo,
+    /// Whose it is.
+    pub customer: Option<String>,
+    /// What its prices are in.
+    pub currency: Currency,
+    /// Each SKU once, ascending; at least one.
+    pub lines: Vec<Line>,
+    /// What the lines come to.
+    pub total: Minor,
+}
+
+/// So many of a SKU at a price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    /// The SKU, from 1.
+    pub sku: i64,
+    /// How many, from 1.
+    pub qty: i64,
+    /// The price of one.
+    pub price: Minor,
+}
+
+/// So many of a SKU that an order has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// The SKU, from 1.
+    pub sku: i64,
+    /// How many, from 1.
+    pub qty: i64,
+}
+
+/// Money given back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refund {
+    /// Of which order.
+    pub order: OrderNo,
+    /// The number it takes effect under, once; named after its saga and step if it has none.
+    pub number: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// For which goods, each SKU once, ascending; for all that are left if `None`.
+    pub parts: Option<Vec<Part>>,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Operation; 7] = [
+        Operation::Create,
+        Operation::Reserve,
+        Operation::Pay,
+        Operation::Ship,
+        Operation::Complete,
+        Operation::Refund,
+        Operation::Cancel,
+    ];
+
+    /// The name, as addresses and registrations carry it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Create => "create",
+            Operation::Reserve => "reserve",
+            Operation::Pay => "pay",
+            Operation::Ship => "ship",
+            Operation::Complete => "complete",
+            Operation::Refund => "refund",
+            Operation::Cancel => "cancel",
+        }
+    }
+
+    /// The operation that undoes it, if any.
+    pub fn compensation(self) -> Option<Operation> {
+        match self {
+            Operation::Create => Some(Operation::Cancel),
+            Operation::Pay => Some(Operation::Refund),
+            Operation::Reserve
+            | Operation::Ship
+            | Operation::Complete
+            | Operation::Refund
+            | Operation::Cancel => None,
+        }
+    }
+
+    /// Reads a body. A compensation reads only which order it is about: what it undoes is the whole of its action.
+    ///
+    /// # Errors
+    /// Everything that does not fit, at least one.
+    pub fn read(self, body: &Value, compensating: bool) -> Result<Command, Vec<Misfit>> {
+        let mut reader = Reader::default();
+        let whole = compensating || given(body, "lines").is_none();
+        let command = match self {
+            Operation::Create => read_placement(&mut reader, body).map(Command::Create),
+            Operation::Reserve => read_order(&mut reader, body).map(Command::Reserve),
+            Operation::Complete => read_order(&mut reader, body).map(Command::Complete),
+            Operation::Cancel => {
+                let order = read_order(&mut reader, body);
+                let reason = read_reason(&mut reader, body, compensating);
+                order.map(|order| Command::Cancel(order, reason))
+            }
+            Operation::Pay => {
+                let order = read_order(&mut reader, body);
+                let amount =
+                    reader.integer_if_any(body, "", "amount_minor", 0..=MINOR_MAX).and_then(Minor::new);
+                order.map(|order| Command::Pay(order, amount))
+            }
+            Operation::Ship => {
+                let order = read_order(&mut reader, body);
+                let parts = (!whole).then(|| read_parts(&mut reader, body));
+                order.map(|order| Command::Ship(order, parts))
+            }
+            Operation::Refund => {
+                let order = read_order(&mut reader, body);
+                let number = (!compensating)
+                    .then(|| reader.text_if_any(body, "", "refund", 1..=NAME_CHARS_MAX))
+                    .flatten();
+                let reason = read_reason(&mut reader, body, compensating);
+                let parts = (!whole).then(|| read_parts(&mut reader, body));
+                order.map(|order| Command::Refund(Refund { order, number, reason, parts }))
+            }
+        };
+        reader.finish(command)
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Command {
+    /// The order it is about.
+    pub fn order(&self) -> &OrderNo {
+        match self {
+            Command::Create(placement) => &placement.order,
+            Command::Refund(refund) => &refund.order,
+            Command::Reserve(order)
+            | Command::Pay(order, _)
+            | Command::Ship(order, _)
+            | Command::Complete(order)
+            | Command::Cancel(order, _) => order,
+        }
+    }
+}
+
+impl OrderNo {
+    /// Takes a number as it was stored.
+    pub(crate) fn stored(text: String) -> OrderNo {
+        OrderNo(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for OrderNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn read_order(reader: &mut Reader, body: &Value) -> Option<OrderNo> {
+    reader.text(body, "", "order", 1..=NAME_CHARS_MAX).map(OrderNo)
+}
+
+fn read_reason(reader: &mut Reader, body: &Value, compensating: bool) -> Option<String> {
+    (!compensating).then(|| reader.text_if_any(body, "", "reason", 1..=REASON_CHARS_MAX)).flatten()
+}
+
+/// Reads `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?}`.
+fn read_placement(reader: &mut Reader, body: &Value) -> Option<Placement> {
+    let order = read_order(reader, body);
+    let customer = reader.text_if_any(body, "", "customer", 1..=NAME_CHARS_MAX);
+    let currency = match given(body, "currency") {
+        None => Some(Currency::EUR),
+        Some(value) => {
+            let currency = value.as_str().and_then(|text| text.parse().ok());
+            if currency.is_none() {
+                reader.misfit("/currency", crate::money::NotACurrency.to_string());
+            }
+            currency
+        }
+    };
+    let lines = read_lines(reader, body);
+    let total = sum(lines.iter());
+    if total.is_none() {
+        reader.misfit("/lines", format!("come to more than {MINOR_MAX}, the largest amount"));
+    }
+    for member in ["total", "total_minor"] {
+        let claimed = reader.integer_if_any(body, "", member, 0..=MINOR_MAX);
+        if let (Some(claimed), Some(total)) = (claimed, total)
+            && claimed != total.get()
+            && !lines.is_empty()
+        {
+            reader.misfit(format!("/{member}"), format!("is {claimed}, but the lines come to {total}"));
+        }
+    }
+    Some(Placement { order: order?, customer, currency: currency?, lines, total: total? })
+}
+
+/// What lines come to, unless it exceeds the largest amount.
+pub(crate) fn sum<'a>(lines: impl Iterator<Item = &'a Line>) -> Option<Minor> {
+    let mut sum = Minor::default();
+    for line in lines {
+        sum = sum.plus(line.price.times(line.qty)?)?;
+    }
+    Some(sum)
+}
+
+/// Reads, merges and sorts priced lines; what it returns counts only while there is no misfit.
+fn read_lines(reader: &mut Reader, body: &Value) -> Vec<Line> {
+    let mut merged: BTreeMap<i64, Line> = BTreeMap::new();
+    for (index, sent) in reader.list(body, "lines", 1..=LINES_MAX).unwrap_or_default().iter().enumerate() {
+        let at = format!("/lines/{index}");
+        let Some(part) = read_part(reader, sent, &at) else { continue };
+        let price = match reader.integer_if_any(sent, &at, "price_minor", 0..=MINOR_MAX) {
+            Some(price) => Minor::new(price).unwrap_or_default(),
+            None => Minor::default(),
+        };
+        let line = merged.entry(part.sku).or_insert(Line { sku: part.sku, qty: 0, price });
+        line.qty += part.qty;
+        if line.price != price {
+            let message = format!("is {price}, but another line of sku {} says {}", part.sku, line.price);
+            reader.misfit(format!("{at}/price_minor"), message);
+        }
+    }
+    merged.into_values().collect()
+}
+
+/// Reads, merges and sorts lines without a price; what it returns counts only while there is no misfit.
+fn read_parts(reader: &mut Reader, body: &Value) -> Vec<Part> {
+    let mut merged: BTreeMap<i64, i64> = BTreeMap::new();
+    for (index, sent) in reader.list(body, "lines", 1..=LINES_MAX).unwrap_or_default().iter().enumerate() {
+        if let Some(part) = read_part(reader, sent, &format!("/lines/{index}")) {
+            *merged.entry(part.sku).or_default() += part.qty;
+        }
+    }
+    merged.into_iter().map(|(sku, qty)| Part { sku, qty }).collect()
+}
+
+fn read_part(reader: &mut Reader, line: &Value, at: &str) -> Option<Part> {
+    let sku = reader.integer(line, at, "sku", 1..=i64::MAX);
+    let qty = reader.integer(line, at, "qty", 1..=QTY_MAX);
+    Some(Part { sku: sku?, qty: qty? })
+}

@@ -1,0 +1,152 @@
+//! Where an order stands, and which change leads where.
+//!
+//! The table is total: [`State::after`] answers every state and every change, and what it does not name is a conflict.
+//! The database keeps the same law: each change is one update conditional on the state it comes from.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+#[cfg(test)]
+mod tests;
+
+/// Where an order stands.
+///
+/// ```text
+///                    reserve                 pay
+///        created ──────────────► reserved ────────► paid        (created ── pay ──► paid)
+///           │                       │                │
+///           │ cancel                │ cancel         ├── refund part ─► part_refunded ─┐ ◄┐ refund part
+///           ▼                       ▼                │                    │  └─────────┼──┘
+///       cancelled ◄── cancel ── refunded ◄───────────┴── refund rest ─────┘            │
+///                                                    │                                 │
+///                                                    ├── ship part ──► part_shipped ◄──┤ (part_shipped ── ship part)
+///                                                    │                    │ ship rest  │
+///            done ◄── complete ── shipped ◄──────────┴── ship rest ───────┴────────────┘
+/// ```
+///
+/// Undoing a placed and paid order runs `refund`, then `cancel`: paid → refunded → cancelled. Once goods have left,
+/// nothing is refunded here any more: a return is another matter than a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Placed.
+    Created,
+    /// Placed, and its stock is known to be set aside.
+    Reserved,
+    /// Paid in full.
+    Paid,
+    /// Some of the goods have left.
+    PartShipped,
+    /// Everything that was not refunded has left.
+    Shipped,
+    /// Arrived, and nothing is open.
+    Done,
+    /// Paid, and the money for some of the goods was given back.
+    PartRefunded,
+    /// Paid, and all the money was given back.
+    Refunded,
+    /// Called off; no money is kept.
+    Cancelled,
+}
+
+/// What can happen to an order that was placed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// Its stock is set aside.
+    Reserve,
+    /// It is paid in full.
+    Pay,
+    /// Some goods leave, others stay open.
+    ShipPart,
+    /// The last open goods leave.
+    ShipRest,
+    /// It has arrived.
+    Complete,
+    /// The money for some goods is given back, some stays.
+    RefundPart,
+    /// All the money still kept is given back.
+    RefundRest,
+    /// It is called off.
+    Cancel,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 9] = [
+        State::Created,
+        State::Reserved,
+        State::Paid,
+        State::PartShipped,
+        State::Shipped,
+        State::Done,
+        State::PartRefunded,
+        State::Refunded,
+        State::Cancelled,
+    ];
+
+    /// The state that `change` leads to, or `None` where it conflicts with this one.
+    pub fn after(self, change: Change) -> Option<State> {
+        use State::{Cancelled, Created, Done, Paid, PartRefunded, PartShipped, Refunded, Reserved, Shipped};
+        match (self, change) {
+            (Created, Change::Reserve) => Some(Reserved),
+            (Created | Reserved, Change::Pay) => Some(Paid),
+            (Paid | PartRefunded | PartShipped, Change::ShipPart) => Some(PartShipped),
+            (Paid | PartRefunded | PartShipped, Change::ShipRest) => Some(Shipped),
+            (Shipped, Change::Complete) => Some(Done),
+            (Paid | PartRefunded, Change::RefundPart) => Some(PartRefunded),
+            (Paid | PartRefunded, Change::RefundRest) => Some(Refunded),
+            (Created | Reserved | Refunded, Change::Cancel) => Some(Cancelled),
+            (
+                Created | Reserved | Paid | PartShipped | Shipped | Done | PartRefunded | Refunded
+                | Cancelled,
+                _,
+            ) => None,
+        }
+    }
+
+    /// The name, as bodies and rows carry it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Created => "created",
+            State::Reserved => "reserved",
+            State::Paid => "paid",
+            State::PartShipped => "part_shipped",
+            State::Shipped => "shipped",
+            State::Done => "done",
+            State::PartRefunded => "part_refunded",
+            State::Refunded => "refunded",
+            State::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads a name.
+    pub fn named(name: &str) -> Option<State> {
+        State::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+impl Change {
+    /// Every change.
+    pub const ALL: [Change; 8] = [
+        Change::Reserve,
+        Change::Pay,
+        Change::ShipPart,
+        Change::ShipRest,
+        Change::Complete,
+        Change::RefundPart,
+        Change::RefundRest,
+        Change::Cancel,
+    ];
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
