@@ -85,6 +85,16 @@ impl OrderNo {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
+    /// Takes a text that was checked when it was first read, as the database has it.
+    pub(crate) fn stored(text: &str) -> OrderNo {
+        OrderNo(text.into())
+    }
 }
 
 impl fmt::Display for OrderNo {

@@ -24,7 +24,7 @@ pub struct Cause {
     /// The saga.
     pub saga: Uuid,
     /// The step.
-    pub step: String,
+    pub step: Arc<str>,
 }
 
 /// A bucket of a stock record.

@@ -2,6 +2,8 @@
 //!
 //! A refusal is a definite no: nothing was changed, and asking again changes nothing about it.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -132,7 +134,7 @@ pub enum Refusal {
         /// The order.
         order: OrderNo,
         /// The step.
-        step: String,
+        step: Arc<str>,
     },
 }
 

@@ -99,15 +99,15 @@ impl Book {
     }
 }
 
-fn cause(saga: u128, step: &str) -> Arc<Cause> {
+pub(crate) fn cause(saga: u128, step: &str) -> Arc<Cause> {
     Arc::new(Cause { saga: Uuid::from_u128(saga), step: step.into() })
 }
 
-fn order(number: &str) -> OrderNo {
+pub(crate) fn order(number: &str) -> OrderNo {
     OrderNo::new(number).unwrap()
 }
 
-fn cart(number: &str, lines: &[(i64, i64)]) -> Cart {
+pub(crate) fn cart(number: &str, lines: &[(i64, i64)]) -> Cart {
     let lines: Vec<_> = lines.iter().map(|(sku, qty)| json!({"sku": sku, "qty": qty})).collect();
     Cart::read(&json!({"order": number, "lines": lines})).unwrap()
 }
@@ -321,7 +321,7 @@ fn a_bucket_holds_no_more_than_json_can_say() {
     assert_eq!(ledger.into_changes(), Changes::default());
 }
 
-fn any_deed() -> impl Strategy<Value = (Deed, Arc<Cause>)> {
+pub(crate) fn any_deed() -> impl Strategy<Value = (Deed, Arc<Cause>)> {
     let number = prop::sample::select(vec!["1", "2", "3"]);
     let lines = prop::collection::vec((1..5i64, 1..4i64), 1..4);
     let who = (1..4u128, prop::sample::select(vec!["a", "b"]));
@@ -340,7 +340,7 @@ fn any_deed() -> impl Strategy<Value = (Deed, Arc<Cause>)> {
 }
 
 /// Makes every call's step its own unless the barrier would let it through: one action and one compensation per step.
-fn as_the_barrier_lets_through(calls: Vec<(Deed, Arc<Cause>)>) -> Vec<(Deed, Arc<Cause>)> {
+pub(crate) fn as_the_barrier_lets_through(calls: Vec<(Deed, Arc<Cause>)>) -> Vec<(Deed, Arc<Cause>)> {
     let mut seen = BTreeSet::new();
     calls
         .into_iter()

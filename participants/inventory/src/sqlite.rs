@@ -1,0 +1,386 @@
+//! The books in SQLite: loads what a batch can touch, and writes what it changed.
+//!
+//! Everything here runs inside a transaction that somebody else opened with `begin immediate` and commits; there is
+//! one writer, so nothing needs locking. The migrations are `migrations/inventory/sqlite`.
+
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
+
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Row as _, Sqlite};
+use uuid::Uuid;
+
+use crate::balance::{Balance, Delta};
+use crate::cart::{Delivery, OrderNo, Sku};
+use crate::hold::{BucketKey, Cause, Hold, Standing};
+use crate::ledger::{Changes, Deed, Flow, Ledger, Record};
+use rows::{Row, Rows};
+
+/// What a batch can touch.
+#[derive(Debug, Default)]
+pub struct Scope {
+    /// The orders whose holds are needed.
+    pub orders: BTreeSet<OrderNo>,
+    /// The SKUs whose records are needed.
+    pub skus: BTreeSet<Sku>,
+}
+
+impl Scope {
+    /// Widens the scope by what a call can touch.
+    pub fn add(&mut self, deed: &Deed) {
+        match deed {
+            Deed::Hold(cart) | Deed::Deduct(cart) => {
+                self.orders.insert(cart.order().clone());
+                self.skus.extend(cart.lines().iter().map(|line| line.sku));
+            }
+            Deed::Confirm(order) | Deed::Release(order) | Deed::Restore(order) | Deed::Undo(order, _) => {
+                self.orders.insert(order.clone());
+            }
+        }
+    }
+}
+
+/// Why the books could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database said no; a broken rule shows the name of its constraint.
+    #[error("the inventory's database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A row holds something that the code never writes.
+    #[error("{table} holds a row that makes no sense: {what}; run the audit")]
+    Nonsense {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Fewer or more rows were written than meant.
+    #[error(
+        "{written} rows of {table} were written where {meant} were meant; is another program writing to this database?"
+    )]
+    Count {
+        /// The table.
+        table: &'static str,
+        /// How many were meant.
+        meant: usize,
+        /// How many there were.
+        written: u64,
+    },
+}
+
+/// Loads everything in `scope`, at a time, in unix milliseconds.
+///
+/// # Errors
+/// The database's own, and rows that make no sense.
+pub async fn load(
+    connection: &mut SqliteConnection,
+    scope: &Scope,
+    now: i64,
+    hold_for: i64,
+) -> Result<Ledger, Error> {
+    let next: i64 = sqlx::query_scalar("select coalesce(max(hold_id), 0) + 1 from inv_hold")
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut ledger = Ledger::new(now, hold_for, next);
+    let mut loaded = BTreeSet::new();
+    if !scope.skus.is_empty() {
+        for row in fetch(connection, RECORDS, &list(scope.skus.iter().map(|sku| sku.get()))).await? {
+            let (sku, key, balance) = bucket_of(&row)?;
+            ledger.load_record(sku, Record { stock_id: key.stock_id, epoch: row.try_get("epoch")? });
+            ledger.load_bucket(key, sku, balance);
+            loaded.insert(key);
+        }
+    }
+    if !scope.orders.is_empty() {
+        let mut missing = BTreeSet::new();
+        for row in fetch(connection, HOLDS, &list(scope.orders.iter().map(OrderNo::as_str))).await? {
+            let hold = hold_of(&row)?;
+            if hold.open() > 0 && !loaded.contains(&hold.bucket) {
+                missing.insert(hold.bucket.stock_id);
+            }
+            ledger.load_hold(hold);
+        }
+        if !missing.is_empty() {
+            for row in fetch(connection, BUCKETS, &list(missing)).await? {
+                let (sku, key, balance) = bucket_of(&row)?;
+                ledger.load_bucket(key, sku, balance);
+            }
+        }
+    }
+    Ok(ledger)
+}
+
+/// Writes what a batch changed: holds first, since the flow names them.
+///
+/// # Errors
+/// The database's own, above all a broken constraint, and a count that is not what was meant.
+pub async fn write(connection: &mut SqliteConnection, changes: &Changes, now: i64) -> Result<(), Error> {
+    let written = MOVE_BUCKETS.execute(connection, &changes.buckets, bind_bucket).await?;
+    counted("inv_bucket", changes.buckets.len(), written)?;
+    let mut causes = Causes::default();
+    let bind = |row: &mut Row, hold: &Hold| bind_hold(row, hold, &mut causes);
+    let written = MAKE_HOLDS.execute(connection, &changes.made, bind).await?;
+    counted("inv_hold", changes.made.len(), written)?;
+    let bind = |row: &mut Row, hold: &Hold| bind_change(row, hold, &mut causes);
+    let written = CHANGE_HOLDS.execute(connection, &changes.changed, bind).await?;
+    counted("inv_hold", changes.changed.len(), written)?;
+    let bind = |row: &mut Row, flow: &Flow| bind_flow(row, flow, now, &mut causes);
+    let written = APPEND_FLOWS.execute(connection, &changes.flows, bind).await?;
+    counted("inv_flow", changes.flows.len(), written)
+}
+
+/// Makes the records and first buckets of SKUs that have none.
+///
+/// # Errors
+/// The database's own.
+pub async fn make_records(
+    connection: &mut SqliteConnection,
+    delivery: &Delivery,
+    now: i64,
+) -> Result<(), Error> {
+    let skus: Vec<i64> = delivery.lines().iter().map(|line| line.sku.get()).collect();
+    let bind = |row: &mut Row, sku: &i64| {
+        row.push(*sku).push(now);
+    };
+    MAKE_RECORDS.execute(connection, &skus, bind).await?;
+    sqlx::query(MAKE_BUCKETS).bind(list(skus)).execute(&mut *connection).await?;
+    Ok(())
+}
+
+/// What a replenishment's number stands for: the fingerprint of its lines, if it took effect.
+///
+/// # Errors
+/// The database's own.
+pub async fn replenished(
+    connection: &mut SqliteConnection,
+    biz_no: &OrderNo,
+) -> Result<Option<String>, Error> {
+    let query = sqlx::query_scalar("select fingerprint from inv_replenish where biz_no = ?1");
+    Ok(query.bind(biz_no.shared()).fetch_optional(&mut *connection).await?)
+}
+
+/// Notes that a replenishment took effect.
+///
+/// # Errors
+/// The database's own, above all when the number is taken.
+pub async fn note_replenished(
+    connection: &mut SqliteConnection,
+    delivery: &Delivery,
+    fingerprint: &str,
+    now: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into inv_replenish (biz_no, fingerprint, line_count, qty, created_at) values (?, ?, ?, ?, ?)",
+    )
+    .bind(delivery.biz_no().shared())
+    .bind(fingerprint)
+    .bind(delivery.lines().len() as i64)
+    .bind(delivery.qty())
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}
+
+/// The sales layer's sellable record of a SKU: the whole of the unique key, so that at most one row answers.
+const RECORDS: &str = "
+    select s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped
+    from json_each(?1) wanted
+    cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1 and s.dept_no = '*'
+        and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0 and s.channel = 0
+    cross join inv_bucket b on b.stock_id = s.stock_id and b.bucket_no = 0";
+
+const BUCKETS: &str = "
+    select s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped
+    from json_each(?1) wanted
+    cross join inv_stock s on s.stock_id = wanted.value
+    cross join inv_bucket b on b.stock_id = s.stock_id";
+
+const HOLDS: &str = "
+    select h.hold_id, h.order_no, h.line_no, s.sku_id, h.stock_id, h.bucket_no, h.epoch, h.qty, h.released, h.shipped,
+        h.state, h.made_saga, h.made_step, h.confirmed_saga, h.confirmed_step, h.expires_at, h.created_at
+    from json_each(?1) wanted
+    cross join inv_hold h on h.order_no = wanted.value
+    cross join inv_stock s on s.stock_id = h.stock_id
+    order by h.hold_id";
+
+const MAKE_BUCKETS: &str = "
+    insert into inv_bucket (stock_id, bucket_no)
+    select s.stock_id, 0 from json_each(?1) wanted
+    cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1
+    where true on conflict do nothing";
+
+static MAKE_RECORDS: LazyLock<Rows> =
+    LazyLock::new(|| Rows::new("insert into inv_stock (sku_id, created_at)", 2, "on conflict do nothing"));
+
+static MOVE_BUCKETS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        "update inv_bucket set usable = usable + moved.column3, held = held + moved.column4,
+            shipped = shipped + moved.column5, inbound = inbound + moved.column3 + moved.column4 + moved.column5,
+            version = version + 1
+         from (",
+        5,
+        ") as moved where stock_id = moved.column1 and bucket_no = moved.column2",
+    )
+});
+
+static MAKE_HOLDS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        "insert into inv_hold (hold_id, order_no, line_no, stock_id, bucket_no, epoch, qty, released, shipped, state,
+            made_saga, made_step, confirmed_saga, confirmed_step, expires_at, created_at)",
+        16,
+        "",
+    )
+});
+
+static CHANGE_HOLDS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        "update inv_hold set released = changed.column2, shipped = changed.column3, state = changed.column4,
+            confirmed_saga = changed.column5, confirmed_step = changed.column6, expires_at = changed.column7
+         from (",
+        7,
+        ") as changed where hold_id = changed.column1",
+    )
+});
+
+static APPEND_FLOWS: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        "insert into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id,
+            saga, step, created_at)",
+        13,
+        "",
+    )
+});
+
+async fn fetch(
+    connection: &mut SqliteConnection,
+    text: &'static str,
+    list: &str,
+) -> Result<Vec<SqliteRow>, Error> {
+    Ok(sqlx::query::<Sqlite>(text).bind(list.to_owned()).fetch_all(connection).await?)
+}
+
+/// Values as the JSON list that `json_each` reads.
+fn list<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> String {
+    serde_json::Value::from_iter(values.into_iter().map(|value| serde_json::json!(value))).to_string()
+}
+
+fn bucket_of(row: &SqliteRow) -> Result<(Sku, BucketKey, Balance), Error> {
+    let sku = sku_of(row)?;
+    let key = BucketKey { stock_id: row.try_get("stock_id")?, bucket_no: row.try_get("bucket_no")? };
+    let (usable, held, shipped) = (row.try_get("usable")?, row.try_get("held")?, row.try_get("shipped")?);
+    Ok((sku, key, Balance { usable, held, shipped }))
+}
+
+fn sku_of(row: &SqliteRow) -> Result<Sku, Error> {
+    let number: i64 = row.try_get("sku_id")?;
+    Sku::new(number).ok_or_else(|| Error::Nonsense { table: "inv_stock", what: format!("sku {number}") })
+}
+
+fn hold_of(row: &SqliteRow) -> Result<Hold, Error> {
+    let id: i64 = row.try_get("hold_id")?;
+    let nonsense =
+        |what: String| Error::Nonsense { table: "inv_hold", what: format!("hold {id} has {what}") };
+    let cause = |saga: &str, step: &str| {
+        let saga = Uuid::parse_str(saga).map_err(|_| nonsense(format!("saga {saga:?}")))?;
+        Ok::<_, Error>(Arc::new(Cause { saga, step: step.into() }))
+    };
+    let confirmed_by = match (row.try_get("confirmed_saga")?, row.try_get("confirmed_step")?) {
+        (Some(saga), Some(step)) => Some(cause(saga, step)?),
+        _ => None,
+    };
+    let state: i64 = row.try_get("state")?;
+    let standing = match (state, row.try_get("expires_at")?, confirmed_by) {
+        (1, Some(expires_at), _) => Standing::Held { expires_at },
+        (2, _, Some(by)) => Standing::Confirmed { by },
+        (3, _, confirmed_by) => Standing::Closed { confirmed_by },
+        _ => return Err(nonsense(format!("state {state} without what belongs to it"))),
+    };
+    Ok(Hold {
+        id,
+        order: OrderNo::stored(row.try_get("order_no")?),
+        line_no: row.try_get("line_no")?,
+        sku: sku_of(row)?,
+        bucket: BucketKey { stock_id: row.try_get("stock_id")?, bucket_no: row.try_get("bucket_no")? },
+        epoch: row.try_get("epoch")?,
+        qty: row.try_get("qty")?,
+        released: row.try_get("released")?,
+        shipped: row.try_get("shipped")?,
+        standing,
+        made_by: cause(row.try_get("made_saga")?, row.try_get("made_step")?)?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+/// The texts of causes; rows that follow one another mostly share theirs.
+#[derive(Default)]
+struct Causes {
+    last: Option<(Arc<Cause>, Arc<str>)>,
+}
+
+impl Causes {
+    fn texts(&mut self, cause: &Arc<Cause>) -> (Arc<str>, Arc<str>) {
+        let saga = match &self.last {
+            Some((last, saga)) if last.saga == cause.saga => Arc::clone(saga),
+            _ => {
+                let saga: Arc<str> = cause.saga.to_string().into();
+                self.last = Some((Arc::clone(cause), Arc::clone(&saga)));
+                saga
+            }
+        };
+        (saga, Arc::clone(&cause.step))
+    }
+}
+
+/// The columns that say where a hold stands: state, confirmed_saga, confirmed_step, expires_at.
+fn standing_columns(
+    hold: &Hold,
+    causes: &mut Causes,
+) -> (i64, Option<Arc<str>>, Option<Arc<str>>, Option<i64>) {
+    let (state, expires_at) = match &hold.standing {
+        Standing::Held { expires_at } => (1, Some(*expires_at)),
+        Standing::Confirmed { .. } => (2, None),
+        Standing::Closed { .. } => (3, None),
+    };
+    let (saga, step) = hold.confirmed_by().map(|by| causes.texts(by)).unzip();
+    (state, saga, step, expires_at)
+}
+
+fn bind_bucket(row: &mut Row, (key, delta): &(BucketKey, Delta)) {
+    row.push(key.stock_id).push(key.bucket_no).push(delta.usable).push(delta.held).push(delta.shipped);
+}
+
+fn bind_hold(row: &mut Row, hold: &Hold, causes: &mut Causes) {
+    let (made_saga, made_step) = causes.texts(&hold.made_by);
+    let (state, confirmed_saga, confirmed_step, expires_at) = standing_columns(hold, causes);
+    row.push(hold.id).push(hold.order.shared()).push(hold.line_no);
+    row.push(hold.bucket.stock_id).push(hold.bucket.bucket_no).push(hold.epoch);
+    row.push(hold.qty).push(hold.released).push(hold.shipped).push(state);
+    row.push(made_saga).push(made_step).push(confirmed_saga).push(confirmed_step);
+    row.push(expires_at).push(hold.created_at);
+}
+
+fn bind_change(row: &mut Row, hold: &Hold, causes: &mut Causes) {
+    let (state, confirmed_saga, confirmed_step, expires_at) = standing_columns(hold, causes);
+    row.push(hold.id).push(hold.released).push(hold.shipped).push(state);
+    row.push(confirmed_saga).push(confirmed_step).push(expires_at);
+}
+
+fn bind_flow(row: &mut Row, flow: &Flow, now: i64, causes: &mut Causes) {
+    let (saga, step) = match &flow.cause {
+        Some(cause) => causes.texts(cause),
+        None => ("".into(), "".into()),
+    };
+    row.push(flow.op as i64).push(flow.biz_no.shared()).push(flow.line_no);
+    row.push(flow.bucket.stock_id).push(flow.bucket.bucket_no).push(flow.qty);
+    row.push(flow.delta.usable).push(flow.delta.held).push(flow.delta.shipped);
+    row.push(flow.hold_id).push(saga).push(step).push(now);
+}
+
+fn counted(table: &'static str, meant: usize, written: u64) -> Result<(), Error> {
+    if written == meant as u64 { Ok(()) } else { Err(Error::Count { table, meant, written }) }
+}
