@@ -312,7 +312,7 @@ fn is_bare(byte: u8) -> bool {
 }
 
 /// Whether a JSON number means the same after it has been read and written again.
-fn keeps(number: &str) -> bool {
+pub(crate) fn keeps(number: &str) -> bool {
     let integer = !number.contains(['.', 'e', 'E']);
     if integer && (number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok()) {
         return true;

@@ -1,1 +1,315 @@
-//! Placeholder.
+//! Definition text: the language a saga is written in, read with every fault told at once.
+//!
+//! ```yaml
+//! saga: transfer                 # the name
+//! version: 1                     # from 1; 1 where nothing is said
+//! deadline: 10m                  # how long it may go forward
+//! input:                         # JSON Schema of what it is started with
+//!   type: object
+//! steps:                         # each follows the one before it unless `after` says otherwise
+//!   - withdraw:
+//!       action: bank.withdraw
+//!       compensation: bank.deposit
+//!       with: { amount: "${{ input.amount }}" }
+//!   - approval:
+//!       await: approved
+//!       timeout: 1h
+//! output: { receipt: "${{ steps.withdraw.output.receipt }}" }
+//! ```
+//!
+//! Reading goes in stages that each keep going after a fault: YAML or JSON to a [`tree`] with places, the
+//! tree to typed steps, the steps to a [`graph`], and every expression against the graph: a step may use
+//! only what lies before it on every path. What comes out is a [`Text`]: it still names operations
+//! without knowing them, so registering a definition needs no participant. [`Text::resolve`] looks them
+//! up and gives the core's [`amends_saga::Definition`].
+
+mod diagnostic;
+mod expression;
+mod fields;
+mod graph;
+mod resolve;
+mod schema;
+mod step;
+mod suggest;
+mod template;
+mod tree;
+
+pub use diagnostic::{Diagnostic, Diagnostics, FAULTS_MAX};
+pub use resolve::{Defaults, UnknownOperations};
+
+use crate::{
+    canonical,
+    problem::{Misfit, Problem, Slug},
+};
+use amends_saga::{
+    Millis, Name,
+    definition::{STEPS_MAX, Template},
+};
+use diagnostic::Faults;
+use expression::Reference;
+use fields::Fields;
+use graph::{Graph, Vertex};
+use schema::Schema;
+use serde_json::{Value, value::RawValue};
+use step::{References, StepText};
+use std::{fmt, sync::Arc};
+use template::Located;
+use tree::{Entry, Kind, Node};
+
+/// A definition as it is written: checked in itself, its operations not looked up.
+#[derive(Debug)]
+pub struct Text {
+    /// Its name.
+    pub name: Name,
+    /// Its version, from 1.
+    pub version: u32,
+    /// How long a saga may go forward.
+    pub deadline: Option<Millis>,
+    /// SHA-256 of the canonical form of its content, as lower-case hex; YAML and JSON of the same content
+    /// have the same.
+    pub hash: String,
+    schema: Option<Schema>,
+    steps: Vec<(Name, StepText)>,
+    graph: Graph,
+    output: Option<Arc<dyn Template>>,
+    content: Value,
+}
+
+/// `participant.operation`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OperationName {
+    /// The participant.
+    pub participant: Name,
+    /// Its operation.
+    pub operation: Name,
+}
+
+impl fmt::Display for OperationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.participant, self.operation)
+    }
+}
+
+const KEYS: &[&str] = &["saga", "version", "deadline", "input", "steps", "output"];
+
+impl Text {
+    /// Reads a definition from YAML or JSON text.
+    ///
+    /// # Errors
+    /// Every fault, with line, column and what to do.
+    pub fn read(source: &str) -> Result<Text, Diagnostics> {
+        let mut faults = Faults::default();
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+        let text = tree::read(source, &mut faults).and_then(|root| assemble(&root, source, &mut faults));
+        faults.finish(source)?;
+        Ok(text.expect("a text without a fault was assembled"))
+    }
+
+    /// Reads a definition that stands in a request as JSON; lines and columns count within it.
+    ///
+    /// # Errors
+    /// As [`Text::read`].
+    pub fn read_json(raw: &RawValue) -> Result<Text, Diagnostics> {
+        Text::read(raw.get()).or_else(|diagnostics| {
+            // JSON may be laid out in ways that YAML does not read; laid out anew it can be.
+            let value: Result<Value, _> = serde_json::from_str(raw.get());
+            let again = value.ok().and_then(|value| serde_json::to_string_pretty(&value).ok());
+            again.and_then(|again| Text::read(&again).ok()).ok_or(diagnostics)
+        })
+    }
+
+    /// Checks an input against the definition's schema.
+    ///
+    /// # Errors
+    /// Each place that does not fit and why, up to 32.
+    pub fn check_input(&self, input: &Value) -> Result<(), Vec<Misfit>> {
+        self.schema.as_ref().map_or(Ok(()), |schema| schema.check(input))
+    }
+
+    /// The definition as JSON: the same language, without comments and layout.
+    pub fn to_json(&self) -> &Value {
+        &self.content
+    }
+
+    /// The names of the steps, in the order they are written.
+    pub fn steps(&self) -> impl Iterator<Item = &Name> {
+        self.steps.iter().map(|(name, _)| name)
+    }
+}
+
+impl From<Diagnostics> for Problem {
+    fn from(diagnostics: Diagnostics) -> Problem {
+        let detail = match &diagnostics.0[..] {
+            [one] => one.to_string(),
+            [first, rest @ ..] => format!("{first} (and {} more)", rest.len()),
+            [] => "the definition has faults".to_owned(),
+        };
+        Problem::new(Slug::DefinitionInvalid, detail).with("diagnostics", &diagnostics)
+    }
+}
+
+impl From<UnknownOperations> for Problem {
+    fn from(unknown: UnknownOperations) -> Problem {
+        let names: Vec<String> = unknown.0.iter().map(ToString::to_string).collect();
+        Problem::new(Slug::UnknownOperation, unknown.to_string()).with("operations", names)
+    }
+}
+
+/// Puts the parts of a definition together; whatever is wrong is noted and the rest still looked at.
+fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
+    let fields = Fields::of(root, "the definition".to_owned(), KEYS, faults)?;
+    for (key, help) in [("saga", "begin with \"saga: NAME\""), ("steps", "list its steps below \"steps:\"")] {
+        if fields.get(key).is_none() {
+            faults.add(root.at, format!("the definition has no \"{key}\""), help);
+        }
+    }
+    let name = fields.name("saga", faults);
+    let version = fields.count("version", 1..=u32::MAX, faults).unwrap_or(1);
+    let deadline = fields.span("deadline", faults);
+    let schema = fields.get("input").and_then(|entry| Schema::read(entry, faults));
+    let bodies = fields.get("steps").map_or(Vec::new(), |entry| list_steps(entry, faults));
+    let read: Vec<Option<(StepText, References)>> = bodies
+        .iter()
+        .map(|(vertex, body)| step::read(&vertex.name, vertex.name_at, body, source, faults))
+        .collect();
+    let vertices: Vec<Vertex<'_>> = bodies.into_iter().map(|(vertex, _)| vertex).collect();
+    let graph = Graph::read(&vertices, faults);
+
+    let mut seen = Visibility { vertices: &vertices, graph: &graph, schema: schema.as_ref(), faults };
+    for (i, step) in read.iter().enumerate() {
+        let Some((_, references)) = step else { continue };
+        seen.check(&references.forward, Some((i, false)));
+        seen.check(&references.undoing, Some((i, true)));
+    }
+    let mut references = Vec::new();
+    let output =
+        fields.get("output").map(|e| template::read(&e.value, source, &mut references, seen.faults));
+    seen.check(&references, None);
+
+    if !faults.is_empty() {
+        return None;
+    }
+    let names: Vec<Name> = vertices.into_iter().map(|vertex| vertex.name).collect();
+    let steps = names.into_iter().zip(read).filter_map(|(name, step)| Some((name, step?.0))).collect();
+    let content = root.to_json();
+    let hash = content_hash(&content);
+    Some(Text { name: name?, version, deadline, hash, schema, steps, graph, output, content })
+}
+
+/// The hash of a content, whatever order its members are kept in.
+fn content_hash(content: &Value) -> String {
+    let text = content.to_string();
+    let canonical = serde_json::from_str::<&RawValue>(&text).ok().and_then(|raw| canonical::canonical(raw).ok());
+    let canonical = canonical.expect("what was read has exact numbers, distinct keys and bounded depth");
+    canonical::hex(&canonical::fingerprint([&canonical[..]]))
+}
+
+/// Reads the list of steps: objects of one member, the step's name.
+fn list_steps<'n>(entry: &'n Entry, faults: &mut Faults) -> Vec<(Vertex<'n>, &'n Node)> {
+    let Kind::List(items) = &entry.value.kind else {
+        if !entry.value.is_bad() {
+            let message = format!("\"steps\" is {} and must be a list", entry.value.described());
+            faults.add(entry.value.at, message, "write each step as \"- NAME:\" with its keys below");
+        }
+        return Vec::new();
+    };
+    if items.is_empty() {
+        faults.add(entry.value.at, "the definition has no step", "list at least one below \"steps:\"");
+    }
+    if items.len() > STEPS_MAX {
+        let message = format!("{} steps exceed the limit of {STEPS_MAX}", items.len());
+        faults.add(entry.value.at, message, "split the definition");
+    }
+    let mut steps: Vec<(Vertex<'n>, &'n Node)> = Vec::new();
+    for item in items.iter().take(STEPS_MAX) {
+        let Some((vertex, body)) = list_step(item, faults) else { continue };
+        if steps.iter().any(|(other, _)| other.name == vertex.name) {
+            let message = format!("two steps are named \"{}\"", vertex.name);
+            faults.add(vertex.name_at, message, "rename one of the two");
+        } else {
+            steps.push((vertex, body));
+        }
+    }
+    steps
+}
+
+fn list_step<'n>(item: &'n Node, faults: &mut Faults) -> Option<(Vertex<'n>, &'n Node)> {
+    let one = match &item.kind {
+        Kind::Map(entries) => match &entries[..] {
+            [one] => Ok(one),
+            [_, second, ..] => Err((second.key_at, "a step is an object of one member, its name")),
+            [] => Err((item.at, "a step is empty")),
+        },
+        Kind::Bad => return None,
+        _ => Err((item.at, "a step is an object of one member, its name")),
+    };
+    let entry = match one {
+        Ok(entry) => entry,
+        Err((at, message)) => {
+            faults.add(at, message, "write \"- NAME:\" and indent the step's keys below the name");
+            return None;
+        }
+    };
+    let name = fields::name(&entry.key, entry.key_at, faults)?;
+    let after = match &entry.value.kind {
+        Kind::Map(entries) => entries.iter().find(|entry| entry.key == "after"),
+        _ => None,
+    };
+    Some((Vertex { name, name_at: entry.key_at, after }, &entry.value))
+}
+
+/// What an expression may see at its place.
+struct Visibility<'a> {
+    vertices: &'a [Vertex<'a>],
+    graph: &'a Graph,
+    schema: Option<&'a Schema>,
+    faults: &'a mut Faults,
+}
+
+impl Visibility<'_> {
+    /// Checks the references made by a step (and whether in its compensation), or by the output.
+    fn check(&mut self, references: &[Located], step: Option<(usize, bool)>) {
+        if references.is_empty() {
+            return;
+        }
+        let before = step.map(|(step, _)| self.graph.ancestors(step));
+        for (at, reference) in references {
+            match reference {
+                Reference::Output(name) => self.check_output(*at, name, step, before.as_deref()),
+                Reference::InputMember(name) => self.check_member(*at, name),
+                Reference::Input | Reference::SagaId => {}
+            }
+        }
+    }
+
+    fn check_output(&mut self, at: usize, name: &str, step: Option<(usize, bool)>, before: Option<&[bool]>) {
+        let Some(named) = self.vertices.iter().position(|vertex| vertex.name.as_str() == name) else {
+            let names: Vec<&str> = self.vertices.iter().map(|vertex| vertex.name.as_str()).collect();
+            let help = suggest::hint(name, names, "steps");
+            self.faults.add(at, format!("there is no step \"{}\"", tree::shorten(name)), help);
+            return;
+        };
+        let Some((own, undoing)) = step else { return };
+        let own_name = &self.vertices[own].name;
+        if named == own && !undoing {
+            let help = "use its output in a later step or in its compensation";
+            self.faults.add(at, format!("step \"{own_name}\" has no output before it has run"), help);
+        } else if named != own && before.is_some_and(|before| !before[named]) {
+            let help = format!("add \"{name}\" to the \"after\" of step \"{own_name}\"");
+            let message = format!("step \"{name}\" does not come before step \"{own_name}\" on every path");
+            self.faults.add(at, message, help);
+        }
+    }
+
+    fn check_member(&mut self, at: usize, name: &str) {
+        let Some(members) = self.schema.and_then(Schema::members) else { return };
+        if !members.iter().any(|member| member == name) {
+            let help = suggest::hint(name, members.iter().map(String::as_str), "members");
+            let message = format!("the input has no member \"{}\"", tree::shorten(name));
+            self.faults.add(at, message, help);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

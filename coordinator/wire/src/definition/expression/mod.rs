@@ -1,0 +1,132 @@
+//! `${{ … }}`: typed expressions over a saga's input and the outputs of its steps.
+//!
+//! An expression is bounded before it is parsed (length, tokens), checked for the names it uses, and
+//! compiled when the definition is read; evaluating it is deterministic, fuelled, and bounded in the size
+//! of its value. Something undefined is an error and never an empty value.
+
+mod engine;
+mod names;
+mod path;
+mod token;
+
+pub(crate) use engine::OUTPUT_BYTES_MAX;
+pub(crate) use names::Reference;
+pub(crate) use path::Found;
+
+use amends_saga::definition::Scope;
+use std::fmt;
+
+/// What an expression begins with; `}}` ends it.
+pub(crate) const OPEN: &str = "${{";
+
+/// Why a text is not an expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The byte after the opening mark at which.
+    pub(crate) at: usize,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+impl Refusal {
+    fn new(at: usize, message: impl Into<String>, help: impl Into<String>) -> Refusal {
+        Refusal { at, message: message.into(), help: help.into() }
+    }
+}
+
+/// A parsed expression.
+pub(crate) struct Expression {
+    source: String,
+    form: Form,
+    references: Vec<(usize, Reference)>,
+}
+
+enum Form {
+    /// A plain path, walked directly.
+    Path(path::Path),
+    /// Anything else.
+    Compiled(engine::Compiled),
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expression").field(&self.source).finish()
+    }
+}
+
+impl Expression {
+    /// Reads the text after an opening mark; returns the bytes it takes, the closing mark included.
+    ///
+    /// # Errors
+    /// A [`Refusal`] with the place.
+    pub(crate) fn read(text: &str) -> Result<(Expression, usize), Refusal> {
+        let tokens = token::tokens(text)?;
+        let references = names::references(&tokens.list)?;
+        let source = tokens.source.trim();
+        if source.is_empty() {
+            return Err(Refusal::new(0, "the expression is empty", "write what it yields, such as input"));
+        }
+        let form = match path::Path::read(&tokens.list) {
+            Some(path) => Form::Path(path),
+            None => Form::Compiled(compile(&tokens)?),
+        };
+        Ok((Expression { source: source.to_owned(), form, references }, tokens.consumed))
+    }
+
+    /// What it reaches for, with the byte after the opening mark at which.
+    pub(crate) fn references(&self) -> &[(usize, Reference)] {
+        &self.references
+    }
+
+    /// Evaluates it.
+    ///
+    /// # Errors
+    /// A sentence naming the expression and what it met.
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Found, String> {
+        let value = match &self.form {
+            Form::Path(path) => path.find(scope),
+            Form::Compiled(compiled) => {
+                engine::evaluate(compiled, &self.references, scope).map(Found::Part)
+            }
+        };
+        value.map_err(|error| format!("expression \"{}\": {error}", self.shown()))
+    }
+
+    /// Its source, cut to 120 characters.
+    pub(crate) fn shown(&self) -> String {
+        let mut shown: String = self.source.chars().take(120).collect();
+        if shown.len() < self.source.len() {
+            shown.push('…');
+        }
+        shown
+    }
+}
+
+/// Hands the expression to minijinja with two spellings changed: a step's name that has a dash becomes a
+/// text in brackets, and `*` is kept to numbers.
+fn compile(tokens: &token::Tokens<'_>) -> Result<engine::Compiled, Refusal> {
+    let mut source = String::with_capacity(tokens.source.len() + 16);
+    let mut copied = 0;
+    for (i, token) in tokens.list.iter().enumerate() {
+        let end = token.at + token.text.len();
+        if token.is("*") {
+            source.push_str(&tokens.source[copied..token.at]);
+            // Minus twice changes no number and refuses everything else on the right side.
+            source.push_str(&format!(" |{} * - - ", engine::FACTOR));
+            copied = end;
+        } else if token.kind == token::TokenKind::Word && token.text.contains('-') {
+            let dot = tokens.list[i - 1].at;
+            source.push_str(&tokens.source[copied..dot]);
+            source.push_str(&format!("[\"{}\"]", token.text));
+            copied = end;
+        }
+    }
+    source.push_str(&tokens.source[copied..]);
+    engine::compile(source).map_err(|error| {
+        let message = format!("the expression cannot be read: {error}");
+        Refusal::new(0, message, "check brackets, quotes and operators")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Plain paths, such as `input.lines` and `steps.quote.output.total`: walked directly over the values.
+//!
+//! Almost every expression is one. It yields exactly what the expression language would, without a copy
+//! of what it does not reach; the tests hold the two against each other.
+
+use super::token::{Token, TokenKind};
+use amends_saga::definition::Scope;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// A path from one of the roots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Path {
+    root: Root,
+    members: Vec<Member>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Root {
+    Input,
+    Output(String),
+    SagaId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Member {
+    Key(String),
+    Index(usize),
+}
+
+impl Path {
+    /// Reads a path, `None` when the expression is something else.
+    pub(crate) fn read(tokens: &[Token<'_>]) -> Option<Path> {
+        let (first, rest) = tokens.split_first()?;
+        let mut members = members(rest)?;
+        let root = match first.text {
+            "input" => Root::Input,
+            "saga" if members == [Member::Key("id".into())] => {
+                members.clear();
+                Root::SagaId
+            }
+            "steps" => {
+                let [Member::Key(step), Member::Key(output), ..] = &members[..] else { return None };
+                if output != "output" {
+                    return None;
+                }
+                let root = Root::Output(step.clone());
+                members.drain(..2);
+                root
+            }
+            _ => return None,
+        };
+        Some(Path { root, members })
+    }
+
+    /// Returns what stands at the path.
+    ///
+    /// # Errors
+    /// Which part is missing.
+    pub(crate) fn find(&self, scope: &Scope<'_>) -> Result<Found, String> {
+        let start = match &self.root {
+            Root::Input => Arc::clone(scope.input()),
+            Root::Output(step) => {
+                scope.output(step).ok_or_else(|| format!("step \"{step}\" has no output yet"))?
+            }
+            Root::SagaId => Arc::new(Value::String(scope.id().to_string())),
+        };
+        if self.members.is_empty() {
+            return Ok(Found::Whole(start));
+        }
+        let mut here: &Value = &start;
+        for member in &self.members {
+            here = match (member, here) {
+                (Member::Key(key), Value::Object(map)) => map.get(key),
+                (Member::Index(index), Value::Array(list)) => list.get(*index),
+                // The language reads single characters of a text.
+                (Member::Index(index), Value::String(text)) => {
+                    let char = text.chars().nth(*index).ok_or_else(|| missing(member))?;
+                    return self.last(member, char);
+                }
+                _ => None,
+            }
+            .ok_or_else(|| missing(member))?;
+        }
+        Ok(Found::Part(here.clone()))
+    }
+
+    /// A character of a text has itself no members but its own first character.
+    fn last(&self, member: &Member, char: char) -> Result<Found, String> {
+        let followed = self.members.last().is_some_and(|last| !std::ptr::eq(last, member));
+        if followed { Err("a character has no members".to_owned()) } else { Ok(Found::Part(char.to_string().into())) }
+    }
+}
+
+/// What a path led to: a whole value that is shared, or a part of one that is copied.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Whole(Arc<Value>),
+    Part(Value),
+}
+
+fn missing(member: &Member) -> String {
+    match member {
+        Member::Key(key) => format!("there is no \"{key}\""),
+        Member::Index(index) => format!("there is no item {index}"),
+    }
+}
+
+fn members(mut rest: &[Token<'_>]) -> Option<Vec<Member>> {
+    let mut members = Vec::new();
+    while !rest.is_empty() {
+        let (member, used) = match rest {
+            [dot, name, ..] if dot.is(".") && name.kind == TokenKind::Word => {
+                (Member::Key(name.text.to_owned()), 2)
+            }
+            [open, text, close, ..] if open.is("[") && close.is("]") && text.kind == TokenKind::Text => {
+                (Member::Key(text.plain_text()?.to_owned()), 3)
+            }
+            [open, index, close, ..] if open.is("[") && close.is("]") && index.kind == TokenKind::Number => {
+                (Member::Index(index.text.parse().ok()?), 3)
+            }
+            _ => return None,
+        };
+        members.push(member);
+        rest = &rest[used..];
+    }
+    Some(members)
+}
