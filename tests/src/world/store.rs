@@ -1,0 +1,160 @@
+//! The store that all coordinators share: the production reference store, with the world's faults.
+
+use super::{Event as WorldEvent, World, bugs::Bug, count::Situation, node};
+use crate::random::Random;
+use amends_saga::{
+    Saga, SagaId, Timestamp,
+    coordinator::{Append, Written},
+    due,
+};
+use amends_store::{Error, Owner, Stored, memory::Tables};
+use std::collections::BTreeMap;
+
+/// What happens at the store.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A batch arrives.
+    Write {
+        /// From this node.
+        node: usize,
+        /// In this incarnation.
+        incarnation: u32,
+        /// Which calls itself this.
+        owner: Owner,
+        /// The batch.
+        batch: Vec<Append>,
+        /// Whether the answer is lost.
+        mute: bool,
+    },
+}
+
+/// The tables, and who wrote what for the sake of planted bugs.
+#[derive(Debug)]
+pub(super) struct SharedStore {
+    tables: Tables,
+    bug: Option<Bug>,
+    owners: BTreeMap<SagaId, Owner>,
+    known: Vec<SagaId>,
+    random: Random,
+}
+
+impl SharedStore {
+    pub(super) fn new(bug: Option<Bug>) -> SharedStore {
+        let (owners, known) = (BTreeMap::new(), Vec::new());
+        SharedStore { tables: Tables::new(), bug, owners, known, random: Random::new(1) }
+    }
+
+    pub(super) fn heartbeat(&mut self, owner: &Owner, now: Timestamp) -> Result<(), Error> {
+        self.tables.heartbeat(owner, node::LEASE_MS as u64, now)
+    }
+
+    pub(super) fn claim(&mut self, owner: &Owner, now: Timestamp) -> Result<Vec<Stored>, Error> {
+        if self.bug == Some(Bug::UndoingNotClaimed) {
+            let running = |id: &&SagaId| {
+                self.tables.load(**id).is_some_and(|s| s.head.status == amends_saga::Status::Running)
+            };
+            let ids: Vec<SagaId> = self.known.iter().filter(running).copied().collect();
+            let ids: Vec<SagaId> = ids.into_iter().filter(|id| self.owners[id] != *owner).collect();
+            return self.reclaim(owner, &ids, now);
+        }
+        let claimed = self.tables.claim(owner, 32, now)?;
+        self.owned(owner, &claimed);
+        Ok(claimed)
+    }
+
+    pub(super) fn reclaim(&mut self, owner: &Owner, ids: &[SagaId], now: Timestamp) -> Result<Vec<Stored>, Error> {
+        let claimed = self.tables.reclaim(owner, ids, now)?;
+        self.owned(owner, &claimed);
+        Ok(claimed)
+    }
+
+    fn owned(&mut self, owner: &Owner, claimed: &[Stored]) {
+        for stored in claimed {
+            self.owners.insert(stored.id, owner.clone());
+        }
+    }
+
+    pub(super) fn load(&self, id: SagaId) -> Option<Stored> {
+        self.tables.load(id)
+    }
+
+    fn commit(&mut self, owner: &Owner, batch: &mut [Append], now: Timestamp) -> Vec<Written> {
+        match self.bug {
+            Some(Bug::NoCondition) => return self.commit_blindly(batch, now),
+            Some(Bug::CommitForgotten) if self.random.chance(20) => return vec![Written::Done; batch.len()],
+            Some(Bug::KeysRepeat) => batch.iter_mut().for_each(|append| append.head.key = None),
+            _ => {}
+        }
+        let outcomes = self.tables.commit(owner, batch, now);
+        for (append, outcome) in batch.iter().zip(&outcomes) {
+            if append.after_seq == 0 && *outcome == Written::Done {
+                self.owners.insert(append.id, owner.clone());
+                self.known.push(append.id);
+            }
+        }
+        outcomes
+    }
+
+    /// Writes each append as whoever owns its saga would.
+    fn commit_blindly(&mut self, batch: &mut [Append], now: Timestamp) -> Vec<Written> {
+        let mut outcomes = Vec::new();
+        for append in batch {
+            let owner = self.owners.entry(append.id).or_insert_with(|| Owner {
+                incarnation: amends_saga::SagaId::from_u128(1),
+                name: "anybody".to_owned(),
+            });
+            if let Some(stored) = self.tables.load(append.id) {
+                append.epoch = stored.epoch;
+                append.after_seq = stored.records.len() as u64;
+            } else {
+                self.known.push(append.id);
+            }
+            outcomes.extend(self.tables.commit(owner, std::slice::from_ref(append), now));
+        }
+        outcomes
+    }
+
+    /// The sagas that can still move by themselves.
+    pub(super) fn unsettled(&self) -> Vec<SagaId> {
+        self.known.iter().copied().filter(|id| self.is_unsettled(*id)).collect()
+    }
+
+    fn is_unsettled(&self, id: SagaId) -> bool {
+        let stored = self.tables.load(id).expect("a known saga is in the store");
+        if stored.head.status != amends_saga::Status::Repair {
+            return stored.head.ended_at.is_none();
+        }
+        let plan = super::shop::Plan::find(&stored.head.hash);
+        let saga = Saga::replay(id, plan.definition.clone(), &stored.records);
+        !due(&saga).calls.is_empty()
+    }
+}
+
+impl World {
+    pub(super) fn store(&mut self, event: Event) {
+        let Event::Write { node, incarnation, owner, mut batch, mute } = event;
+        let originals: Vec<u64> = batch.iter().map(|append| append.epoch).collect();
+        let outcomes = self.store.commit(&owner, &mut batch, self.time());
+        self.stir(&[3, node as u64, batch.len() as u64]);
+        let is_zombie = self.nodes[node].incarnation != incarnation;
+        for ((append, outcome), epoch) in batch.iter().zip(&outcomes).zip(originals) {
+            self.note(|_| format!("store: {} +{} from node {node}: {outcome:?}", append.id, append.records.len()));
+            match outcome {
+                Written::Done => {
+                    self.checker.committed(append.id, epoch, append.after_seq, &append.head, &append.records);
+                    if is_zombie {
+                        self.count(Situation::ZombieWrite);
+                    }
+                }
+                Written::Fenced => self.count(Situation::FencedWrite),
+                Written::KeyTaken { .. } => {}
+            }
+        }
+        if mute {
+            self.count(Situation::CommitLostApplied);
+        }
+        let event = node::Event::Written(if mute { None } else { Some(outcomes) });
+        let ms = self.random.within(1, 10);
+        self.at(ms, WorldEvent::Node { node, incarnation, event });
+    }
+}
