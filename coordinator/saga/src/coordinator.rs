@@ -185,12 +185,13 @@ pub enum Admission {
         /// Whether its start is durable already; if not, [`Effect::Accepted`] follows.
         durable: bool,
     },
-    /// The key belongs to a live saga started with another body.
+    /// The key belongs to a live saga started with another body, durably.
     KeyReused {
         /// That saga.
         id: SagaId,
     },
-    /// There are as many sagas as the limits allow.
+    /// There are as many sagas as the limits allow, or another start under the key is still being written:
+    /// ask again later.
     Full,
 }
 
@@ -271,9 +272,12 @@ impl Coordinator {
     pub fn start(&mut self, start: Start, fingerprint: Fingerprint, now: Timestamp) -> Admission {
         if let Some(id) = start.key.as_deref().and_then(|key| self.by_key(key)) {
             let entry = &self.sagas[&id];
+            let durable = entry.durable_seq > 0;
             return match entry.fingerprint == fingerprint {
-                true => Admission::Repeat { id, durable: entry.durable_seq > 0 },
-                false => Admission::KeyReused { id },
+                true => Admission::Repeat { id, durable },
+                false if durable => Admission::KeyReused { id },
+                // That start may itself turn out to have come too late, so it proves nothing yet.
+                false => Admission::Full,
             };
         }
         if self.sagas.len() >= self.limits.sagas_max {
