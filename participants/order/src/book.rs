@@ -244,7 +244,7 @@ impl Book {
                 Ok(chosen) => chosen,
                 Err(verdict) => return verdict,
             };
-        let number = refund.number.clone().unwrap_or_else(|| format!("{}:{}", cause.saga, cause.step));
+        let number = refund.number_or(cause.saga, cause.step);
         let Some(entry) = self.entries.get_mut(&refund.order) else { return missing(&refund.order) };
         if !self.refund_numbers.insert(number.clone()) {
             return refused(&entry.order, format!("refund {number:?} was made already"));

@@ -216,6 +216,13 @@ impl Command {
     }
 }
 
+impl Refund {
+    /// The number it takes effect under when this step of this saga asks for it.
+    pub fn number_or(&self, saga: &str, step: &str) -> String {
+        self.number.clone().unwrap_or_else(|| format!("{saga}:{step}"))
+    }
+}
+
 impl OrderNo {
     /// Takes a number as it was stored.
     pub(crate) fn stored(text: String) -> OrderNo {

@@ -1,0 +1,197 @@
+//! Checks the orders by their own laws, in SQL, on one snapshot.
+//!
+//! Every law is a query that finds the rows which break it, so an empty answer means the law is kept. The laws hold at
+//! every commit, not only at rest.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{Row, SqliteConnection, query};
+
+use crate::state::{Change, State};
+use crate::table::Error;
+
+/// The most violations that are shown of one law.
+pub const VIOLATIONS_MAX: i64 = 20;
+
+/// What the audit found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Audit {
+    /// Whether every law is kept.
+    pub kept: bool,
+    /// Each law, in a fixed order.
+    pub invariants: Vec<Invariant>,
+    /// Sums over all orders.
+    pub totals: Totals,
+}
+
+/// One law.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Invariant {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub law: &'static str,
+    /// Whether it is kept.
+    pub kept: bool,
+    /// Rows that break it, at most [`VIOLATIONS_MAX`].
+    pub violations: Vec<Value>,
+}
+
+/// Sums over all orders.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// How many there are.
+    pub orders: i64,
+    /// How many stand in each state; states without an order are left out.
+    pub by_state: BTreeMap<String, i64>,
+    /// How many events they have.
+    pub events: i64,
+    /// How many refunds were made.
+    pub refunds: i64,
+    /// Pieces on the lines of orders whose goods are still promised or gone: neither cancelled nor refunded.
+    pub pieces: i64,
+    /// What the orders of each currency come to, cancelled ones left out.
+    pub amount_minor: BTreeMap<String, i64>,
+    /// What was given back in each currency.
+    pub refunded_minor: BTreeMap<String, i64>,
+}
+
+/// A law's name, what it says, and the query for what breaks it: one JSON object a row, `?1` rows at most. `?2` holds
+/// the legal moves as `[[from, to], …]`.
+struct Law {
+    name: &'static str,
+    law: &'static str,
+    broken: &'static str,
+}
+
+const LAWS: [Law; 9] = [
+    Law {
+        name: "one_order_per_number",
+        law: "an order's events begin with exactly one creation",
+        broken: "select json_object('order', order_no, 'creations', sum(from_state is null))
+            from order_event where ?2 is not null group by order_no having sum(from_state is null) <> 1 limit ?1",
+    },
+    Law {
+        name: "events_are_complete",
+        law: "an order has as many events as its version says, numbered without a gap",
+        broken: "select json_object('order', o.order_no, 'version', o.version, 'events', count(e.version),
+                'last', max(e.version))
+            from orders o left join order_event e on e.order_no = o.order_no where ?2 is not null
+            group by o.order_no having count(e.version) <> o.version or max(e.version) <> o.version limit ?1",
+    },
+    Law {
+        name: "events_form_a_chain",
+        law: "each event starts where the one before it led",
+        broken: "select json_object('order', e.order_no, 'version', e.version, 'from', e.from_state, 'before', p.to_state)
+            from order_event e left join order_event p on p.order_no = e.order_no and p.version = e.version - 1
+            where ?2 is not null and e.version > 1 and (p.to_state is null or p.to_state <> e.from_state) limit ?1",
+    },
+    Law {
+        name: "events_are_legal_moves",
+        law: "each event is a move of the state machine",
+        broken: "select json_object('order', order_no, 'version', version, 'from', from_state, 'to', to_state)
+            from order_event where (coalesce(from_state, ''), to_state) not in
+                (select value ->> 0, value ->> 1 from json_each(?2)) limit ?1",
+    },
+    Law {
+        name: "state_is_where_events_lead",
+        law: "an order stands where its last event led",
+        broken: "select json_object('order', o.order_no, 'state', o.state, 'event', e.to_state)
+            from orders o left join order_event e on e.order_no = o.order_no and e.version = o.version
+            where ?2 is not null and (e.to_state is null or e.to_state <> o.state) limit ?1",
+    },
+    Law {
+        name: "total_is_what_lines_come_to",
+        law: "an order has lines, and its amount is the sum of qty * price",
+        broken: "select json_object('order', o.order_no, 'total_minor', o.amount_minor, 'lines_minor', sum(l.qty * l.price_minor))
+            from orders o left join order_line l on l.order_no = o.order_no where ?2 is not null
+            group by o.order_no having o.amount_minor <> coalesce(sum(l.qty * l.price_minor), -1) limit ?1",
+    },
+    Law {
+        name: "no_more_is_refunded_than_was_ordered",
+        law: "of every line, refunded + shipped <= qty, and neither is below zero",
+        broken: "select json_object('order', order_no, 'sku', sku_id, 'qty', qty, 'refunded', refunded, 'shipped', shipped)
+            from order_line where ?2 is not null and (refunded + shipped > qty or refunded < 0 or shipped < 0 or qty <= 0)
+            limit ?1",
+    },
+    Law {
+        name: "refunds_add_up",
+        law: "an order's refunded money is the sum of its refunds and what its refunded pieces cost",
+        broken: "select json_object('order', order_no, 'refunded_minor', refunded_minor, 'refunds_minor', refunds,
+                'pieces_minor', pieces)
+            from (select o.order_no, o.refunded_minor,
+                    (select coalesce(sum(amount_minor), 0) from refund r where r.order_no = o.order_no) as refunds,
+                    (select coalesce(sum(refunded * price_minor), 0) from order_line l where l.order_no = o.order_no) as pieces
+                from orders o)
+            where ?2 is not null and (refunded_minor <> refunds or refunded_minor <> pieces) limit ?1",
+    },
+    Law {
+        name: "states_match_the_lines",
+        law: "refunded: nothing is open or shipped; shipped or done: nothing is open; unpaid: nothing moved",
+        broken: "select json_object('order', o.order_no, 'state', o.state, 'qty', sum(l.qty), 'refunded', sum(l.refunded),
+                'shipped', sum(l.shipped))
+            from orders o join order_line l on l.order_no = o.order_no where ?2 is not null group by o.order_no
+            having (o.state in ('created', 'reserved', 'paid') and sum(l.refunded) + sum(l.shipped) <> 0)
+                or (o.state = 'refunded' and sum(l.refunded) <> sum(l.qty))
+                or (o.state = 'part_refunded' and (sum(l.refunded) not between 1 and sum(l.qty) - 1 or sum(l.shipped) <> 0))
+                or (o.state = 'part_shipped' and (sum(l.shipped) = 0 or sum(l.refunded) + sum(l.shipped) >= sum(l.qty)))
+                or (o.state in ('shipped', 'done') and (sum(l.shipped) = 0 or sum(l.refunded) + sum(l.shipped) <> sum(l.qty)))
+                or (o.state = 'cancelled' and (sum(l.shipped) <> 0 or sum(l.refunded) not in (0, sum(l.qty))))
+            limit ?1",
+    },
+];
+
+/// Checks every law.
+///
+/// `connection` should be in a read transaction, so that all laws look at one moment.
+///
+/// # Errors
+/// The database's own.
+pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, Error> {
+    let moves = moves();
+    let mut invariants = Vec::with_capacity(LAWS.len());
+    for law in &LAWS {
+        let rows = query(law.broken).bind(VIOLATIONS_MAX).bind(&moves).fetch_all(&mut *connection).await?;
+        let parse = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let violations =
+            rows.iter().map(|row| row.try_get(0).map(parse)).collect::<Result<Vec<Value>, sqlx::Error>>()?;
+        invariants.push(Invariant { name: law.name, law: law.law, kept: violations.is_empty(), violations });
+    }
+    let kept = invariants.iter().all(|invariant| invariant.kept);
+    Ok(Audit { kept, invariants, totals: totals(connection).await? })
+}
+
+/// The legal moves as JSON pairs; the creation comes from an empty name.
+fn moves() -> String {
+    let mut moves = vec![("", State::Created.as_str())];
+    for from in State::ALL {
+        let next = Change::ALL.into_iter().filter_map(|change| from.after(change));
+        moves.extend(next.map(|to| (from.as_str(), to.as_str())));
+    }
+    serde_json::json!(moves).to_string()
+}
+
+async fn totals(connection: &mut SqliteConnection) -> Result<Totals, Error> {
+    let mut totals = Totals::default();
+    let groups =
+        "select state, currency, count(*), sum(amount_minor), sum(refunded_minor) from orders group by 1, 2";
+    for row in query(groups).fetch_all(&mut *connection).await? {
+        let (state, currency): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let count: i64 = row.try_get(2)?;
+        totals.orders += count;
+        if state != State::Cancelled.as_str() {
+            *totals.amount_minor.entry(currency.clone()).or_default() += row.try_get::<i64, _>(3)?;
+        }
+        *totals.refunded_minor.entry(currency).or_default() += row.try_get::<i64, _>(4)?;
+        *totals.by_state.entry(state).or_default() += count;
+    }
+    let sums = "
+        select (select count(*) from order_event), (select count(*) from refund),
+               (select coalesce(sum(l.qty - l.refunded), 0) from order_line l join orders o on o.order_no = l.order_no
+                where o.state <> 'cancelled')";
+    let row = query(sums).fetch_one(connection).await?;
+    (totals.events, totals.refunds, totals.pieces) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(totals)
+}
