@@ -276,9 +276,8 @@ impl World {
                 self.down_until = [0; 3];
                 for node in 0..self.nodes.len() {
                     self.nodes[node].paused_until = 0;
-                    if !self.nodes[node].is_up && !self.nodes[node].is_gone {
-                        self.restart(node);
-                    }
+                    self.widen(node);
+                    self.restart(node);
                 }
                 self.at(1000, Event::Fault(Fault::Look));
             }

@@ -133,8 +133,12 @@ impl World {
                 Op::Compensation => self.undo(request)?,
             },
         };
-        if said == Said::Pending {
-            self.count(Situation::Pending);
+        match said {
+            Said::Pending => self.count(Situation::Pending),
+            Said::Done if key.attempt > 1 && key.question == Question::Call => {
+                self.count(Situation::RepeatedCall);
+            }
+            Said::Done | Said::Refused(_) | Said::NotSeen => {}
         }
         Some(self.phrase(said))
     }

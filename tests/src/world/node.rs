@@ -130,6 +130,15 @@ impl World {
         }
     }
 
+    /// Starts a process anew with room for every saga, if it had none.
+    pub(super) fn widen(&mut self, node: usize) {
+        let few = self.nodes[node].limits.sagas_max < 100;
+        self.nodes[node].limits.sagas_max = 1000;
+        if few && self.nodes[node].is_up {
+            self.boot(node);
+        }
+    }
+
     pub(super) fn pause(&mut self, node: usize, ms: i64) {
         if self.nodes[node].is_up {
             self.nodes[node].paused_until = self.now + ms;

@@ -21,7 +21,7 @@ pub static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| SKETCHES.iter().map(|s|
 const SKETCHES: &[&str] = &[
     "checkout deadline=5m output=output.order
      quote: product.quote read_only
-     reserve: inventory.hold / inventory.release
+     reserve: inventory.hold / inventory.release slow_max=30s
      order: order.create / order.cancel slow_max=30s
      payment: await payment timeout=20s
      confirm: inventory.confirm / inventory.restore slow_max=30s
