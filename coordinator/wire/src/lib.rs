@@ -1,6 +1,6 @@
 //! What crosses a boundary: participant calls and answers, API bodies, problem types, definition text.
 //!
-//! Nothing here opens a socket or reads a clock. A participant in any language can be written from
+//! Nothing here opens a socket by itself or reads a clock. A participant in any language can be written from
 //! [`participant`] and [`registration`] alone; the definition reader stands behind the feature
 //! `definition`, so that a participant does not carry it.
 
@@ -8,7 +8,11 @@ pub mod api;
 pub mod canonical;
 #[cfg(feature = "definition")]
 pub mod definition;
+#[cfg(feature = "listen")]
+pub mod listen;
 pub mod participant;
 pub mod problem;
 pub mod registration;
 pub mod span;
+
+pub use amends_saga::{Millis, Name};

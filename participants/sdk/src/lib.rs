@@ -1,3 +1,56 @@
-//! Placeholder.
+//! What a participant links: who is calling, the barrier, stored answers, group commit, registration.
+//!
+//! A participant is a service that owns a database and answers actions and compensations. It builds a
+//! [`Participant`] from its operations and hands it to [`run`]. An operation is served in one of two ways:
+//!
+//! - *plain*: a function from a call to a [`Reply`]; for what changes nothing.
+//! - *guarded*: a [`Body`] that runs inside the transaction of a [`Writer`], behind the barrier. The writer
+//!   takes everything that waits, so the calls of many sagas share one commit.
+//!
+//! The invariant it keeps: **a guarded call takes effect at most once, every attempt of it is answered
+//! alike, and an action that comes after its compensation is refused.**
 
+pub mod barrier;
+mod caller;
+mod database;
 pub mod faults;
+mod participant;
+mod register;
+mod reply;
+mod serve;
+mod writer;
+
+pub use amends_wire::{
+    participant::{CallOp, Secret},
+    registration::Registration,
+};
+pub use caller::{Call, Caller};
+pub use database::{Database, Tx};
+pub use participant::{Operation, Participant};
+pub use register::Registrar;
+pub use reply::Reply;
+pub use serve::{Limits, Registering, run};
+pub use writer::{Body, Task, Writer};
+
+/// Why the sdk could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database did not do it.
+    #[error("the database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The store's address names no database that is known.
+    #[error("\"{0}\" names no store: use sqlite:PATH, postgres://… or mysql://…")]
+    UnknownStore(String),
+    /// The writer has as much waiting as it takes; try again.
+    #[error("the writer is busy: {0} calls wait")]
+    Busy(usize),
+    /// The writer's task is gone, because the participant is stopping.
+    #[error("the participant is stopping")]
+    Stopping,
+    /// The listener or the network.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The HTTP client could not be made.
+    #[error("the HTTP client: {0}")]
+    Client(#[from] reqwest::Error),
+}

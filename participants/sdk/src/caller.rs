@@ -1,0 +1,130 @@
+//! Who is calling and what is asked, read strictly from headers or from an entry of a batch.
+
+use amends_wire::{
+    participant::{self as wire, BatchCall, CallOp},
+    problem::{Problem, Slug},
+};
+use http::{HeaderMap, HeaderName};
+use serde_json::Value;
+use std::str::FromStr;
+use uuid::Uuid;
+
+/// The longest step name: a name of 63 bytes and an item's index.
+const STEP_BYTES_MAX: usize = 80;
+/// The longest idempotency key.
+const KEY_BYTES_MAX: usize = 256;
+
+/// Who is calling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The saga's id.
+    pub saga: Uuid,
+    /// The step's name.
+    pub step: String,
+    /// What is asked.
+    pub op: CallOp,
+    /// With [`CallOp::Status`], which call is asked about.
+    pub status_of: CallOp,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The epoch of the coordinator that calls.
+    pub epoch: u64,
+    /// The same for every attempt of one op.
+    pub key: String,
+}
+
+/// One call of one operation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Who is calling.
+    pub caller: Caller,
+    /// The operation.
+    pub operation: String,
+    /// The body.
+    pub body: Value,
+}
+
+impl Caller {
+    /// Reads the headers of a single call.
+    ///
+    /// # Errors
+    /// A problem that names the header and what it should hold.
+    pub fn from_headers(headers: &HeaderMap) -> Result<Caller, Problem> {
+        let op: CallOp = read(headers, &wire::SAGA_OP)?;
+        let status_of = match op {
+            CallOp::Status => read(headers, &wire::SAGA_STATUS_OF)?,
+            other => other,
+        };
+        let caller = Caller {
+            saga: read(headers, &wire::SAGA_ID)?,
+            step: text(headers, &wire::SAGA_STEP)?.to_owned(),
+            op,
+            status_of,
+            attempt: read(headers, &wire::SAGA_ATTEMPT)?,
+            epoch: if headers.contains_key(&wire::SAGA_EPOCH) {
+                read(headers, &wire::SAGA_EPOCH)?
+            } else {
+                0
+            },
+            key: text(headers, &wire::IDEMPOTENCY_KEY)?.to_owned(),
+        };
+        caller.checked()
+    }
+
+    /// Reads an entry of a batch.
+    ///
+    /// # Errors
+    /// A problem that names the member and what it should hold.
+    pub fn from_batch(call: &BatchCall) -> Result<Caller, Problem> {
+        let status_of = match (call.op, call.status_of) {
+            (CallOp::Status, None) => return Err(bad("\"status_of\" is missing beside op \"status\"")),
+            (CallOp::Status, Some(of)) => of,
+            (op, _) => op,
+        };
+        let caller = Caller {
+            saga: call.saga,
+            step: call.step.clone(),
+            op: call.op,
+            status_of,
+            attempt: call.attempt,
+            epoch: call.epoch,
+            key: call.key.clone(),
+        };
+        caller.checked()
+    }
+
+    fn checked(self) -> Result<Caller, Problem> {
+        let step_ok = (1..=STEP_BYTES_MAX).contains(&self.step.len())
+            && self.step.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-[]".contains(&b));
+        if !step_ok {
+            return Err(bad(format!("the step's name has 1 to {STEP_BYTES_MAX} of a-z, 0-9, _, -, [ and ]")));
+        }
+        if self.attempt == 0 {
+            return Err(bad("attempts are numbered from 1"));
+        }
+        if self.key.is_empty() || self.key.len() > KEY_BYTES_MAX {
+            return Err(bad(format!("the idempotency key has 1 to {KEY_BYTES_MAX} bytes")));
+        }
+        if self.status_of == CallOp::Status {
+            return Err(bad("a status is asked of an action, a compensation or a confirm"));
+        }
+        Ok(self)
+    }
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    Problem::new(Slug::MalformedBody, detail)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or_else(|| bad(format!("the header {name} is missing")))?;
+    if values.next().is_some() {
+        return Err(bad(format!("the header {name} is given twice")));
+    }
+    value.to_str().map_err(|_| bad(format!("the header {name} is not plain text")))
+}
+
+fn read<T: FromStr<Err: std::fmt::Display>>(headers: &HeaderMap, name: &HeaderName) -> Result<T, Problem> {
+    text(headers, name)?.parse().map_err(|error| bad(format!("the header {name}: {error}")))
+}

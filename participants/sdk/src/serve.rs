@@ -1,0 +1,40 @@
+//! Running a participant: its listener, and its registration beside it.
+
+use crate::{Error, Participant, Registrar};
+use amends_wire::listen;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use amends_wire::listen::Limits;
+
+/// Where to register, and as what address.
+#[derive(Debug, Clone, Default)]
+pub struct Registering {
+    /// The coordinator's base URL.
+    pub coordinator: String,
+    /// The token it wants.
+    pub token: Option<String>,
+    /// The base URL at which the coordinator reaches this instance; the listener's address where there is none.
+    pub advertise: Option<String>,
+}
+
+/// Serves a participant on `listener` until `stop`, registered with a coordinator when one is given.
+///
+/// # Errors
+/// [`Error::Io`] when the listener has no address, [`Error::Client`] when the HTTP client cannot be made.
+pub async fn run(
+    participant: &Participant,
+    listener: TcpListener,
+    registering: Option<Registering>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let address = listener.local_addr()?;
+    if let Some(to) = registering {
+        let url = to.advertise.unwrap_or_else(|| format!("http://{address}"));
+        let registration = participant.registration(&url);
+        let registrar = Registrar::new(&to.coordinator, to.token, participant.name(), registration)?;
+        tokio::spawn(registrar.keep(stop.child_token()));
+    }
+    listen::serve(listener, participant.router(), Limits::default(), stop).await;
+    Ok(())
+}
