@@ -1,1 +1,176 @@
-//! Placeholder.
+//! The coordinator as a running thing: run loop, calls to participants, HTTP API, telemetry.
+//!
+//! Everything that decides lives in [`amends_saga`]; this crate waits, writes and calls. A request or an
+//! answer becomes an input to the [`run`] loop, the loop writes what follows and then performs it.
+//! [`Server::start`] puts the pieces together; the executable, the demo and the tests all use it.
+
+mod address;
+mod api;
+mod auth;
+pub mod clock;
+mod dispatch;
+mod handle;
+mod http;
+mod metrics;
+mod registry;
+mod run;
+
+pub use amends_saga::coordinator::Limits as SagaLimits;
+pub use amends_wire::listen::Limits as ListenLimits;
+pub use auth::{Role, Tokens};
+pub use dispatch::{HttpTransport, Reply, Transport, TransportError};
+pub use http::BODY_BYTES_MAX;
+pub use metrics::Metrics;
+pub use run::Timing;
+
+use amends_store::{Owner, Store};
+use api::App;
+use dispatch::Dispatcher;
+use handle::{COMMANDS_MAX, Handle};
+use registry::Registry;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// The description of the HTTP API, OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// What a coordinator is made of.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What it is called in journals and logs.
+    pub name: String,
+    /// Who may do what.
+    pub tokens: Tokens,
+    /// How many sagas it takes on.
+    pub sagas: SagaLimits,
+    /// What its listener bears.
+    pub listen: ListenLimits,
+    /// How its run loop keeps house.
+    pub timing: Timing,
+    /// What holds for operations and steps that say nothing else.
+    pub defaults: amends_wire::definition::Defaults,
+}
+
+/// Why a coordinator could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] amends_store::Error),
+    /// The client for calls could not be made.
+    #[error("the HTTP client could not be made: {0}")]
+    Client(#[from] reqwest::Error),
+    /// Beyond this machine, tokens are required.
+    #[error(
+        "listening on {0} is open to others than this machine, and no token is configured; set a token, \
+         or listen on a loopback address"
+    )]
+    OpenWithoutToken(SocketAddr),
+    /// The listener's address could not be read.
+    #[error("the listener: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// A running coordinator.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stopping: Arc<AtomicBool>,
+    stop_listening: CancellationToken,
+    stop_driving: CancellationToken,
+    listener: JoinHandle<bool>,
+    driver: JoinHandle<()>,
+    metrics: Arc<Metrics>,
+}
+
+impl Server {
+    /// Starts a coordinator on `store` behind `listener`.
+    ///
+    /// Sagas without an owner are claimed and driven on at once.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: Config,
+        store: Arc<dyn Store>,
+        listener: TcpListener,
+    ) -> Result<Server, StartError> {
+        let transport = Arc::new(HttpTransport::new()?);
+        Server::start_with(config, store, listener, transport).await
+    }
+
+    /// As [`Server::start`], with calls going through `transport`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_with(
+        config: Config,
+        store: Arc<dyn Store>,
+        listener: TcpListener,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Server, StartError> {
+        let address = listener.local_addr()?;
+        if !address.ip().is_loopback() && config.tokens.is_empty() {
+            return Err(StartError::OpenWithoutToken(address));
+        }
+        let owner = Owner { incarnation: uuid::Uuid::now_v7(), name: config.name.clone() };
+        let lease_ms = u64::try_from(config.timing.lease.as_millis()).unwrap_or(u64::MAX);
+        store.heartbeat(&owner, lease_ms).await?;
+        let registry = Arc::new(Registry::load(store.as_ref(), config.defaults).await?);
+        let metrics = Arc::new(Metrics::new());
+        let (commands, taken) = mpsc::channel(COMMANDS_MAX);
+        let dispatcher = Dispatcher::new(transport, registry.clone(), metrics.clone(), commands.clone());
+        let driver = run::Loop::new(
+            store.clone(),
+            owner,
+            registry.clone(),
+            dispatcher,
+            metrics.clone(),
+            config.sagas,
+            config.timing,
+        );
+        let stopping = Arc::new(AtomicBool::new(false));
+        let app = App { handle: Handle::new(commands), store, registry, metrics: metrics.clone(), stopping };
+        let stopping = app.stopping.clone();
+        let (stop_listening, stop_driving) = (CancellationToken::new(), CancellationToken::new());
+        let router = api::router(app, config.tokens);
+        let driver = tokio::spawn(driver.run(taken, stop_driving.clone()));
+        let listener =
+            tokio::spawn(amends_wire::listen::serve(listener, router, config.listen, stop_listening.clone()));
+        Ok(Server { address, stopping, stop_listening, stop_driving, listener, driver, metrics })
+    }
+
+    /// The address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Stops: takes no new work, answers what is being answered, lets calls in flight end within their
+    /// grace, writes what came of them, and gives every saga back.
+    pub async fn stop(self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.stop_driving.cancel();
+        let _ = self.driver.await;
+        self.stop_listening.cancel();
+        let _ = self.listener.await;
+    }
+
+    /// Waits until the run loop has ended by itself, which it does only by a fault.
+    pub async fn failed(&mut self) {
+        let _ = (&mut self.driver).await;
+        tokio::time::sleep(Duration::ZERO).await;
+    }
+}

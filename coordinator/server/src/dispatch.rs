@@ -1,0 +1,328 @@
+//! Sending calls to participants and reading what comes back.
+//!
+//! Every call that is dispatched is answered to the run loop exactly once, whatever happens: a refused
+//! connection, a timeout, a participant that is no longer registered. Nothing here decides; an answer is
+//! read by the table in [`amends_saga::answer`] and handed on.
+
+mod lines;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+pub use transport::{HttpTransport, Transport, TransportError};
+
+use crate::{metrics::Metrics, registry::Registry, run::Command};
+use amends_saga::{
+    Answer, Call, Millis, Op, Question, Report, SagaId,
+    answer::{self, Asked, Body},
+    hash::Mix,
+};
+use amends_wire::participant::{self as wire, CallOp};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use lines::Lines;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+
+/// A call with everything needed to send it.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) saga: SagaId,
+    pub(crate) epoch: u64,
+    pub(crate) call: Call,
+}
+
+/// What a participant answered to one request.
+#[derive(Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The participant's wish for the next attempt.
+    pub retry_after: Option<Millis>,
+    /// The body, or why it could not be read.
+    pub body: Result<Bytes, String>,
+}
+
+/// Sends calls; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    answers: mpsc::Sender<Command>,
+    lines: Lines,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        registry: Arc<Registry>,
+        metrics: Arc<Metrics>,
+        answers: mpsc::Sender<Command>,
+    ) -> Dispatcher {
+        let lines = Lines::default();
+        Dispatcher { inner: Arc::new(Inner { transport, registry, metrics, answers, lines }) }
+    }
+
+    /// Sends these calls, gathering those whose operation has a batch form.
+    pub(crate) fn dispatch(&self, calls: Vec<(SagaId, u64, Call)>) {
+        let mut gathered = Vec::new();
+        for (saga, epoch, call) in calls {
+            let order = Order { saga, epoch, call };
+            match self.inner.registry.batch_max(&order.call.operation) {
+                Some(max) if order.call.key.question == Question::Call => gathered.push((max, order)),
+                _ => {
+                    let inner = self.inner.clone();
+                    tokio::spawn(async move { inner.send_single(order).await });
+                }
+            }
+        }
+        for (line, max) in self.inner.lines.queue(gathered) {
+            let inner = self.inner.clone();
+            tokio::spawn(async move { inner.work(line, max).await });
+        }
+    }
+}
+
+impl Inner {
+    /// Sends batches of one line until nothing waits.
+    async fn work(self: Arc<Self>, line: lines::Line, max: usize) {
+        while let Some(orders) = self.lines.take(&line, max) {
+            match orders.len() {
+                1 => {
+                    for order in orders {
+                        self.send_single(order).await;
+                    }
+                }
+                _ => self.send_batch(orders).await,
+            }
+        }
+    }
+
+    async fn send_single(&self, order: Order) {
+        let begun = Instant::now();
+        let reply = match self.registry.instance(&order.call.operation.participant) {
+            None => Err(TransportError::NotRegistered),
+            Some(instance) => {
+                let url = format!("{}/{}", instance.url, order.call.operation.name);
+                let body = Bytes::from(order.call.body.to_string());
+                let headers = headers(&order, &instance, &body);
+                self.post(&url, headers, body, order.call.operation.timeout.into()).await
+            }
+        };
+        let answer = read(&order, reply, begun.elapsed());
+        self.report(order, answer, begun.elapsed()).await;
+    }
+
+    async fn post(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Reply, TransportError> {
+        tokio::time::timeout(timeout, self.transport.post(url, headers, body))
+            .await
+            .unwrap_or(Err(TransportError::TimedOut(timeout)))
+    }
+
+    /// Posts many calls of one operation as one request and gives each its own answer.
+    async fn send_batch(self: &Arc<Self>, orders: Vec<Order>) {
+        let begun = Instant::now();
+        let operation = orders[0].call.operation.clone();
+        let Some(instance) = self.registry.instance(&operation.participant) else {
+            for order in orders {
+                let answer = read(&order, Err(TransportError::NotRegistered), begun.elapsed());
+                self.report(order, answer, begun.elapsed()).await;
+            }
+            return;
+        };
+        let body = batch_body(&orders);
+        let url = format!("{}/{}/batch", instance.url, operation.name);
+        let mut headers = json_headers();
+        sign(&mut headers, &instance, &body, &orders[0]);
+        let reply = self.post(&url, headers, body, operation.timeout.into()).await;
+        let took = begun.elapsed();
+        if let Ok(reply) = &reply
+            && matches!(reply.status.as_u16(), 400 | 404 | 405 | 413 | 415 | 422 | 501)
+        {
+            // The batch form itself was not understood; no call of it was looked at.
+            for order in orders {
+                let inner = self.clone();
+                tokio::spawn(async move { inner.send_single(order).await });
+            }
+            return;
+        }
+        let answers = read_batch(&orders, reply, took);
+        for (order, answer) in orders.into_iter().zip(answers) {
+            self.report(order, answer, took).await;
+        }
+    }
+
+    async fn report(&self, order: Order, answer: Answer, took: Duration) {
+        let metrics = self.metrics.call(&order.call.operation.participant, &order.call.operation.name);
+        metrics.seconds.record(took);
+        match &answer {
+            Answer::Done(_) => metrics.done.increment(1),
+            Answer::Pending { .. } | Answer::NotSeen => metrics.pending.increment(1),
+            Answer::Refused(_) => metrics.refused.increment(1),
+            Answer::Contract(_) => metrics.contract.increment(1),
+            Answer::Unknown { .. } => metrics.unknown.increment(1),
+        }
+        let command = Command::Answer { saga: order.saga, key: order.call.key, answer };
+        // Fails only when the loop has ended; then the next owner sends the call again.
+        let _ = self.answers.send(command).await;
+    }
+}
+
+fn read(order: &Order, reply: Result<Reply, TransportError>, took: Duration) -> Answer {
+    let latency_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let asked = match order.call.key.question {
+        Question::Call => Asked::Call,
+        Question::Status => Asked::Status,
+    };
+    match reply {
+        Ok(reply) => {
+            let body = read_body(reply.body);
+            answer::read(order.call.key.op, asked, reply.status.as_u16(), reply.retry_after, body, latency_ms)
+        }
+        Err(error) => unknown(error.to_string(), latency_ms),
+    }
+}
+
+fn unknown(message: String, latency_ms: u64) -> Answer {
+    Answer::Unknown { report: Report::new(None, message, latency_ms), retry_after: None }
+}
+
+fn read_body(body: Result<Bytes, String>) -> Body {
+    match body {
+        Err(what) => Body::Bad(what),
+        Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Body::Empty,
+        Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
+            Ok(value) => Body::Json(Arc::new(value)),
+            Err(error) => {
+                let sample: String = String::from_utf8_lossy(&bytes).chars().take(80).collect();
+                Body::Bad(format!("the body is not JSON ({error}): {}", sample.escape_debug()))
+            }
+        },
+    }
+}
+
+fn read_batch(orders: &[Order], reply: Result<Reply, TransportError>, took: Duration) -> Vec<Answer> {
+    let latency_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let all = |message: String| orders.iter().map(|_| unknown(message.clone(), latency_ms)).collect();
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(error) => return all(error.to_string()),
+    };
+    if !reply.status.is_success() {
+        let retry_after = reply.retry_after;
+        let message = format!("the batch was answered with status {}", reply.status.as_u16());
+        let report = Report::new(Some(reply.status.as_u16()), message, latency_ms);
+        return orders.iter().map(|_| Answer::Unknown { report: report.clone(), retry_after }).collect();
+    }
+    let parsed = reply.body.and_then(|bytes| {
+        serde_json::from_slice::<wire::BatchResults>(&bytes).map_err(|e| format!("the batch's answer: {e}"))
+    });
+    match parsed {
+        Err(message) => all(message),
+        Ok(results) if results.results.len() != orders.len() => {
+            all(format!("{} results for {} calls", results.results.len(), orders.len()))
+        }
+        Ok(results) => orders
+            .iter()
+            .zip(results.results)
+            .map(|(order, result)| {
+                let body = match result.body {
+                    serde_json::Value::Null => Body::Empty,
+                    value => Body::Json(Arc::new(value)),
+                };
+                let retry_after = result.retry_after.map(|secs| Millis::from_secs(secs));
+                answer::read(order.call.key.op, Asked::Call, result.status, retry_after, body, latency_ms)
+            })
+            .collect(),
+    }
+}
+
+fn batch_body(orders: &[Order]) -> Bytes {
+    let calls = orders.iter().map(|order| wire::BatchCall {
+        saga: order.saga,
+        step: order.call.step.to_string(),
+        op: call_op(order),
+        attempt: order.call.key.attempt,
+        epoch: order.epoch,
+        key: idempotency_key(order),
+        status_of: None,
+        body: order.call.body.as_ref().clone(),
+    });
+    let batch = wire::Batch { calls: calls.collect() };
+    Bytes::from(serde_json::to_vec(&batch).expect("a batch is plain JSON"))
+}
+
+fn call_op(order: &Order) -> CallOp {
+    match (order.call.key.question, order.call.key.op) {
+        (Question::Status, _) => CallOp::Status,
+        (Question::Call, Op::Action) => CallOp::Action,
+        (Question::Call, Op::Compensation) => CallOp::Compensation,
+    }
+}
+
+/// The same for every attempt of one op.
+fn idempotency_key(order: &Order) -> String {
+    format!("{}/{}/{}", order.saga.as_hyphenated(), order.call.step, order.call.key.op.as_str())
+}
+
+fn json_headers() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers
+}
+
+fn headers(order: &Order, instance: &crate::registry::Instance, body: &[u8]) -> HeaderMap {
+    let mut headers = json_headers();
+    let mut put = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    };
+    let key = order.call.key;
+    put(wire::SAGA_ID, &order.saga.as_hyphenated().to_string());
+    put(wire::SAGA_STEP, &order.call.step);
+    put(wire::SAGA_OP, call_op(order).as_str());
+    put(wire::SAGA_ATTEMPT, &key.attempt.to_string());
+    put(wire::SAGA_EPOCH, &order.epoch.to_string());
+    put(wire::IDEMPOTENCY_KEY, &idempotency_key(order));
+    put(wire::TRACEPARENT, &traceparent(order));
+    if key.question == Question::Status {
+        put(wire::SAGA_STATUS_OF, key.op.as_str());
+    }
+    sign(&mut headers, instance, body, order);
+    headers
+}
+
+/// W3C trace context: the trace is the saga, the span is the attempt.
+fn traceparent(order: &Order) -> String {
+    let key = order.call.key;
+    let span = Mix::new(u64::from(key.step.0)).add(key.op as u64).add(u64::from(key.attempt)).finish() | 1;
+    format!("00-{}-{span:016x}-01", order.saga.as_simple())
+}
+
+fn sign(headers: &mut HeaderMap, instance: &crate::registry::Instance, body: &[u8], order: &Order) {
+    let Some(secret) = &instance.secret else { return };
+    let now = crate::clock::now().0 / 1000;
+    let id = format!("{}-{}", idempotency_key(order), order.call.key.attempt);
+    for (name, value) in wire::sign(secret, &id, now, body) {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}

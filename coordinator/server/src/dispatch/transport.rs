@@ -1,0 +1,131 @@
+//! One HTTP exchange with a participant, with every default that is unsafe for this work turned off.
+
+use super::Reply;
+use crate::address::Resolver;
+use amends_saga::Millis;
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use std::time::Duration;
+
+/// The largest answer read from a participant, in bytes; a longer one is no definite answer.
+pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Why there is no answer at all. Whether the call took effect is then not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No instance of the participant is registered.
+    #[error("the participant has no registered instance; register it with PUT /v1/participants/{{name}}")]
+    NotRegistered,
+    /// The operation's timeout passed.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// The connection could not be made, or broke.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Something that can post a body to a participant.
+#[cfg_attr(test, mockall::automock)]
+#[async_trait]
+pub trait Transport: Send + Sync {
+    /// Posts `body` to `url`.
+    ///
+    /// # Errors
+    /// [`TransportError::Broken`] when no answer came.
+    async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError>;
+}
+
+/// HTTP/1.1 with keep-alive.
+///
+/// No redirect is followed (a redirect would carry the body and its signature to another host), no proxy
+/// variable is read, nothing is retried behind our back, no cookie or referer is kept, nothing is
+/// decompressed, and every address is checked when it is connected to.
+#[derive(Debug, Clone)]
+pub struct HttpTransport {
+    client: reqwest::Client,
+}
+
+impl HttpTransport {
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// When the TLS backend cannot be set up.
+    pub fn new() -> Result<HttpTransport, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(Duration::from_secs(2))
+            .pool_max_idle_per_host(256)
+            .pool_idle_timeout(Duration::from_secs(8))
+            .dns_resolver(Resolver)
+            .user_agent(concat!("amends/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(HttpTransport { client })
+    }
+}
+
+#[async_trait]
+impl Transport for HttpTransport {
+    async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError> {
+        let sent = self.client.post(url).headers(headers).body(body).send().await;
+        let mut response = sent.map_err(|error| TransportError::Broken(chain(&error)))?;
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let body = read_capped(&mut response).await;
+        Ok(Reply { status, retry_after, body })
+    }
+}
+
+async fn read_capped(response: &mut reqwest::Response) -> Result<Bytes, String> {
+    let too_long = || format!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
+    let announced = response.content_length().unwrap_or(0);
+    if announced > ANSWER_BYTES_MAX as u64 {
+        return Err(too_long());
+    }
+    let mut first = match response.chunk().await {
+        Ok(Some(chunk)) => chunk,
+        Ok(None) => return Ok(Bytes::new()),
+        Err(error) => return Err(format!("the answer was cut short: {}", chain(&error))),
+    };
+    let mut rest: Option<BytesMut> = None;
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(rest.map_or(first, BytesMut::freeze)),
+            Ok(Some(chunk)) => {
+                let body = rest.get_or_insert_with(|| BytesMut::from(&std::mem::take(&mut first)[..]));
+                body.extend_from_slice(&chunk);
+                if body.len() > ANSWER_BYTES_MAX {
+                    return Err(too_long());
+                }
+            }
+            Err(error) => return Err(format!("the answer was cut short: {}", chain(&error))),
+        }
+    }
+}
+
+/// `Retry-After` in whole seconds or as an HTTP date.
+fn retry_after(headers: &HeaderMap) -> Option<Millis> {
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(secs) = text.parse::<u64>() {
+        return Some(Millis(secs.saturating_mul(1000)));
+    }
+    let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    Some(amends_saga::Timestamp(at.as_millisecond()).since(crate::clock::now()))
+}
+
+/// An error with everything behind it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

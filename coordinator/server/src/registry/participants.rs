@@ -1,0 +1,279 @@
+//! Participants: where they are and what they offer.
+
+use crate::{
+    address,
+    api::unavailable,
+    clock::now,
+    http::{Failure, problem},
+};
+use amends_saga::{Name, Timestamp, hash::Mix};
+use amends_store::Store;
+use amends_wire::{
+    api::{BreakerState, BreakerView, InstanceView, ParticipantView},
+    participant::Secret,
+    problem::Slug,
+    registration::{OperationTerms, Registration},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+/// Participants at a time.
+const PARTICIPANTS_MAX: usize = 10_000;
+
+/// One address to call.
+#[derive(Debug, Clone)]
+pub(crate) struct Instance {
+    pub(crate) id: String,
+    pub(crate) url: String,
+    pub(crate) secret: Option<Secret>,
+}
+
+/// What the store keeps of a participant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Kept {
+    instances: Vec<KeptInstance>,
+    operations: BTreeMap<Name, OperationTerms>,
+    secret: Option<String>,
+    health: Option<String>,
+    updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct KeptInstance {
+    url: String,
+    /// Of a heartbeating instance; the store's copy is as old as the last change.
+    ttl_ms: Option<u64>,
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Participant {
+    kept: Kept,
+    instances: Vec<Arc<Instance>>,
+    turn: AtomicUsize,
+}
+
+/// Every participant.
+#[derive(Debug, Default)]
+pub(super) struct Participants {
+    by_name: RwLock<BTreeMap<Name, Arc<Participant>>>,
+    generation: AtomicU64,
+    /// One registration at a time: the store's order is the memory's order.
+    writing: tokio::sync::Mutex<()>,
+}
+
+impl Participants {
+    pub(super) async fn load(store: &dyn Store) -> Result<Participants, amends_store::Error> {
+        let mut by_name = BTreeMap::new();
+        for (name, json) in store.participants().await? {
+            let kept = serde_json::from_str::<Kept>(&json).map_err(|error| {
+                amends_store::Error::Corrupt(format!("the registration of participant \"{name}\": {error}"))
+            })?;
+            let name = Name::parse(&name).map_err(|error| amends_store::Error::Corrupt(error.to_string()))?;
+            by_name.insert(name, Arc::new(Participant::new(kept.renewed())));
+        }
+        Ok(Participants { by_name: RwLock::new(by_name), ..Participants::default() })
+    }
+
+    /// Grows whenever an operation may mean something else than before.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    pub(super) fn terms(&self, participant: &Name, operation: &Name) -> Option<OperationTerms> {
+        self.get(participant)?.kept.operations.get(operation).cloned()
+    }
+
+    pub(super) fn batch_max(&self, participant: &Name, operation: &Name) -> Option<usize> {
+        let found = self.get(participant)?;
+        Some(found.kept.operations.get(operation)?.batch?.max as usize)
+    }
+
+    /// The next instance in turn that has not expired; the last resort is one that has.
+    pub(super) fn instance(&self, participant: &Name) -> Option<Arc<Instance>> {
+        let found = self.get(participant)?;
+        let count = found.instances.len();
+        if count <= 1 {
+            return found.instances.first().cloned();
+        }
+        let turn = found.turn.fetch_add(1, Ordering::Relaxed);
+        let at = now();
+        let order = (0..count).map(|i| (turn + i) % count);
+        let live = order.clone().find(|i| found.kept.instances[*i].expires_at.is_none_or(|end| end > at));
+        found.instances.get(live.unwrap_or(turn % count)).cloned()
+    }
+
+    pub(super) async fn register(
+        &self,
+        store: &dyn Store,
+        name: Name,
+        registration: Registration,
+    ) -> Result<(bool, ParticipantView), Failure> {
+        let _one = self.writing.lock().await;
+        registration.check().map_err(|what| problem(Slug::BadRegistration, what))?;
+        let secret = registration.secret.as_deref().map(Secret::parse).transpose();
+        secret.map_err(|what| problem(Slug::BadRegistration, what))?;
+        let before = self.get(&name);
+        let is_new = before.is_none();
+        if is_new && self.read().len() >= PARTICIPANTS_MAX {
+            let detail = format!("{PARTICIPANTS_MAX} participants are registered; remove one first");
+            return Err(problem(Slug::BadRegistration, detail));
+        }
+        let kept = Kept::merge(before.as_deref().map(|p| &p.kept), registration, now())?;
+        let changed = before.as_ref().is_none_or(|before| !before.kept.says_the_same(&kept));
+        if changed {
+            let json = serde_json::to_string(&kept)
+                .map_err(|error| problem(Slug::Internal, format!("the registration: {error}")))?;
+            store.put_participant(&name, &json).await.map_err(unavailable)?;
+        }
+        let participant = Arc::new(Participant::new(kept));
+        let view = participant.view(&name);
+        self.write(name, Some(participant), changed);
+        Ok((is_new, view))
+    }
+
+    pub(super) async fn remove(&self, store: &dyn Store, name: &Name) -> Result<bool, Failure> {
+        let _one = self.writing.lock().await;
+        let was = store.delete_participant(name).await.map_err(unavailable)?;
+        self.write(name.clone(), None, true);
+        Ok(was)
+    }
+
+    pub(super) async fn remove_instance(
+        &self,
+        store: &dyn Store,
+        name: &Name,
+        id: &str,
+    ) -> Result<bool, Failure> {
+        let _one = self.writing.lock().await;
+        let Some(found) = self.get(name) else { return Ok(false) };
+        let mut kept = found.kept.clone();
+        kept.instances.retain(|instance| instance_id(&instance.url) != id);
+        if kept.instances.len() == found.kept.instances.len() {
+            return Ok(false);
+        }
+        let json = serde_json::to_string(&kept)
+            .map_err(|error| problem(Slug::Internal, format!("the registration: {error}")))?;
+        store.put_participant(name, &json).await.map_err(unavailable)?;
+        self.write(name.clone(), Some(Arc::new(Participant::new(kept))), true);
+        Ok(true)
+    }
+
+    pub(super) fn views(&self) -> Vec<ParticipantView> {
+        self.read().iter().map(|(name, participant)| participant.view(name)).collect()
+    }
+
+    pub(super) fn view(&self, name: &Name) -> Option<ParticipantView> {
+        self.get(name).map(|participant| participant.view(name))
+    }
+
+    fn get(&self, name: &Name) -> Option<Arc<Participant>> {
+        self.read().get(name).cloned()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Name, Arc<Participant>>> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, name: Name, participant: Option<Arc<Participant>>, changed: bool) {
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        match participant {
+            Some(participant) => by_name.insert(name, participant),
+            None => by_name.remove(&name),
+        };
+        if changed {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+impl Kept {
+    /// What is kept after a registration: its instances beside those known before, its operations alone.
+    fn merge(before: Option<&Kept>, new: Registration, at: Timestamp) -> Result<Kept, Failure> {
+        let mut instances: Vec<KeptInstance> = before.map(|kept| kept.instances.clone()).unwrap_or_default();
+        // An instance that expired long ago will not come back under its old address.
+        instances.retain(|i| {
+            i.expires_at.is_none_or(|end| at.since(end).0 < 10 * i.ttl_ms.unwrap_or(0).max(30_000))
+        });
+        for url in &new.instances {
+            let url = address::check_url(url).map_err(|what| problem(Slug::AddressRefused, what))?;
+            let expires_at = new.ttl.map(|ttl| at.after(ttl.millis()));
+            let ttl_ms = new.ttl.map(|ttl| ttl.millis().0);
+            instances.retain(|known| known.url != url);
+            instances.push(KeptInstance { url, ttl_ms, expires_at });
+        }
+        instances.sort_by(|a, b| a.url.cmp(&b.url));
+        let limit = amends_wire::registration::INSTANCES_MAX;
+        if instances.len() > limit {
+            let detail = format!("{} instances exceed the limit of {limit}; remove some", instances.len());
+            return Err(problem(Slug::BadRegistration, detail));
+        }
+        let secret = new.secret.or_else(|| before.and_then(|kept| kept.secret.clone()));
+        Ok(Kept { instances, operations: new.operations, secret, health: new.health, updated_at: at })
+    }
+
+    /// Whether only times differ, so that a heartbeat need not be written.
+    fn says_the_same(&self, other: &Kept) -> bool {
+        let places = |kept: &Kept| -> Vec<(String, Option<u64>)> {
+            kept.instances.iter().map(|i| (i.url.clone(), i.ttl_ms)).collect()
+        };
+        places(self) == places(other)
+            && self.operations == other.operations
+            && self.secret == other.secret
+            && self.health == other.health
+    }
+
+    /// After a restart every instance has one more `ttl` to be heard of.
+    fn renewed(mut self) -> Kept {
+        let at = now();
+        for instance in &mut self.instances {
+            instance.expires_at = instance.ttl_ms.map(|ms| at.after(amends_saga::Millis(ms)));
+        }
+        self
+    }
+}
+
+impl Participant {
+    fn new(kept: Kept) -> Participant {
+        let secret = kept.secret.as_deref().and_then(|text| Secret::parse(text).ok());
+        let instances = kept.instances.iter().map(|known| {
+            let (id, url) = (instance_id(&known.url), known.url.clone());
+            Arc::new(Instance { id, url, secret: secret.clone() })
+        });
+        Participant { instances: instances.collect(), kept, turn: AtomicUsize::new(0) }
+    }
+
+    fn view(&self, name: &Name) -> ParticipantView {
+        let at = now();
+        let instances =
+            self.instances.iter().zip(&self.kept.instances).map(|(instance, kept)| InstanceView {
+                id: instance.id.clone(),
+                url: instance.url.clone(),
+                healthy: kept.expires_at.map(|end| end > at),
+                expires_at: kept.expires_at.map(Into::into),
+            });
+        let operations = self
+            .kept
+            .operations
+            .iter()
+            .map(|(name, terms)| (name.clone(), serde_json::to_value(terms).unwrap_or_default()));
+        ParticipantView {
+            name: name.clone(),
+            instances: instances.collect(),
+            operations: operations.collect(),
+            breaker: BreakerView { state: BreakerState::Closed, until: None },
+            updated_at: self.kept.updated_at.into(),
+        }
+    }
+}
+
+/// An instance's id: a hash of its address, so that registering it again is the same instance.
+fn instance_id(url: &str) -> String {
+    format!("{:016x}", Mix::new(0).bytes(url.as_bytes()).finish())
+}
