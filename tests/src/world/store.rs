@@ -75,14 +75,22 @@ impl SharedStore {
     }
 
     pub(super) fn load(&self, id: SagaId) -> Option<Stored> {
-        self.tables.load(id)
+        let mut stored = self.tables.load(id)?;
+        if self.bug == Some(Bug::KeysRepeat) {
+            stored.head.key = stored.head.key.map(|key| key.split('#').next().unwrap_or_default().to_owned());
+        }
+        Some(stored)
     }
 
     fn commit(&mut self, owner: &Owner, batch: &mut [Append], now: Timestamp) -> Vec<Written> {
         match self.bug {
-            Some(Bug::NoCondition) => return self.commit_blindly(batch, now),
+            Some(Bug::NoCondition) => return self.commit_blindly(owner, batch, now),
             Some(Bug::CommitForgotten) if self.random.chance(20) => return vec![Written::Done; batch.len()],
-            Some(Bug::KeysRepeat) => batch.iter_mut().for_each(|append| append.head.key = None),
+            Some(Bug::KeysRepeat) => {
+                for append in batch.iter_mut() {
+                    append.head.key = append.head.key.take().map(|key| format!("{key}#{}", append.id));
+                }
+            }
             _ => {}
         }
         let outcomes = self.tables.commit(owner, batch, now);
@@ -96,20 +104,21 @@ impl SharedStore {
     }
 
     /// Writes each append as whoever owns its saga would.
-    fn commit_blindly(&mut self, batch: &mut [Append], now: Timestamp) -> Vec<Written> {
+    fn commit_blindly(&mut self, owner: &Owner, batch: &mut [Append], now: Timestamp) -> Vec<Written> {
         let mut outcomes = Vec::new();
         for append in batch {
-            let owner = self.owners.entry(append.id).or_insert_with(|| Owner {
-                incarnation: amends_saga::SagaId::from_u128(1),
-                name: "anybody".to_owned(),
-            });
+            let is_new = append.after_seq == 0;
+            let owner = self.owners.get(&append.id).unwrap_or(owner).clone();
             if let Some(stored) = self.tables.load(append.id) {
                 append.epoch = stored.epoch;
                 append.after_seq = stored.records.len() as u64;
-            } else {
+            }
+            let written = self.tables.commit(&owner, std::slice::from_ref(append), now);
+            if is_new && written == [Written::Done] {
+                self.owners.insert(append.id, owner);
                 self.known.push(append.id);
             }
-            outcomes.extend(self.tables.commit(owner, std::slice::from_ref(append), now));
+            outcomes.extend(written);
         }
         outcomes
     }
@@ -133,15 +142,15 @@ impl SharedStore {
 impl World {
     pub(super) fn store(&mut self, event: Event) {
         let Event::Write { node, incarnation, owner, mut batch, mute } = event;
-        let originals: Vec<u64> = batch.iter().map(|append| append.epoch).collect();
+        let originals: Vec<_> = batch.iter().map(|append| (append.epoch, append.head.clone())).collect();
         let outcomes = self.store.commit(&owner, &mut batch, self.time());
         self.stir(&[3, node as u64, batch.len() as u64]);
         let is_zombie = self.nodes[node].incarnation != incarnation;
-        for ((append, outcome), epoch) in batch.iter().zip(&outcomes).zip(originals) {
+        for ((append, outcome), (epoch, head)) in batch.iter().zip(&outcomes).zip(originals) {
             self.note(|_| format!("store: {} +{} from node {node}: {outcome:?}", append.id, append.records.len()));
             match outcome {
                 Written::Done => {
-                    self.checker.committed(append.id, epoch, append.after_seq, &append.head, &append.records);
+                    self.checker.committed(append.id, epoch, append.after_seq, &head, &append.records);
                     if is_zombie {
                         self.count(Situation::ZombieWrite);
                     }
