@@ -2,6 +2,7 @@
 
 use super::{
     diagnostic::Faults,
+    expression::OPEN,
     suggest, template,
     tree::{Entry, Kind, Node, shorten},
 };
@@ -68,10 +69,16 @@ impl<'n> Fields<'n> {
             Kind::Text(text, _) => match text.parse::<Span>() {
                 Ok(span) if span.0 > Millis(0) => return Some(span.0),
                 Ok(_) => format!("\"{key}\" of {} is no time at all", self.what),
-                Err(_) => format!("\"{key}\" of {} is \"{}\", which is no span of time", self.what, shorten(text)),
+                Err(_) => {
+                    format!("\"{key}\" of {} is \"{}\", which is no span of time", self.what, shorten(text))
+                }
             },
             Kind::Number(number) => format!("\"{key}\" of {} is {number} without a unit", self.what),
-            _ => format!("\"{key}\" of {} is {} and must be a span of time", self.what, entry.value.described()),
+            _ => format!(
+                "\"{key}\" of {} is {} and must be a span of time",
+                self.what,
+                entry.value.described()
+            ),
         };
         faults.add(entry.value.at, message, help);
         None
@@ -104,18 +111,23 @@ impl<'n> Fields<'n> {
         None
     }
 
-    /// True or false; false where it is absent.
-    pub(crate) fn flag(&self, key: &str, faults: &mut Faults) -> bool {
-        let Some(entry) = self.get(key) else { return false };
+    /// True or false, false where it is absent; `None` when it is something else.
+    pub(crate) fn flag(&self, key: &str, faults: &mut Faults) -> Option<bool> {
+        let Some(entry) = self.get(key) else { return Some(false) };
         if let Kind::Bool(yes) = entry.value.kind {
-            return yes;
+            return Some(yes);
         }
         self.misfit(entry, "true or false", "write true or false, without quotes".to_owned(), faults);
-        false
+        None
     }
 
     /// One of a few words.
-    pub(crate) fn word(&self, key: &str, words: &[&'static str], faults: &mut Faults) -> Option<&'static str> {
+    pub(crate) fn word(
+        &self,
+        key: &str,
+        words: &[&'static str],
+        faults: &mut Faults,
+    ) -> Option<&'static str> {
         let entry = self.get(key)?;
         if let Some(word) = words.iter().find(|word| entry.value.text() == Some(word)) {
             return Some(word);
@@ -167,9 +179,14 @@ impl<'n> Fields<'n> {
 
     /// A member's text; anything else is a fault.
     pub(crate) fn text(&self, entry: &'n Entry, faults: &mut Faults) -> Option<&'n str> {
-        let text = entry.value.text();
+        let text = entry.value.text().filter(|text| !text.contains(OPEN));
         if text.is_none() {
-            self.misfit(entry, "a text", "write a word or a sentence, in quotes if need be".to_owned(), faults);
+            self.misfit(
+                entry,
+                "a text",
+                "write a word or a sentence, in quotes if need be".to_owned(),
+                faults,
+            );
         }
         text
     }
@@ -177,7 +194,7 @@ impl<'n> Fields<'n> {
     fn misfit(&self, entry: &Entry, wanted: &str, help: String, faults: &mut Faults) {
         let (key, value) = (&entry.key, &entry.value);
         template::refuse_expressions(value, &format!("\"{key}\" of {}", self.what), faults);
-        if value.is_bad() || value.text().is_some_and(|text| text.contains("${{")) {
+        if value.is_bad() || value.text().is_some_and(|text| text.contains(OPEN)) {
             return;
         }
         let found = match &value.kind {

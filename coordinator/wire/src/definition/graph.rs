@@ -53,8 +53,7 @@ impl Graph {
             if told[i] || !before[i][i] {
                 continue;
             }
-            let circle: Vec<usize> =
-                (0..vertices.len()).filter(|j| before[i][*j] && before[*j][i]).collect();
+            let circle: Vec<usize> = (0..vertices.len()).filter(|j| before[i][*j] && before[*j][i]).collect();
             for j in &circle {
                 told[*j] = true;
             }

@@ -28,6 +28,7 @@ mod expression;
 mod fields;
 mod graph;
 mod resolve;
+mod scalar;
 mod schema;
 mod step;
 mod suggest;
@@ -51,8 +52,8 @@ use fields::Fields;
 use graph::{Graph, Vertex};
 use schema::Schema;
 use serde_json::{Value, value::RawValue};
-use step::{References, StepText};
 use std::{fmt, sync::Arc};
+use step::{References, StepText};
 use template::Located;
 use tree::{Entry, Kind, Node};
 
@@ -182,8 +183,7 @@ fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
         seen.check(&references.undoing, Some((i, true)));
     }
     let mut references = Vec::new();
-    let output =
-        fields.get("output").map(|e| template::read(&e.value, source, &mut references, seen.faults));
+    let output = fields.get("output").map(|e| template::read(&e.value, source, &mut references, seen.faults));
     seen.check(&references, None);
 
     if !faults.is_empty() {
@@ -199,7 +199,8 @@ fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
 /// The hash of a content, whatever order its members are kept in.
 fn content_hash(content: &Value) -> String {
     let text = content.to_string();
-    let canonical = serde_json::from_str::<&RawValue>(&text).ok().and_then(|raw| canonical::canonical(raw).ok());
+    let canonical =
+        serde_json::from_str::<&RawValue>(&text).ok().and_then(|raw| canonical::canonical(raw).ok());
     let canonical = canonical.expect("what was read has exact numbers, distinct keys and bounded depth");
     canonical::hex(&canonical::fingerprint([&canonical[..]]))
 }

@@ -74,8 +74,7 @@ impl Text {
             return Err(UnknownOperations(resolver.unknown));
         }
         let (name, hash) = (self.name.clone(), self.hash.clone());
-        let definition =
-            Definition::new(name, self.version, hash, self.deadline, steps, self.output.clone());
+        let definition = Definition::new(name, self.version, hash, self.deadline, steps, self.output.clone());
         Ok(definition.expect("the graph was checked when the text was read"))
     }
 
@@ -108,11 +107,9 @@ impl Resolver<'_> {
     fn kind(&mut self, step: &StepText) -> Kind {
         match step {
             StepText::Call(call) => Kind::Call(self.call(call)),
-            StepText::Await(AwaitText { signal, timeout, default }) => Kind::Await(AwaitStep {
-                signal: signal.clone(),
-                timeout: *timeout,
-                default: default.clone(),
-            }),
+            StepText::Await(AwaitText { signal, timeout, default }) => {
+                Kind::Await(AwaitStep { signal: signal.clone(), timeout: *timeout, default: default.clone() })
+            }
         }
     }
 

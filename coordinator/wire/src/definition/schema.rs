@@ -143,9 +143,7 @@ impl<'n> References<'n, '_> {
     /// The number of parts with every reference replaced; notes references that recur or lead nowhere.
     fn size(&mut self, node: &'n Node, open: &mut Vec<usize>) -> u64 {
         match &node.kind {
-            Kind::List(items) => {
-                items.iter().fold(1, |sum, item| self.size(item, open).saturating_add(sum))
-            }
+            Kind::List(items) => items.iter().fold(1, |sum, item| self.size(item, open).saturating_add(sum)),
             Kind::Map(entries) => entries.iter().fold(1u64, |sum, entry| {
                 let below = self.size(&entry.value, open);
                 let named = match (entry.key.as_str(), entry.value.text()) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// What a step does, as it is written; names of operations are not looked up yet.
 #[derive(Debug)]
 pub(crate) enum StepText {
-    Call(CallText),
+    Call(Box<CallText>),
     Await(AwaitText),
 }
 
@@ -53,14 +53,35 @@ pub(crate) struct References {
     pub(crate) undoing: Vec<Located>,
 }
 
-const CALL_KEYS: &[&str] =
-    &["action", "compensation", "reason", "read_only", "with", "after", "retry", "timeout", "within", "unwind"];
+const CALL_KEYS: &[&str] = &[
+    "action",
+    "compensation",
+    "reason",
+    "read_only",
+    "with",
+    "after",
+    "retry",
+    "timeout",
+    "within",
+    "unwind",
+];
 const AWAIT_KEYS: &[&str] = &["await", "timeout", "default", "after"];
 const ALL_KEYS: &[&str] = &[
-    "action", "compensation", "reason", "read_only", "with", "after", "retry", "timeout", "within", "unwind", "await",
+    "action",
+    "compensation",
+    "reason",
+    "read_only",
+    "with",
+    "after",
+    "retry",
+    "timeout",
+    "within",
+    "unwind",
+    "await",
     "default",
 ];
 const UNDO_KEYS: &[&str] = &["operation", "with", "retry"];
+const DOES_HELP: &str = "give it an \"action\" to call or a signal to \"await\"";
 const UNDO_HELP: &str = "give it \"compensation: PARTICIPANT.OPERATION\", or \"compensation: none\" with a                          \"reason\", or \"read_only: true\"";
 
 /// Reads a step's body; `None` when a fault leaves nothing to work with.
@@ -86,14 +107,17 @@ pub(crate) fn read(
         }
         (true, false) => {
             let fields = Fields::of(body, what, CALL_KEYS, reader.faults)?;
-            reader.call(&fields, step_at).map(StepText::Call)
+            reader.call(&fields, step_at).map(|call| StepText::Call(Box::new(call)))
+        }
+        (false, false) if matches!(body.kind, Kind::Null) => {
+            reader.faults.add(step_at, format!("{what} does nothing"), DOES_HELP);
+            None
         }
         (false, false) => {
             let fields = Fields::of(body, what.clone(), ALL_KEYS, reader.faults);
             // A kind of step of a later version has been told already.
             if fields.is_some_and(|fields| fields.get("saga").is_none()) {
-                let help = "give it an \"action\" to call or a signal to \"await\"";
-                reader.faults.add(step_at, format!("{what} does nothing"), help);
+                reader.faults.add(step_at, format!("{what} does nothing"), DOES_HELP);
             }
             None
         }
@@ -132,7 +156,7 @@ impl Reader<'_> {
 
     /// Reads how the step is made good again, which every step has to say.
     fn undo(&mut self, fields: &Fields<'_>, step_at: usize) -> Option<UndoText> {
-        let read_only = fields.flag("read_only", self.faults);
+        let read_only = fields.flag("read_only", self.faults)?;
         let eager = fields.word("unwind", &["strict", "eager"], self.faults) == Some("eager");
         let reason = fields.get("reason");
         let compensation = fields.get("compensation");
@@ -192,7 +216,8 @@ impl Reader<'_> {
             Kind::Bad => None,
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) => {
                 let found = entry.value.described();
-                let message = format!("\"compensation\" of {} is {found} and must be an operation", fields.what);
+                let message =
+                    format!("\"compensation\" of {} is {found} and must be an operation", fields.what);
                 self.faults.add(entry.value.at, message, UNDO_HELP);
                 None
             }
@@ -209,7 +234,8 @@ impl Reader<'_> {
                 operation: name(operation, at, self.faults)?,
             }),
             None => {
-                let message = format!("\"{}\" of {} is \"{}\", no operation", entry.key, fields.what, shorten(text));
+                let message =
+                    format!("\"{}\" of {} is \"{}\", no operation", entry.key, fields.what, shorten(text));
                 self.faults.add(at, message, "write PARTICIPANT.OPERATION, such as inventory.hold");
                 None
             }

@@ -22,7 +22,11 @@ pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Cl
         return format!("did you mean \"{nearest}\"?");
     }
     let all: Vec<&str> = known.into_iter().take(24).collect();
-    if all.is_empty() { format!("there are no {what} here") } else { format!("{what} here: {}", all.join(", ")) }
+    if all.is_empty() {
+        format!("there are no {what} here")
+    } else {
+        format!("{what} here: {}", all.join(", "))
+    }
 }
 
 /// The number of insertions, removals, replacements and swaps of neighbours between two words

@@ -1,1 +1,184 @@
-//! Tests.
+//! Definitions that are read, resolved and checked; the faults are in `tests/faults.rs`.
+
+mod faults;
+mod rendering;
+
+use super::*;
+use crate::registration::OperationTerms;
+use amends_saga::{Definition, StepIx, definition::Undo};
+use serde_json::json;
+
+const CHECKOUT: &str = include_str!("../../../../sagas/checkout.yaml");
+const ORDER: &str = include_str!("../../../../sagas/order.yaml");
+const PARALLEL: &str = include_str!("../../../../sagas/parallel.yaml");
+
+/// Reads a text that has no fault, or shows the faults.
+pub(super) fn read(source: &str) -> Text {
+    Text::read(source).unwrap_or_else(|faults| panic!("{}", faults.render("test.yaml", source)))
+}
+
+/// Resolves a text with every operation registered plainly.
+pub(super) fn resolved(source: &str) -> Definition {
+    let terms = |_: &Name, _: &Name| Some(OperationTerms::default());
+    read(source).resolve(&terms, &Defaults::default()).expect("every operation is registered")
+}
+
+#[test]
+fn the_definitions_that_come_along_are_read() {
+    for (source, name, steps) in [
+        (CHECKOUT, "checkout", "quote reserve order payment confirm paid"),
+        (ORDER, "order", "deduct create pay"),
+        (PARALLEL, "parallel", "quote stock order paid"),
+    ] {
+        let text = read(source);
+        assert_eq!((text.name.as_str(), text.version), (name, 1));
+        let names: Vec<&str> = text.steps().map(Name::as_str).collect();
+        assert_eq!(names.join(" "), steps);
+        assert!(resolved(source).output().is_some());
+    }
+}
+
+#[test]
+fn yaml_and_json_of_one_content_are_one_definition() {
+    for source in [CHECKOUT, ORDER, PARALLEL] {
+        let text = read(source);
+        let json = text.to_json().to_string();
+        let raw: &RawValue = serde_json::from_str(&json).expect("json");
+        let again = Text::read_json(raw).expect("the same definition");
+        assert_eq!(again.hash, text.hash);
+        assert_eq!(again.to_json(), text.to_json());
+        assert_eq!(read(&serde_json::to_string_pretty(text.to_json()).expect("json")).hash, text.hash);
+    }
+    let spread = "{\"saga\"\n:\t\"x\", \"steps\"\n\t:[{\"a\":{\"action\":\"p.o\",\"read_only\":true}}]}";
+    let raw: &RawValue = serde_json::from_str(spread).expect("json");
+    assert_eq!(Text::read_json(raw).expect("a definition").name.as_str(), "x");
+}
+
+#[test]
+fn an_input_is_checked_against_the_schema() {
+    let text = read(CHECKOUT);
+    let fits = json!({"order": "1", "customer": "c", "currency": "EUR", "lines": [{"sku": 1, "qty": 2}]});
+    assert_eq!(text.check_input(&fits), Ok(()));
+    let wrong = json!({"order": "", "currency": "EUR", "lines": [{"sku": 1, "qty": 0}, {"sku": "a", "qty": 1}], "x": 1});
+    let misfits = text.check_input(&wrong).expect_err("it does not fit");
+    let mut paths: Vec<&str> = misfits.iter().map(|m| m.path.as_str()).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["", "", "/lines/0/qty", "/lines/1/sku", "/order"]);
+    assert!(misfits.iter().any(|m| m.message.contains("\"customer\" is a required property")), "{misfits:?}");
+    assert_eq!(
+        read("saga: a\nsteps: [{ a: { action: p.o, read_only: true } }]").check_input(&json!(7)),
+        Ok(())
+    );
+}
+
+#[test]
+fn the_graph_is_what_after_says() {
+    let parents = |source: &str, step: &str| -> Vec<String> {
+        let definition = resolved(source);
+        let ix = definition.find(step).expect("the step");
+        definition.step(ix).after.iter().map(|ix| definition.step(*ix).name.to_string()).collect()
+    };
+    assert_eq!(parents(CHECKOUT, "quote"), [""; 0]);
+    assert_eq!(parents(CHECKOUT, "payment"), ["order"]);
+    assert_eq!(parents(PARALLEL, "order"), ["quote"]);
+    assert_eq!(parents(PARALLEL, "paid"), ["stock", "order"]);
+    let both =
+        "saga: a\nsteps:\n- a: { action: p.o, read_only: true }\n- b: { after: [], await: s, timeout: 1s }";
+    assert_eq!(parents(both, "b"), [""; 0]);
+}
+
+/// What a step's terms come to, in one line.
+fn terms_of(source: &str, registered: &OperationTerms, defaults: &Defaults) -> String {
+    let terms = |_: &Name, _: &Name| Some(registered.clone());
+    let definition = read(source).resolve(&terms, defaults).expect("registered");
+    let call = definition.step(StepIx(0)).call().expect("a call");
+    let Undo::Call(undo) = &call.undo else { panic!("a compensation") };
+    let (a, q, s) = (call.retry, undo.retry.quick, undo.retry.slow);
+    format!(
+        "{} {}x{}*{}<{} / {} {q}+{}x{}*{}<{} in {} {}",
+        call.action.timeout.0,
+        a.attempts,
+        a.first.0,
+        a.factor,
+        a.max.0,
+        undo.operation.timeout.0,
+        s.attempts,
+        s.first.0,
+        s.factor,
+        s.max.0,
+        undo.retry.within.0,
+        if undo.eager { "eager" } else { "strict" }
+    )
+}
+
+#[test]
+fn the_definition_wins_over_the_operation_and_that_over_the_deployment() {
+    let plain = "saga: a\nsteps: [{ a: { action: p.a, compensation: p.b } }]";
+    let spoken = "saga: a\nsteps:\n- a:\n    action: p.a\n    timeout: 1s\n    unwind: eager\n    retry: { attempts: 9, max: 1m }\n    \
+                  compensation: { operation: p.b, retry: { quick: 1, first: 7s, within: 1h } }";
+    let silent = OperationTerms::default();
+    let json = json!({"timeout": "2s", "retry": {"attempts": 7, "first": "3s", "quick": 2, "within": "2h"}});
+    let registered: OperationTerms = serde_json::from_value(json).expect("terms");
+    let mut deployed = Defaults { timeout: Millis(4_000), ..Defaults::default() };
+    deployed.action.factor = 3.0;
+    let usual = Defaults::default();
+    for (source, terms, defaults, expected) in [
+        (plain, &silent, &usual, "5000 5x100*2<5000 / 5000 3+12x1000*2<300000 in 86400000 strict"),
+        (plain, &registered, &usual, "2000 7x3000*2<5000 / 2000 2+7x3000*2<300000 in 7200000 strict"),
+        (plain, &silent, &deployed, "4000 5x100*3<5000 / 4000 3+12x1000*2<300000 in 86400000 strict"),
+        (spoken, &registered, &deployed, "1000 9x3000*3<60000 / 2000 1+7x7000*2<300000 in 3600000 eager"),
+    ] {
+        assert_eq!(terms_of(source, terms, defaults), expected, "{source}");
+    }
+}
+
+#[test]
+fn every_unknown_operation_is_told_once() {
+    let text = read(CHECKOUT);
+    let names: Vec<String> = text.operations().iter().map(ToString::to_string).collect();
+    assert_eq!(names.len(), 9);
+    let only =
+        |participant: &Name, _: &Name| (participant.as_str() == "inventory").then(OperationTerms::default);
+    let unknown = text.resolve(&only, &Defaults::default()).expect_err("some are unknown");
+    assert_eq!(
+        unknown.to_string(),
+        "product.quote, order.create, order.cancel, order.pay, order.refund are not registered; start the participant \
+         or register it"
+    );
+    let problem = Problem::from(unknown);
+    assert_eq!((problem.status(), problem.extra["operations"][0].as_str()), (409, Some("product.quote")));
+}
+
+#[test]
+fn aliases_stand_for_whole_values() {
+    let source = "saga: a\nsteps:\n- a: { action: p.a, read_only: true, retry: &patient { attempts: 9 } }\n\
+                  - b: { action: p.b, read_only: true, retry: *patient }";
+    let definition = resolved(source);
+    assert_eq!(definition.step(StepIx(1)).call().expect("a call").retry.attempts, 9);
+}
+
+#[test]
+fn scalars_mean_what_json_means() {
+    let source = "saga: a\nsteps:\n- a:\n    action: p.a\n    read_only: true\n    with:\n      - 1\n      - -2.5e3\n      - true\n      \
+                  - null\n      - ~\n      - \"012\"\n      - 'yes'\n      - 2024-01-01\n      - 12:30\n      - |\n        two\n        lines\n      \
+                  - !!str 7\n      - y\n      - 1.2.3\n      - \"\\ud83d\\ude00\"\n";
+    let text = read(source);
+    let with = &text.to_json()["steps"][0]["a"]["with"];
+    let expected = json!([
+        1,
+        -2.5e3,
+        true,
+        null,
+        null,
+        "012",
+        "yes",
+        "2024-01-01",
+        "12:30",
+        "two\nlines\n",
+        "7",
+        "y",
+        "1.2.3",
+        "\u{1f600}"
+    ]);
+    assert_eq!(with, &expected);
+}

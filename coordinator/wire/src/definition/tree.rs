@@ -4,7 +4,7 @@
 //! that every fault can be told at once and with its place. Nothing is guessed: words that other YAML
 //! readers take for booleans, octal numbers and the like are faults that say how to write what is meant.
 
-use super::diagnostic::Faults;
+use super::{diagnostic::Faults, scalar::plain};
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Number, Value};
 use std::{borrow::Cow, collections::HashMap, ops::Range};
@@ -124,10 +124,7 @@ pub(crate) fn read(source: &str, faults: &mut Faults) -> Option<Node> {
     };
     let parser = Parser::new_from_str_with_options(source, options);
     let mut builder = Builder { source, parser, faults, anchors: HashMap::new(), nodes: 0 };
-    match builder.document() {
-        Ok(node) => Some(node),
-        Err(Stop) => None,
-    }
+    builder.document().ok()
 }
 
 /// The text cannot be read any further; a fault says why.
@@ -178,9 +175,9 @@ impl<'s> Builder<'s, '_> {
         match self.parser.next_event() {
             Some(Ok(next)) => Ok(next),
             Some(Err(error)) => {
-                let at = error.marker().byte_offset().unwrap_or(0);
-                let help = syntax_help(self.source, at);
-                self.stop(at, format!("this is not YAML: {}", error.info()), help)
+                let (at, what) = (error.marker().byte_offset().unwrap_or(0), error.info());
+                let help = syntax_help(self.source, at, &what);
+                self.stop(at, format!("this is not YAML: {what}"), help)
             }
             None => self.stop(self.source.len(), "the definition ends too early", "complete it"),
         }
@@ -205,11 +202,11 @@ impl<'s> Builder<'s, '_> {
         let (kind, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => (self.scalar(text, style, tag, span), anchor),
             Event::SequenceStart(_, anchor, tag) => {
-                self.refuse_tag(tag, at);
+                self.refuse_tag(tag, span);
                 (self.list(depth)?, anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.refuse_tag(tag, at);
+                self.refuse_tag(tag, span);
                 (self.map(depth)?, anchor)
             }
             Event::Alias(id) => return self.alias(id, at, depth),
@@ -275,8 +272,9 @@ impl<'s> Builder<'s, '_> {
         }
     }
 
-    fn refuse_tag(&mut self, tag: Option<Cow<'_, Tag>>, at: usize) {
+    fn refuse_tag(&mut self, tag: Option<Cow<'_, Tag>>, span: Span) {
         if let Some(tag) = tag {
+            let at = span.tag_start().and_then(|mark| mark.byte_offset()).unwrap_or(start(span));
             let message = format!("the tag \"{}\" has no meaning here", shorten(&tag.original()));
             self.faults.add(at, message, "remove it; put a text into quotes instead");
         }
@@ -289,99 +287,28 @@ impl<'s> Builder<'s, '_> {
         tag: Option<Cow<'_, Tag>>,
         span: Span,
     ) -> Kind {
-        let at = start(span);
         let as_text = tag.as_ref().is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
         if !as_text {
-            self.refuse_tag(tag, at);
+            self.refuse_tag(tag, span);
         }
         if style == ScalarStyle::Plain && !as_text {
-            return plain(&text, at, span.byte_range(), self.faults);
+            return plain(&text, raw(span), self.faults);
         }
-        Kind::Text(text.into_owned(), span.byte_range().unwrap_or(at..at))
+        Kind::Text(text.into_owned(), raw(span))
     }
+}
+
+/// The bytes a node was written as; a parser of a text always knows them.
+fn raw(span: Span) -> Range<usize> {
+    span.byte_range().unwrap_or(0..0)
 }
 
 fn start(span: Span) -> usize {
-    span.byte_range().map_or(0, |range| range.start)
-}
-
-/// What an unquoted word means: JSON's words and numbers, and any text that is no trap.
-fn plain(text: &str, at: usize, raw: Option<Range<usize>>, faults: &mut Faults) -> Kind {
-    match text {
-        "" | "~" | "null" => return Kind::Null,
-        "true" => return Kind::Bool(true),
-        "false" => return Kind::Bool(false),
-        _ => {}
-    }
-    if let Some((message, help)) = trap(text) {
-        faults.add(at, message, help);
-        return Kind::Bad;
-    }
-    if is_json_number(text) {
-        if !crate::canonical::keeps(text) {
-            let message = format!("the number {} cannot be kept exactly", shorten(text));
-            faults.add(at, message, "put it into quotes, or use fewer digits");
-            return Kind::Bad;
-        }
-        if let Ok(number) = serde_json::from_str(text) {
-            return Kind::Number(number);
-        }
-    }
-    Kind::Text(text.to_owned(), raw.unwrap_or(at..at))
-}
-
-/// Words that YAML readers disagree on, with what to write instead.
-fn trap(text: &str) -> Option<(String, String)> {
-    let shown = shorten(text);
-    let lower = text.to_ascii_lowercase();
-    let trap = |meaning: &str, help: String| {
-        Some((format!("the unquoted {shown} is read differently by different tools: {meaning}"), help))
-    };
-    match lower.as_str() {
-        "yes" | "on" | "true" => {
-            return trap("as true or as a text", format!("write true, or \"{shown}\" in quotes"));
-        }
-        "no" | "off" | "false" => {
-            return trap("as false or as a text", format!("write false, or \"{shown}\" in quotes"));
-        }
-        "null" => return trap("as null or as a text", format!("write null, or \"{shown}\" in quotes")),
-        ".inf" | "+.inf" | "-.inf" | ".nan" => {
-            return trap("as a number that JSON lacks", format!("write \"{shown}\" in quotes"));
-        }
-        _ => {}
-    }
-    let digits = lower.trim_start_matches(['+', '-']);
-    let sign = &lower[..lower.len() - digits.len()];
-    let numeric = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit() || b == b'_');
-    let quoted = format!("write \"{shown}\" in quotes, or the number in decimal");
-    if digits.len() > 1 && digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit()) {
-        let rest = digits.trim_start_matches('0').replace(['.', '_'], "");
-        if rest.bytes().all(|b| b.is_ascii_digit()) {
-            return trap("its leading zero may be kept, dropped, or mean octal", quoted);
-        }
-    }
-    if let Some(rest) = digits.strip_prefix("0x").or(digits.strip_prefix("0o")).or(digits.strip_prefix("0b")) {
-        let hex = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_');
-        return hex.then(|| trap("as a number or as a text", quoted)).flatten();
-    }
-    let odd = digits.contains('_') && numeric(&digits.replace('.', ""))
-        || (sign == "+" || digits.starts_with('.') || digits.ends_with('.'))
-            && digits.parse::<f64>().is_ok()
-            && digits.bytes().any(|b| b.is_ascii_digit());
-    if odd { trap("as a number or as a text", quoted) } else { None }
-}
-
-/// Whether a word is a number by JSON's grammar.
-fn is_json_number(text: &str) -> bool {
-    let text = text.strip_prefix('-').unwrap_or(text);
-    let begins = text.starts_with(|c: char| c.is_ascii_digit());
-    begins && text.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b)) && {
-        serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()
-    }
+    raw(span).start
 }
 
 /// What to do about text that is not YAML: most often an expression or an indent.
-fn syntax_help(source: &str, at: usize) -> &'static str {
+fn syntax_help(source: &str, at: usize, what: &str) -> &'static str {
     let at = (0..=at.min(source.len())).rev().find(|i| source.is_char_boundary(*i)).unwrap_or(0);
     let line_start = source[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let line = source[line_start..].lines().next().unwrap_or("");
@@ -389,8 +316,10 @@ fn syntax_help(source: &str, at: usize) -> &'static str {
     let unquoted = |line: &str| line.contains("${{") && !line.contains("\"${{") && !line.contains("'${{");
     if unquoted(line) || unquoted(before) {
         "put expressions into quotes: \"${{ … }}\""
-    } else if line.contains('\t') {
+    } else if line.contains('\t') || what.contains("tab") {
         "indent with spaces, not with tabs"
+    } else if what.contains("anchor") {
+        "name the value with &NAME where it is written out, before it is used"
     } else {
         "check quotes, brackets and indentation on this line and the one before"
     }

@@ -85,9 +85,7 @@ impl Expression {
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Found, String> {
         let value = match &self.form {
             Form::Path(path) => path.find(scope),
-            Form::Compiled(compiled) => {
-                engine::evaluate(compiled, &self.references, scope).map(Found::Part)
-            }
+            Form::Compiled(compiled) => engine::evaluate(compiled, &self.references, scope).map(Found::Part),
         };
         value.map_err(|error| format!("expression \"{}\": {error}", self.shown()))
     }

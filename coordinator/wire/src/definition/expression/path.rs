@@ -69,14 +69,12 @@ impl Path {
             return Ok(Found::Whole(start));
         }
         let mut here: &Value = &start;
-        for member in &self.members {
+        for (i, member) in self.members.iter().enumerate() {
             here = match (member, here) {
                 (Member::Key(key), Value::Object(map)) => map.get(key),
                 (Member::Index(index), Value::Array(list)) => list.get(*index),
-                // The language reads single characters of a text.
-                (Member::Index(index), Value::String(text)) => {
-                    let char = text.chars().nth(*index).ok_or_else(|| missing(member))?;
-                    return self.last(member, char);
+                (Member::Index(_), Value::String(text)) => {
+                    return character(text, &self.members[i..]).map(Found::Part);
                 }
                 _ => None,
             }
@@ -84,12 +82,19 @@ impl Path {
         }
         Ok(Found::Part(here.clone()))
     }
+}
 
-    /// A character of a text has itself no members but its own first character.
-    fn last(&self, member: &Member, char: char) -> Result<Found, String> {
-        let followed = self.members.last().is_some_and(|last| !std::ptr::eq(last, member));
-        if followed { Err("a character has no members".to_owned()) } else { Ok(Found::Part(char.to_string().into())) }
+/// A character of a text, which is a text of one character again.
+fn character(text: &str, members: &[Member]) -> Result<Value, String> {
+    let mut found = text.to_owned();
+    for member in members {
+        let char = match member {
+            Member::Index(index) => found.chars().nth(*index),
+            Member::Key(_) => None,
+        };
+        found = char.ok_or_else(|| missing(member))?.to_string();
     }
+    Ok(Value::String(found))
 }
 
 /// What a path led to: a whole value that is shared, or a part of one that is copied.
