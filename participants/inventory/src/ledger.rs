@@ -28,7 +28,10 @@ use crate::cart::{Cart, Delivery, OrderNo, Sku};
 use crate::hold::{BucketKey, Cause, Hold, Standing};
 use crate::outcome::{Done, Moved, Refusal};
 
+mod change;
 mod check;
+
+pub use change::{Changes, Flow, FlowOp};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -62,47 +65,6 @@ pub enum Back {
     Restore,
 }
 
-/// What kind of change a flow row tells of. The numbers are those of the column `op`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i64)]
-pub enum FlowOp {
-    /// Goods came in.
-    Replenish = 1,
-    /// Set aside for an unpaid order.
-    Hold = 2,
-    /// Taken for a paid order.
-    Deduct = 3,
-    /// A hold was paid for; no counter moves.
-    Confirm = 4,
-    /// A hold was freed.
-    Release = 5,
-    /// What was confirmed was freed.
-    Restore = 6,
-    /// A confirmation was undone: held again; no counter moves.
-    Reinstate = 7,
-}
-
-/// One change of one hold or bucket, for the append-only book.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flow {
-    /// What kind.
-    pub op: FlowOp,
-    /// The order, or the number of a delivery.
-    pub biz_no: OrderNo,
-    /// The line of it.
-    pub line_no: i64,
-    /// Where.
-    pub bucket: BucketKey,
-    /// How many it is about.
-    pub qty: i64,
-    /// How the counters moved.
-    pub delta: Delta,
-    /// The hold, unless goods came in.
-    pub hold_id: Option<i64>,
-    /// The step that caused it, unless it was no saga.
-    pub cause: Option<Arc<Cause>>,
-}
-
 /// The sellable record of a SKU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
@@ -110,19 +72,6 @@ pub struct Record {
     pub stock_id: i64,
     /// Its epoch.
     pub epoch: i64,
-}
-
-/// What a batch has to write.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// How far each touched bucket moved, ascending by key.
-    pub buckets: Vec<(BucketKey, Delta)>,
-    /// Holds that are new, ascending by id, as they stand at the end of the batch.
-    pub made: Vec<Hold>,
-    /// Holds that were loaded and stand differently now.
-    pub changed: Vec<Hold>,
-    /// Every change, in the order it happened.
-    pub flows: Vec<Flow>,
 }
 
 /// The books contradict themselves: a bucket cannot give what its holds say it holds.
@@ -332,7 +281,7 @@ impl Ledger {
                 created_at: self.now,
             };
             self.next_hold += 1;
-            self.flows.push(flow(&hold, op, line.qty, delta, cause));
+            self.flows.push(Flow::of(&hold, op, line.qty, delta, cause));
             lines.push(moved(&hold, line.qty));
             self.orders.entry(hold.order.clone()).or_default().push(Tracked { hold, mark: Mark::Made });
         }
@@ -347,7 +296,7 @@ impl Ledger {
             tracked.touch();
             tracked.hold.standing = Standing::Confirmed { by: Arc::clone(cause) };
             let open = tracked.hold.open();
-            self.flows.push(flow(&tracked.hold, FlowOp::Confirm, open, Delta::NONE, cause));
+            self.flows.push(Flow::of(&tracked.hold, FlowOp::Confirm, open, Delta::NONE, cause));
             lines.push(moved(&tracked.hold, open));
         }
         Done::Confirmed { order: order.clone(), lines }
@@ -368,7 +317,7 @@ impl Ledger {
             let open = tracked.hold.close();
             let delta = Delta::free(open);
             self.shift(tracked.hold.bucket, tracked.hold.sku, delta)?;
-            self.flows.push(flow(&tracked.hold, back.flow(), open, delta, cause));
+            self.flows.push(Flow::of(&tracked.hold, back.flow(), open, delta, cause));
             freed.push(moved(&tracked.hold, open));
         }
         self.orders.insert(order.clone(), holds);
@@ -383,7 +332,7 @@ impl Ledger {
                 tracked.touch();
                 tracked.hold.standing = Standing::Held { expires_at: self.now + self.hold_for };
                 let open = tracked.hold.open();
-                self.flows.push(flow(&tracked.hold, FlowOp::Reinstate, open, Delta::NONE, cause));
+                self.flows.push(Flow::of(&tracked.hold, FlowOp::Reinstate, open, Delta::NONE, cause));
                 held.push(moved(&tracked.hold, open));
             }
         }
@@ -437,19 +386,6 @@ impl Tracked {
 /// The first bucket of a record, which always exists.
 fn first(record: Record) -> BucketKey {
     BucketKey { stock_id: record.stock_id, bucket_no: 0 }
-}
-
-fn flow(hold: &Hold, op: FlowOp, qty: i64, delta: Delta, cause: &Arc<Cause>) -> Flow {
-    Flow {
-        op,
-        biz_no: hold.order.clone(),
-        line_no: hold.line_no,
-        bucket: hold.bucket,
-        qty,
-        delta,
-        hold_id: Some(hold.id),
-        cause: Some(Arc::clone(cause)),
-    }
 }
 
 fn moved(hold: &Hold, qty: i64) -> Moved {

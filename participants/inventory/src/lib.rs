@@ -1,10 +1,156 @@
-//! The stock of a shop, as a participant of sagas.
+//! The stock of a shop, as a participant of sagas, with a database of its own.
+//!
+//! A cart is taken whole or not at all. The calls of many sagas that wait together are decided in memory, in the order
+//! they came, and written in one transaction, so that a hot SKU costs one update for all of them.
+//!
+//! | operation | body | does | undone by |
+//! |---|---|---|---|
+//! | `hold` | `{order, lines: [{sku, qty}]}` | sets a cart aside until it is paid | `release` |
+//! | `deduct` | the same | takes a cart that is paid for | `restore` |
+//! | `confirm` | `{order}` | what is held is paid for | `restore` |
+//! | `release` | `{order}` | frees what is held | |
+//! | `restore` | `{order}` | frees what was confirmed or deducted | |
+//!
+//! As a compensation, `release` and `restore` undo what the same step did and nothing else: a hold or a deduction it
+//! made is freed, a confirmation it gave is taken back (held again). Together they give back every unit exactly once,
+//! in whatever order and however often they come.
+//!
+//! Answers: `hold` says `{order, hold_until, lines: [{sku, qty, hold}]}`; 409 with `{message, lines: [{sku, wanted,
+//! available}]}` when something is short or unknown; 422 with `errors: [{path, message}]` when the body does not fit.
+//! Beside the operations there are the addresses of [`http`].
+//!
+//! The laws of the books are constraints in the database, and [`audit`] checks those and the ones that no constraint
+//! can say.
 
 pub mod audit;
 pub mod balance;
+mod body;
+pub mod books;
 pub mod cart;
 pub mod hold;
+pub mod http;
 pub mod ledger;
 pub mod listing;
 pub mod outcome;
+pub mod replenish;
 pub mod sqlite;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amends_sdk::faults::Faults;
+use amends_sdk::{Database, Operation, Participant, Writer, barrier};
+use axum::Router;
+use serde_json::json;
+
+use crate::cart::Delivery;
+use crate::replenish::Replenished;
+
+/// How long a hold lasts where nobody says otherwise.
+pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// Calls in one batch, at most.
+const BATCH_MAX: u32 = 256;
+
+/// The scripts that make the tables, in order.
+const MIGRATIONS: [&str; 2] =
+    [barrier::SQLITE, include_str!("../../../migrations/inventory/sqlite/0001_stock.sql")];
+
+/// How an inventory is opened.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where its books are: `sqlite:PATH`.
+    pub store: String,
+    /// How long a hold lasts, from 1 ms; the time is told to the caller, and nothing happens by itself when it is over.
+    pub hold_for: Duration,
+    /// Makes it misbehave, for tests and demonstrations.
+    pub faults: Option<Faults>,
+}
+
+/// Why an inventory could not be opened, or could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The participant's machinery, above all its database.
+    #[error("the inventory: {0}")]
+    Sdk(#[from] amends_sdk::Error),
+    /// A query.
+    #[error("the inventory's database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+/// An inventory that is open.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    participant: Participant,
+    writer: Writer,
+}
+
+impl Config {
+    /// An inventory in `store`, with holds of 15 minutes and no faults.
+    pub fn new(store: impl Into<String>) -> Config {
+        Config { store: store.into(), hold_for: HOLD_FOR, faults: None }
+    }
+}
+
+/// Opens an inventory, making its tables where they are missing.
+///
+/// Must be called within a tokio runtime, which then runs the one task that writes.
+///
+/// # Errors
+/// When the store's address names no known database, or the database cannot be opened.
+pub async fn open(config: Config) -> Result<Inventory, Error> {
+    let database = Database::open(&config.store, &MIGRATIONS).await?;
+    let writer = Writer::start(&database);
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(body::Carts::new(config.hold_for));
+    let operation = |name| Operation::new(name).timeout(Duration::from_secs(5)).status().batch(BATCH_MAX);
+    let mut participant = Participant::new("inventory")
+        .guarded(operation("hold").compensation("release"), &writer, Arc::clone(&body))
+        .guarded(operation("deduct").compensation("restore"), &writer, Arc::clone(&body))
+        .guarded(operation("confirm").compensation("restore"), &writer, Arc::clone(&body))
+        .guarded(operation("release"), &writer, Arc::clone(&body))
+        .guarded(operation("restore"), &writer, body)
+        .routes(http::router(&writer));
+    if let Some(faults) = &config.faults {
+        participant = participant.faults(faults);
+    }
+    Ok(Inventory { participant, writer })
+}
+
+impl Inventory {
+    /// What the sdk serves and registers.
+    pub fn participant(&self) -> &Participant {
+        &self.participant
+    }
+
+    /// Everything it answers, as a router.
+    pub fn router(&self) -> Router {
+        self.participant.router()
+    }
+
+    /// Brings goods in, once under their number; durable when it returns.
+    ///
+    /// `lines` are pairs of SKU and quantity, within the limits of [`cart`].
+    ///
+    /// # Errors
+    /// The database's own, or a writer with too much waiting.
+    ///
+    /// # Panics
+    /// When number or lines are outside those limits.
+    pub async fn replenish(&self, biz_no: &str, lines: &[(i64, i64)]) -> Result<Replenished, Error> {
+        let lines: Vec<_> = lines.iter().map(|(sku, qty)| json!({ "sku": sku, "qty": qty })).collect();
+        let delivery = Delivery::read(&json!({ "biz_no": biz_no, "lines": lines }));
+        let delivery = delivery.unwrap_or_else(|misfits| panic!("a delivery within the limits: {misfits:?}"));
+        Ok(replenish::replenish(&self.writer, delivery).await?)
+    }
+
+    /// Checks the books by their laws, on one snapshot.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn audit(&self) -> Result<audit::Audit, Error> {
+        Ok(http::snapshot_audit(self.writer.database().readers()).await?)
+    }
+}

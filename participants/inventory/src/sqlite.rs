@@ -10,8 +10,9 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Row as _, Sqlite};
+use serde::Deserialize;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use crate::balance::{Balance, Delta};
@@ -82,33 +83,33 @@ pub async fn load(
     now: i64,
     hold_for: i64,
 ) -> Result<Ledger, Error> {
-    let next: i64 = sqlx::query_scalar("select coalesce(max(hold_id), 0) + 1 from inv_hold")
+    let row = sqlx::query(LOAD)
+        .bind(list(scope.skus.iter().map(|sku| sku.get())))
+        .bind(list(scope.orders.iter().map(OrderNo::as_str)))
         .fetch_one(&mut *connection)
         .await?;
-    let mut ledger = Ledger::new(now, hold_for, next);
+    let mut ledger = Ledger::new(now, hold_for, row.try_get("next_hold")?);
     let mut loaded = BTreeSet::new();
-    if !scope.skus.is_empty() {
-        for row in fetch(connection, RECORDS, &list(scope.skus.iter().map(|sku| sku.get()))).await? {
-            let (sku, key, balance) = bucket_of(&row)?;
-            ledger.load_record(sku, Record { stock_id: key.stock_id, epoch: row.try_get("epoch")? });
-            ledger.load_bucket(key, sku, balance);
-            loaded.insert(key);
-        }
+    for record in parsed::<Vec<BucketRow>>("inv_bucket", row.try_get("buckets")?)? {
+        let (sku, key, balance) = record.read()?;
+        ledger.load_record(sku, Record { stock_id: key.stock_id, epoch: record.epoch });
+        ledger.load_bucket(key, sku, balance);
+        loaded.insert(key);
     }
-    if !scope.orders.is_empty() {
-        let mut missing = BTreeSet::new();
-        for row in fetch(connection, HOLDS, &list(scope.orders.iter().map(OrderNo::as_str))).await? {
-            let hold = hold_of(&row)?;
-            if hold.open() > 0 && !loaded.contains(&hold.bucket) {
-                missing.insert(hold.bucket.stock_id);
-            }
-            ledger.load_hold(hold);
+    let mut missing = BTreeSet::new();
+    for hold in parsed::<Vec<HoldRow>>("inv_hold", row.try_get("holds")?)? {
+        let hold = hold.read()?;
+        if hold.open() > 0 && !loaded.contains(&hold.bucket) {
+            missing.insert(hold.bucket.stock_id);
         }
-        if !missing.is_empty() {
-            for row in fetch(connection, BUCKETS, &list(missing)).await? {
-                let (sku, key, balance) = bucket_of(&row)?;
-                ledger.load_bucket(key, sku, balance);
-            }
+        ledger.load_hold(hold);
+    }
+    if !missing.is_empty() {
+        let buckets: String =
+            sqlx::query_scalar(BUCKETS).bind(list(missing)).fetch_one(&mut *connection).await?;
+        for bucket in parsed::<Vec<BucketRow>>("inv_bucket", &buckets)? {
+            let (sku, key, balance) = bucket.read()?;
+            ledger.load_bucket(key, sku, balance);
         }
     }
     Ok(ledger)
@@ -186,27 +187,29 @@ pub async fn note_replenished(
     Ok(())
 }
 
-/// The sales layer's sellable record of a SKU: the whole of the unique key, so that at most one row answers.
-const RECORDS: &str = "
-    select s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped
-    from json_each(?1) wanted
-    cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1 and s.dept_no = '*'
-        and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0 and s.channel = 0
-    cross join inv_bucket b on b.stock_id = s.stock_id and b.bucket_no = 0";
+/// Everything for one batch in one statement and one row: a row costs a hand-over between threads, and a batch can
+/// touch thousands of them. A SKU's sellable record of the sales layer is found by the whole of the unique key, so that
+/// at most one answers.
+const LOAD: &str = "
+    select (select coalesce(max(hold_id), 0) + 1 from inv_hold) as next_hold,
+        (select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped))
+            from json_each(?1) wanted
+            cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1 and s.dept_no = '*'
+                and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0
+                and s.channel = 0
+            cross join inv_bucket b on b.stock_id = s.stock_id and b.bucket_no = 0) as buckets,
+        (select json_group_array(json_array(h.hold_id, h.order_no, h.line_no, s.sku_id, h.stock_id, h.bucket_no, h.epoch,
+                h.qty, h.released, h.shipped, h.state, h.made_saga, h.made_step, h.confirmed_saga, h.confirmed_step,
+                h.expires_at, h.created_at) order by h.hold_id)
+            from json_each(?2) wanted
+            cross join inv_hold h on h.order_no = wanted.value
+            cross join inv_stock s on s.stock_id = h.stock_id) as holds";
 
 const BUCKETS: &str = "
-    select s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped
+    select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped))
     from json_each(?1) wanted
     cross join inv_stock s on s.stock_id = wanted.value
     cross join inv_bucket b on b.stock_id = s.stock_id";
-
-const HOLDS: &str = "
-    select h.hold_id, h.order_no, h.line_no, s.sku_id, h.stock_id, h.bucket_no, h.epoch, h.qty, h.released, h.shipped,
-        h.state, h.made_saga, h.made_step, h.confirmed_saga, h.confirmed_step, h.expires_at, h.created_at
-    from json_each(?1) wanted
-    cross join inv_hold h on h.order_no = wanted.value
-    cross join inv_stock s on s.stock_id = h.stock_id
-    order by h.hold_id";
 
 const MAKE_BUCKETS: &str = "
     insert into inv_bucket (stock_id, bucket_no)
@@ -256,12 +259,9 @@ static APPEND_FLOWS: LazyLock<Rows> = LazyLock::new(|| {
     )
 });
 
-async fn fetch(
-    connection: &mut SqliteConnection,
-    text: &'static str,
-    list: &str,
-) -> Result<Vec<SqliteRow>, Error> {
-    Ok(sqlx::query::<Sqlite>(text).bind(list.to_owned()).fetch_all(connection).await?)
+/// Reads rows that the database handed over as one text.
+fn parsed<'a, T: Deserialize<'a>>(table: &'static str, text: &'a str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Nonsense { table, what: error.to_string() })
 }
 
 /// Values as the JSON list that `json_each` reads.
@@ -269,51 +269,80 @@ fn list<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> String {
     serde_json::Value::from_iter(values.into_iter().map(|value| serde_json::json!(value))).to_string()
 }
 
-fn bucket_of(row: &SqliteRow) -> Result<(Sku, BucketKey, Balance), Error> {
-    let sku = sku_of(row)?;
-    let key = BucketKey { stock_id: row.try_get("stock_id")?, bucket_no: row.try_get("bucket_no")? };
-    let (usable, held, shipped) = (row.try_get("usable")?, row.try_get("held")?, row.try_get("shipped")?);
-    Ok((sku, key, Balance { usable, held, shipped }))
+/// A bucket with its record's SKU and epoch, in the order of the columns.
+#[derive(Deserialize)]
+struct BucketRow {
+    sku: i64,
+    stock_id: i64,
+    epoch: i64,
+    bucket_no: i64,
+    usable: i64,
+    held: i64,
+    shipped: i64,
 }
 
-fn sku_of(row: &SqliteRow) -> Result<Sku, Error> {
-    let number: i64 = row.try_get("sku_id")?;
+impl BucketRow {
+    fn read(&self) -> Result<(Sku, BucketKey, Balance), Error> {
+        let key = BucketKey { stock_id: self.stock_id, bucket_no: self.bucket_no };
+        let balance = Balance { usable: self.usable, held: self.held, shipped: self.shipped };
+        Ok((sku_of(self.sku)?, key, balance))
+    }
+}
+
+/// A hold with its record's SKU, in the order of the columns.
+#[derive(Deserialize)]
+struct HoldRow {
+    hold_id: i64,
+    order_no: String,
+    line_no: i64,
+    sku: i64,
+    stock_id: i64,
+    bucket_no: i64,
+    epoch: i64,
+    qty: i64,
+    released: i64,
+    shipped: i64,
+    state: i64,
+    made_saga: Uuid,
+    made_step: Arc<str>,
+    confirmed_saga: Option<Uuid>,
+    confirmed_step: Option<Arc<str>>,
+    expires_at: Option<i64>,
+    created_at: i64,
+}
+
+impl HoldRow {
+    fn read(self) -> Result<Hold, Error> {
+        let confirmed_by =
+            self.confirmed_saga.zip(self.confirmed_step).map(|(saga, step)| Arc::new(Cause { saga, step }));
+        let standing = match (self.state, self.expires_at, confirmed_by) {
+            (1, Some(expires_at), _) => Standing::Held { expires_at },
+            (2, _, Some(by)) => Standing::Confirmed { by },
+            (3, _, confirmed_by) => Standing::Closed { confirmed_by },
+            (state, ..) => {
+                let what = format!("hold {} is in state {state} without what belongs to it", self.hold_id);
+                return Err(Error::Nonsense { table: "inv_hold", what });
+            }
+        };
+        Ok(Hold {
+            id: self.hold_id,
+            order: OrderNo::stored(&self.order_no),
+            line_no: self.line_no,
+            sku: sku_of(self.sku)?,
+            bucket: BucketKey { stock_id: self.stock_id, bucket_no: self.bucket_no },
+            epoch: self.epoch,
+            qty: self.qty,
+            released: self.released,
+            shipped: self.shipped,
+            standing,
+            made_by: Arc::new(Cause { saga: self.made_saga, step: self.made_step }),
+            created_at: self.created_at,
+        })
+    }
+}
+
+fn sku_of(number: i64) -> Result<Sku, Error> {
     Sku::new(number).ok_or_else(|| Error::Nonsense { table: "inv_stock", what: format!("sku {number}") })
-}
-
-fn hold_of(row: &SqliteRow) -> Result<Hold, Error> {
-    let id: i64 = row.try_get("hold_id")?;
-    let nonsense =
-        |what: String| Error::Nonsense { table: "inv_hold", what: format!("hold {id} has {what}") };
-    let cause = |saga: &str, step: &str| {
-        let saga = Uuid::parse_str(saga).map_err(|_| nonsense(format!("saga {saga:?}")))?;
-        Ok::<_, Error>(Arc::new(Cause { saga, step: step.into() }))
-    };
-    let confirmed_by = match (row.try_get("confirmed_saga")?, row.try_get("confirmed_step")?) {
-        (Some(saga), Some(step)) => Some(cause(saga, step)?),
-        _ => None,
-    };
-    let state: i64 = row.try_get("state")?;
-    let standing = match (state, row.try_get("expires_at")?, confirmed_by) {
-        (1, Some(expires_at), _) => Standing::Held { expires_at },
-        (2, _, Some(by)) => Standing::Confirmed { by },
-        (3, _, confirmed_by) => Standing::Closed { confirmed_by },
-        _ => return Err(nonsense(format!("state {state} without what belongs to it"))),
-    };
-    Ok(Hold {
-        id,
-        order: OrderNo::stored(row.try_get("order_no")?),
-        line_no: row.try_get("line_no")?,
-        sku: sku_of(row)?,
-        bucket: BucketKey { stock_id: row.try_get("stock_id")?, bucket_no: row.try_get("bucket_no")? },
-        epoch: row.try_get("epoch")?,
-        qty: row.try_get("qty")?,
-        released: row.try_get("released")?,
-        shipped: row.try_get("shipped")?,
-        standing,
-        made_by: cause(row.try_get("made_saga")?, row.try_get("made_step")?)?,
-        created_at: row.try_get("created_at")?,
-    })
 }
 
 /// The texts of causes; rows that follow one another mostly share theirs.

@@ -1,0 +1,97 @@
+//! What stands behind the barrier: calls become deeds, deeds are performed together, outcomes become replies.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use amends_sdk::{Body, Call, CallOp, Reply, Tx};
+use amends_wire::problem::{Misfit, Problem, Slug};
+use async_trait::async_trait;
+
+use crate::books::{self, Error};
+use crate::cart::{Cart, read_order};
+use crate::hold::Cause;
+use crate::ledger::{Back, Deed};
+use crate::outcome::{Done, Refusal};
+use crate::sqlite;
+
+/// Every operation on carts. One body for all of them, so that whatever waits together is decided together.
+pub(crate) struct Carts {
+    hold_for_ms: i64,
+}
+
+impl Carts {
+    pub(crate) fn new(hold_for: Duration) -> Carts {
+        Carts {
+            hold_for_ms: i64::try_from(hold_for.as_millis()).unwrap_or(i64::MAX / 4).clamp(1, i64::MAX / 4),
+        }
+    }
+}
+
+#[async_trait]
+impl Body for Carts {
+    async fn perform(&self, tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error> {
+        let mut replies: Vec<Option<Reply>> = Vec::with_capacity(calls.len());
+        let mut deeds = Vec::with_capacity(calls.len());
+        for call in calls {
+            match deed(call) {
+                Ok(deed) => {
+                    let step = call.caller.step.as_str().into();
+                    deeds.push((deed, Arc::new(Cause { saga: call.caller.saga, step })));
+                    replies.push(None);
+                }
+                Err(misfits) => replies.push(Some(does_not_fit(&misfits))),
+            }
+        }
+        if deeds.is_empty() {
+            return Ok(replies.into_iter().flatten().collect());
+        }
+        let outcomes =
+            books::perform(tx.sqlite(), &deeds, now_ms(), self.hold_for_ms).await.map_err(database_error)?;
+        let mut outcomes = outcomes.into_iter();
+        // There are as many outcomes as places left open, in the same order.
+        Ok(replies.into_iter().filter_map(|reply| reply.or_else(|| outcomes.next().map(reply_of))).collect())
+    }
+}
+
+/// What a call asks for, by its operation and by whether it undoes.
+fn deed(call: &Call) -> Result<Deed, Vec<Misfit>> {
+    let undoes = call.caller.op == CallOp::Compensation;
+    match (call.operation.as_str(), undoes) {
+        ("hold", _) => Ok(Deed::Hold(Cart::read(&call.body)?)),
+        ("deduct", _) => Ok(Deed::Deduct(Cart::read(&call.body)?)),
+        ("confirm", _) => Ok(Deed::Confirm(read_order(&call.body)?)),
+        ("release", false) => Ok(Deed::Release(read_order(&call.body)?)),
+        ("restore", false) => Ok(Deed::Restore(read_order(&call.body)?)),
+        ("release", true) => Ok(Deed::Undo(read_order(&call.body)?, Back::Release)),
+        ("restore", true) => Ok(Deed::Undo(read_order(&call.body)?, Back::Restore)),
+        (other, _) => {
+            Err(vec![Misfit { path: String::new(), message: format!("{other:?} is no operation on carts") }])
+        }
+    }
+}
+
+fn reply_of(outcome: Result<Done, Refusal>) -> Reply {
+    match outcome {
+        Ok(done) => Reply::done(done.body()),
+        Err(refusal) => Reply::refused(refusal.to_string(), refusal.details()),
+    }
+}
+
+fn does_not_fit(misfits: &[Misfit]) -> Reply {
+    let detail =
+        misfits.first().map_or_else(String::new, |misfit| format!("{} {}", misfit.path, misfit.message));
+    Reply::problem(&Problem::new(Slug::InputDoesNotFit, detail).with("errors", misfits))
+}
+
+/// The writer rolls back on any error; only the database's own keeps its kind.
+fn database_error(error: Error) -> sqlx::Error {
+    match error {
+        Error::Books(sqlite::Error::Database(error)) => error,
+        other => sqlx::Error::Protocol(other.to_string()),
+    }
+}
+
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX / 4)
+}

@@ -1,0 +1,42 @@
+//! Performs a batch of calls that the barrier has let through: load, decide each in the order of arrival, write.
+
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+
+use crate::hold::Cause;
+use crate::ledger::{Broken, Deed};
+use crate::outcome::{Done, Refusal};
+use crate::sqlite::{self, Scope};
+
+/// Why a batch could not be performed; nothing of it may be committed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The books could not be read or written.
+    #[error(transparent)]
+    Books(#[from] sqlite::Error),
+    /// The books contradict themselves.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// Performs the calls at a time, in unix milliseconds, within a transaction that somebody else commits.
+///
+/// The answers stand in the order of the calls. A refusal changes nothing and is no error.
+///
+/// # Errors
+/// When any of it cannot be written: the transaction must be rolled back, and the calls may be tried one by one.
+pub async fn perform(
+    connection: &mut SqliteConnection,
+    calls: &[(Deed, Arc<Cause>)],
+    now: i64,
+    hold_for: i64,
+) -> Result<Vec<Result<Done, Refusal>>, Error> {
+    let mut scope = Scope::default();
+    calls.iter().for_each(|(deed, _)| scope.add(deed));
+    let mut ledger = sqlite::load(connection, &scope, now, hold_for).await?;
+    let answers =
+        calls.iter().map(|(deed, cause)| ledger.decide(deed, cause)).collect::<Result<Vec<_>, _>>()?;
+    sqlite::write(connection, &ledger.into_changes(), now).await?;
+    Ok(answers)
+}

@@ -1,0 +1,184 @@
+//! The addresses that are not calls of a saga: stock, orders, audit, replenishment.
+//!
+//! | call | |
+//! |---|---|
+//! | `GET /stock?sku=7&sku=9` (or `sku=7,9`) | the stock of these SKUs; unknown ones are left out |
+//! | `GET /stock?after=9&limit=50` | all stock, ascending by SKU, in pages |
+//! | `GET /orders?after=1001&limit=50` | what each order has set aside, ascending by order, in pages |
+//! | `GET /audit` | the books checked by their own laws |
+//! | `POST /replenish` | `{"biz_no": text, "lines": [{"sku", "qty"}]}`: goods come in, once under their number |
+
+use amends_sdk::Writer;
+use amends_wire::problem::{MEDIA_TYPE, Misfit};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, Sqlite, SqlitePool};
+
+use crate::audit::{self, Audit};
+use crate::cart::Delivery;
+use crate::listing::{self, PAGE_DEFAULT, PAGE_MAX};
+use crate::replenish::{self, Replenished};
+
+/// The most SKUs that can be asked for at once.
+const SKUS_MAX: usize = 500;
+
+/// The largest body of a delivery, in bytes.
+const DELIVERY_BYTES_MAX: usize = 1 << 20;
+
+type Parameters = Query<Vec<(String, String)>>;
+
+/// The addresses above.
+pub(crate) fn router(writer: &Writer) -> Router {
+    Router::new()
+        .route("/stock", get(stock))
+        .route("/orders", get(orders))
+        .route("/audit", get(books))
+        .route("/replenish", post(replenish))
+        .layer(DefaultBodyLimit::max(DELIVERY_BYTES_MAX))
+        .with_state(writer.clone())
+}
+
+/// Audits on one snapshot.
+pub(crate) async fn snapshot_audit(readers: &SqlitePool) -> Result<Audit, sqlx::Error> {
+    let mut reader = readers.acquire().await?;
+    // One read transaction, so that every law looks at the same moment.
+    let mut snapshot = reader.begin().await?;
+    let audit = audit::audit(&mut snapshot).await?;
+    snapshot.rollback().await?;
+    Ok(audit)
+}
+
+/// An answer that is a problem.
+struct Failure {
+    status: StatusCode,
+    detail: String,
+    misfits: Vec<Misfit>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, detail: impl Into<String>) -> Failure {
+        Failure { status, detail: detail.into(), misfits: Vec::new() }
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        tracing::warn!(%error, "the inventory's database could not be read");
+        Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the inventory's database cannot be read now; try again",
+        )
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("error").to_lowercase();
+        let mut body = json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        if !self.misfits.is_empty() {
+            body["errors"] = json!(self.misfits);
+        }
+        (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body.to_string()).into_response()
+    }
+}
+
+async fn stock(State(writer): State<Writer>, Query(parameters): Parameters) -> Result<Response, Failure> {
+    let mut reader = reader(&writer).await?;
+    if let Some(skus) = skus(&parameters)? {
+        let items = listing::stock_of(&mut reader, &skus).await?;
+        return Ok(Json(listing::Page { items, next: None }).into_response());
+    }
+    let after = match find(&parameters, "after") {
+        Some(text) => integer("after", text, i64::MAX)?,
+        None => 0,
+    };
+    Ok(Json(listing::stock_after(&mut reader, after, limit(&parameters)?).await?).into_response())
+}
+
+async fn orders(State(writer): State<Writer>, Query(parameters): Parameters) -> Result<Response, Failure> {
+    let after = find(&parameters, "after").unwrap_or_default();
+    let limit = limit(&parameters)?;
+    let mut reader = reader(&writer).await?;
+    Ok(Json(listing::orders_after(&mut reader, after, limit).await?).into_response())
+}
+
+async fn books(State(writer): State<Writer>) -> Result<Response, Failure> {
+    Ok(Json(snapshot_audit(writer.database().readers()).await?).into_response())
+}
+
+async fn replenish(
+    State(writer): State<Writer>,
+    body: Result<Json<Value>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let Json(body) = body.map_err(|rejection| Failure::new(rejection.status(), rejection.body_text()))?;
+    let delivery = Delivery::read(&body).map_err(|misfits| Failure {
+        misfits,
+        ..Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "the delivery cannot be read; see errors")
+    })?;
+    let (biz_no, lines, qty) = (delivery.biz_no().clone(), delivery.lines().len(), delivery.qty());
+    let answer =
+        |status| (status, Json(json!({ "biz_no": biz_no, "lines": lines, "qty": qty }))).into_response();
+    match replenish::replenish(&writer, delivery).await {
+        Ok(Replenished::New) => Ok(answer(StatusCode::CREATED)),
+        Ok(Replenished::Again) => Ok(answer(StatusCode::OK)),
+        Ok(Replenished::NumberTaken) => {
+            let detail = format!("number {biz_no} brought in other goods before; use a number of its own");
+            Err(Failure::new(StatusCode::CONFLICT, detail))
+        }
+        Ok(Replenished::TooMuch) => {
+            let detail =
+                format!("with delivery {biz_no} a stock would exceed {}", crate::balance::INBOUND_MAX);
+            Err(Failure::new(StatusCode::CONFLICT, detail))
+        }
+        Err(error) => {
+            tracing::warn!(%error, %biz_no, "a delivery could not be written");
+            Err(Failure::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the delivery could not be written; send it again",
+            ))
+        }
+    }
+}
+
+async fn reader(writer: &Writer) -> Result<PoolConnection<Sqlite>, Failure> {
+    Ok(writer.database().readers().acquire().await?)
+}
+
+fn find<'a>(parameters: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// All SKUs that are asked for, or `None` when none is named.
+fn skus(parameters: &[(String, String)]) -> Result<Option<Vec<i64>>, Failure> {
+    let mut texts =
+        parameters.iter().filter(|(key, _)| key == "sku").flat_map(|(_, value)| value.split(',')).peekable();
+    if texts.peek().is_none() {
+        return Ok(None);
+    }
+    let skus = texts.map(|text| integer("sku", text, i64::MAX)).collect::<Result<Vec<_>, _>>()?;
+    if skus.len() > SKUS_MAX {
+        let detail =
+            format!("{} SKUs are more than the {SKUS_MAX} that can be asked for at once", skus.len());
+        return Err(Failure::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok(Some(skus))
+}
+
+fn limit(parameters: &[(String, String)]) -> Result<i64, Failure> {
+    find(parameters, "limit").map_or(Ok(PAGE_DEFAULT), |text| integer("limit", text, PAGE_MAX))
+}
+
+fn integer(name: &str, text: &str, max: i64) -> Result<i64, Failure> {
+    let least = i64::from(name != "after");
+    text.parse().ok().filter(|value| (least..=max).contains(value)).ok_or_else(|| {
+        let shown: String = text.chars().take(40).collect();
+        let detail = format!("{name} must be an integer from {least} to {max}, not {shown:?}");
+        Failure::new(StatusCode::BAD_REQUEST, detail)
+    })
+}
