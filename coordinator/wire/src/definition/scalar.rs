@@ -36,46 +36,43 @@ pub(super) fn plain(text: &str, raw: Range<usize>, faults: &mut Faults) -> Kind 
     Kind::Text(text.to_owned(), raw)
 }
 
-/// Words that YAML readers disagree on, with what to write instead.
+/// Words that YAML readers disagree on: the fault, and what to write instead.
 fn trap(text: &str) -> Option<(String, String)> {
     let shown = shorten(text);
-    let lower = text.to_ascii_lowercase();
-    let trap = |meaning: &str, help: String| {
-        Some((format!("the unquoted {shown} is read differently by different tools: {meaning}"), help))
+    let (meaning, instead) = match text.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "true" => ("as true or as a text", "write true, or"),
+        "no" | "off" | "false" => ("as false or as a text", "write false, or"),
+        "null" => ("as null or as a text", "write null, or"),
+        ".inf" | "+.inf" | "-.inf" | ".nan" => ("as a number that JSON lacks", "write"),
+        lower => (odd_number(lower)?, "write the number in plain decimal, or"),
     };
-    match lower.as_str() {
-        "yes" | "on" | "true" => {
-            return trap("as true or as a text", format!("write true, or \"{shown}\" in quotes"));
-        }
-        "no" | "off" | "false" => {
-            return trap("as false or as a text", format!("write false, or \"{shown}\" in quotes"));
-        }
-        "null" => return trap("as null or as a text", format!("write null, or \"{shown}\" in quotes")),
-        ".inf" | "+.inf" | "-.inf" | ".nan" => {
-            return trap("as a number that JSON lacks", format!("write \"{shown}\" in quotes"));
-        }
-        _ => {}
-    }
-    let digits = lower.trim_start_matches(['+', '-']);
-    let sign = &lower[..lower.len() - digits.len()];
-    let numeric = |rest: &str| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit() || b == b'_');
-    let quoted = format!("write \"{shown}\" in quotes, or the number in decimal");
-    if digits.len() > 1 && digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit()) {
-        let rest = digits.trim_start_matches('0').replace(['.', '_'], "");
-        if rest.bytes().all(|b| b.is_ascii_digit()) {
-            return trap("its leading zero may be kept, dropped, or mean octal", quoted);
+    let message = format!("the unquoted {shown} is read differently by different tools: {meaning}");
+    Some((message, format!("{instead} \"{shown}\" in quotes")))
+}
+
+/// Says how a number that JSON would write otherwise is read by others.
+fn odd_number(lower: &str) -> Option<&'static str> {
+    const EITHER: Option<&str> = Some("as a number or as a text");
+    let number = lower.trim_start_matches(['+', '-']);
+    for prefix in ["0x", "0o", "0b"] {
+        if let Some(rest) = number.strip_prefix(prefix) {
+            let digits = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_');
+            return if digits { EITHER } else { None };
         }
     }
-    if let Some(rest) = digits.strip_prefix("0x").or(digits.strip_prefix("0o")).or(digits.strip_prefix("0b"))
-    {
-        let hex = !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_hexdigit() || b == b'_');
-        return hex.then(|| trap("as a number or as a text", quoted)).flatten();
+    let first = number.bytes().next()?;
+    let numeric = number.bytes().all(|b| b.is_ascii_digit() || b == b'_' || b == b'.');
+    let points = number.matches('.').count();
+    if !numeric || points > 1 || !number.bytes().any(|b| b.is_ascii_digit()) {
+        return None;
     }
-    let odd = digits.contains('_') && numeric(&digits.replace('.', ""))
-        || (sign == "+" || digits.starts_with('.') || digits.ends_with('.'))
-            && digits.parse::<f64>().is_ok()
-            && digits.bytes().any(|b| b.is_ascii_digit());
-    if odd { trap("as a number or as a text", quoted) } else { None }
+    let padded = first == b'0' && number[1..].starts_with(|c: char| c.is_ascii_digit());
+    let odd = lower.starts_with('+') || first == b'.' || number.ends_with('.') || number.contains('_');
+    match (padded, odd) {
+        (true, _) => Some("its leading zero may be kept, dropped, or mean octal"),
+        (false, true) => EITHER,
+        (false, false) => None,
+    }
 }
 
 /// Whether a word is a number by JSON's grammar.
