@@ -141,6 +141,11 @@ impl Operation {
         }
     }
 
+    /// Reads a name.
+    pub fn named(name: &str) -> Option<Operation> {
+        Operation::ALL.into_iter().find(|operation| operation.as_str() == name)
+    }
+
     /// The operation that undoes it, if any.
     pub fn compensation(self) -> Option<Operation> {
         match self {

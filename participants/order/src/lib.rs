@@ -1,10 +1,126 @@
-//! Orders.
+//! Orders, as a participant of sagas: what was ordered, where each order stands, how it came there.
+//!
+//! | operation | body | undone by |
+//! |---|---|---|
+//! | `create` | `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?}` | `cancel` |
+//! | `reserve` | `{"order"}` | |
+//! | `pay` | `{"order", "amount_minor"?}` | `refund` |
+//! | `ship` | `{"order", "lines"?: [{"sku", "qty"}]}` | |
+//! | `complete` | `{"order"}` | |
+//! | `refund` | `{"order", "refund"?, "reason"?, "lines"?: [{"sku", "qty"}]}` | |
+//! | `cancel` | `{"order", "reason"?}` | |
+//!
+//! Every operation answers `{"order", "state", "total_minor", "currency", "refunded_minor"}`; a refund also says
+//! `"refund": {"refund", "amount_minor"}`. What conflicts with where the order stands is refused (409) and changes
+//! nothing; a body that does not fit is answered 422 with each place in `errors`. An order number is 1 to 64
+//! characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are merged. A compensation
+//! undoes the whole of its action, and once undone answers every further one alike.
+//!
+//! The way of a call: [`command`] reads it, [`table`] loads what the batch is about, [`book`] decides by [`state`] and
+//! [`money`], [`table`] writes what changed. [`audit`] checks the result by its own laws. The core knows no database
+//! and no clock; the barrier and the shared commit are the sdk's.
+
+use amends_sdk::faults::Faults;
+use amends_sdk::{Database, Error, Participant, Secret, Writer, barrier};
+use axum::Router;
+use std::sync::Arc;
 
 pub mod audit;
 pub mod body;
 pub mod book;
 pub mod command;
+mod http;
 pub mod listing;
 pub mod money;
+mod orders;
 pub mod state;
 pub mod table;
+
+use command::Operation;
+use orders::Orders;
+
+#[cfg(test)]
+mod tests;
+
+/// The participant's name.
+pub const NAME: &str = "order";
+
+/// The calls that one batch may carry.
+pub const BATCH_MAX: u32 = 64;
+
+/// The scripts that make an order database, in order.
+pub const SQLITE: [&str; 2] =
+    [barrier::SQLITE, include_str!("../../../migrations/order/sqlite/0001_order.sql")];
+
+/// How to open the orders.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where they are kept: `sqlite:PATH`.
+    pub store: String,
+    /// Calls must be signed with one of these; unsigned calls are taken where there are none.
+    pub secrets: Vec<Secret>,
+    /// What goes wrong, for tests and demonstrations.
+    pub faults: Faults,
+}
+
+/// The orders of a shop.
+#[derive(Debug, Clone)]
+pub struct Order {
+    participant: Participant,
+    database: Database,
+}
+
+impl Config {
+    /// Orders kept at `store`, without signatures and faults.
+    pub fn new(store: impl Into<String>) -> Config {
+        Config { store: store.into(), secrets: Vec::new(), faults: Faults::new() }
+    }
+}
+
+/// Opens the orders, making their database where there is none, and starts their writer.
+///
+/// The writer ends when the last clone of the orders and of their router is dropped.
+///
+/// # Errors
+/// [`Error::UnknownStore`] for an address that is not `sqlite:PATH`, [`Error::Database`] and [`Error::Io`] when it
+/// cannot be opened or was made by a newer version.
+pub async fn open(config: Config) -> Result<Order, Error> {
+    let database = Database::open(&config.store, &SQLITE).await?;
+    let writer = Writer::start(&database);
+    let body = Arc::new(Orders);
+    let mut participant = Participant::new(NAME)
+        .secrets(config.secrets)
+        .faults(&config.faults)
+        .routes(http::router(database.readers().clone()));
+    for operation in Operation::ALL {
+        let mut terms = amends_sdk::Operation::new(operation.as_str()).status().batch(BATCH_MAX);
+        if let Some(compensation) = operation.compensation() {
+            terms = terms.compensation(compensation.as_str());
+        }
+        participant = participant.guarded(terms, &writer, body.clone());
+    }
+    Ok(Order { participant, database })
+}
+
+impl Order {
+    /// The participant, to be run as a process of its own or registered.
+    pub fn participant(&self) -> &Participant {
+        &self.participant
+    }
+
+    /// The router that serves the operations and what may be read.
+    pub fn router(&self) -> Router {
+        self.participant.router()
+    }
+
+    /// Checks the orders by their own laws, on one snapshot.
+    ///
+    /// # Errors
+    /// The database's own.
+    pub async fn audit(&self) -> Result<audit::Audit, table::Error> {
+        let mut snapshot = self.database.readers().begin().await?;
+        let found = audit::audit(&mut snapshot).await?;
+        snapshot.rollback().await?;
+        Ok(found)
+    }
+}

@@ -49,7 +49,7 @@ async fn batch(connection: &mut SqliteConnection, calls: &[Call]) -> Vec<String>
     for (call, command) in calls.iter().zip(&commands) {
         wanted.add(command, call.saga, &call.step);
     }
-    let mut book = load(&mut transaction, &wanted).await.expect("a book");
+    let mut book = load(&mut transaction, wanted).await.expect("a book");
     let decide = |(call, command): (&Call, _)| {
         let cause = Cause { saga: call.saga, step: &call.step, operation: call.operation, op: call.op };
         match book.decide(&cause, command) {
@@ -58,7 +58,9 @@ async fn batch(connection: &mut SqliteConnection, calls: &[Call]) -> Vec<String>
         }
     };
     let states = calls.iter().zip(&commands).map(decide).collect();
-    save(&mut transaction, &book, 1_700_000_000_000).await.expect("it is saved");
+    save(&mut transaction, Changes::of(&book).expect("changes"), 1_700_000_000_000)
+        .await
+        .expect("it is saved");
     transaction.commit().await.expect("committed");
     states
 }
@@ -219,11 +221,11 @@ async fn a_row_that_is_not_as_it_was_loaded_stops_the_batch() {
     let command = pay.operation.read(&pay.body, false).expect("it fits");
     let mut wanted = Wanted::default();
     wanted.add(&command, pay.saga, &pay.step);
-    let mut book = load(&mut database, &wanted).await.expect("a book");
+    let mut book = load(&mut database, wanted).await.expect("a book");
     batch(&mut database, &[call(Operation::Cancel, json!({ "order": "A" }))]).await;
     let cause = Cause { saga: pay.saga, step: &pay.step, operation: pay.operation, op: pay.op };
     assert!(matches!(book.decide(&cause, &command), Verdict::Done(_)), "the book does not know");
-    let error = save(&mut database, &book, 0).await.expect_err("a conflict");
+    let error = save(&mut database, Changes::of(&book).expect("changes"), 0).await.expect_err("a conflict");
     assert!(matches!(error, Error::Conflict { table: "orders", met: 0, expected: 1 }), "{error}");
 }
 
