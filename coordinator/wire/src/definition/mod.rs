@@ -91,6 +91,9 @@ impl fmt::Display for OperationName {
     }
 }
 
+/// JSON Schema (2020-12) of the language, for editors. Reading checks more than a schema can say.
+pub const LANGUAGE_SCHEMA: &str = include_str!("../../../../sagas/definition.schema.json");
+
 const KEYS: &[&str] = &["saga", "version", "deadline", "input", "steps", "output"];
 
 impl Text {
