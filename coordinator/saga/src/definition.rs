@@ -368,3 +368,6 @@ fn descendants(steps: &[Step], order: &[StepIx]) -> Vec<Vec<StepIx>> {
         .map(|flags| flags.iter().enumerate().filter(|(_, f)| **f).map(|(i, _)| StepIx(i as u16)).collect())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,3 +82,6 @@ impl From<Name> for String {
         name.0.as_ref().to_owned()
     }
 }
+
+#[cfg(test)]
+mod tests;

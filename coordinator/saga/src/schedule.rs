@@ -88,3 +88,6 @@ impl UndoSchedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

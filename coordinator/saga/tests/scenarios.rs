@@ -1,0 +1,315 @@
+//! Scenarios in text: what happens to a saga, and everything that follows from it.
+//!
+//! A scenario in `tests/scenarios/` is a sketch of a definition, an empty line, what happens, a line
+//! `---`, and the whole output that is expected. Write the output again with `AMENDS_UPDATE=1`.
+//!
+//! ```text
+//! start {"order":1}             the saga is started, or started again
+//! reserve 200 {"hold":7}        the call in flight of step "reserve" is answered
+//! ~reserve 503 retry_after=2s   its compensation is
+//! reserve@2 409                 an answer to attempt 2, whatever is in flight
+//! reserve timeout | garbage     no answer, or one that is not JSON
+//! wait 5s | wake                time passes; until the next timer
+//! signal payment {} id=a        a signal arrives
+//! cancel, crash, lose           somebody cancels; another coordinator takes over; the next write fails
+//! show                          the saga as it stands
+//! ```
+
+use amends_saga::{
+    Answer, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record, Report, Saga, SagaId,
+    Start, Timestamp, answer,
+    answer::{Asked, Body},
+    coordinator::{Admission, Append, Effect, Limits, Written},
+    sketch,
+};
+use std::{collections::BTreeMap, fmt::Write, fs, path::Path, sync::Arc};
+
+#[test]
+fn every_scenario_ends_as_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut files: Vec<_> = fs::read_dir(&folder).expect("the scenarios").map(|f| f.expect("a file").path()).collect();
+    files.sort();
+    assert!(files.len() >= 12, "the scenarios are there");
+    let update = std::env::var_os("AMENDS_UPDATE").is_some();
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a scenario");
+        let (script, expected) = text.split_once("---\n").unwrap_or((&text, ""));
+        let output = play(script);
+        if update {
+            fs::write(&file, format!("{script}---\n{output}")).expect("the scenario is written");
+        } else if output != expected {
+            wrong.push(format!("{}\n{}", file.display(), difference(expected, &output)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\nif this is right, run again with AMENDS_UPDATE=1", wrong.join("\n"));
+}
+
+fn difference(expected: &str, output: &str) -> String {
+    let differ = expected.lines().zip(output.lines()).position(|(a, b)| a != b);
+    let at = differ.unwrap_or(expected.lines().count().min(output.lines().count()));
+    let line = |text: &str| text.lines().nth(at).unwrap_or("(nothing)").to_owned();
+    format!("  line {}\n  expected: {}\n  but was:  {}", at + 1, line(expected), line(output))
+}
+
+fn play(script: &str) -> String {
+    let script: Vec<&str> = script.lines().filter(|line| !line.starts_with('#')).collect();
+    let mut parts = script.split(|line| line.trim().is_empty()).filter(|part| !part.is_empty());
+    let sketch = parts.next().expect("a sketch").join("\n");
+    let mut stage = Stage::new(&sketch);
+    for line in parts.flatten() {
+        writeln!(stage.output, "> {line}").expect("a string");
+        stage.act(line.trim());
+    }
+    stage.output
+}
+
+/// One coordinator, a store that is a list, and what has been printed.
+struct Stage {
+    definition: Arc<amends_saga::Definition>,
+    coordinator: Coordinator,
+    journal: Vec<Record>,
+    epoch: u64,
+    sent: BTreeMap<(String, Op), CallKey>,
+    now: Timestamp,
+    lose: bool,
+    output: String,
+}
+
+const ID: SagaId = SagaId::from_u128(7);
+
+impl Stage {
+    fn new(sketch: &str) -> Stage {
+        Stage {
+            definition: sketch::definition(sketch),
+            coordinator: Coordinator::new(Limits::default()),
+            journal: Vec::new(),
+            epoch: 1,
+            sent: BTreeMap::new(),
+            now: Timestamp(0),
+            lose: false,
+            output: String::new(),
+        }
+    }
+
+    fn act(&mut self, line: &str) {
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match verb {
+            "start" => self.start(rest),
+            "wait" => self.wait(sketch::span(rest)),
+            "wake" => match self.coordinator.next_wake() {
+                Some(at) => self.wait(at.since(self.now)),
+                None => self.say("nothing to wait for"),
+            },
+            "signal" => self.signal(rest),
+            "cancel" => self.input(Input::Cancel { reason: "somebody changed their mind".to_owned() }),
+            "crash" => self.crash(),
+            "lose" => self.lose = true,
+            "show" => self.show(),
+            step => self.answer(step, rest),
+        }
+    }
+
+    fn start(&mut self, rest: &str) {
+        let start = Start {
+            id: if self.journal.is_empty() { ID } else { SagaId::from_u128(8) },
+            definition: self.definition.clone(),
+            input: json(rest),
+            key: Some("key".to_owned()),
+            labels: BTreeMap::new(),
+        };
+        let mut fingerprint = [0; 32];
+        fingerprint[0] = rest.len() as u8;
+        match self.coordinator.start(start, fingerprint, self.now) {
+            Admission::New => self.write(),
+            other => self.say(&format!("{other:?}")),
+        }
+    }
+
+    fn wait(&mut self, span: Millis) {
+        self.now = self.now.after(span);
+        let effects = self.coordinator.tick(self.now);
+        self.perform(effects);
+        self.write();
+    }
+
+    fn signal(&mut self, rest: &str) {
+        let mut words = rest.split(' ');
+        let name = Name::parse(words.next().expect("a signal's name")).expect("a name");
+        let (mut id, mut payload) = (None, Json::default());
+        for word in words {
+            match word.strip_prefix("id=") {
+                Some(given) => id = Some(given.to_owned()),
+                None => payload = json(word),
+            }
+        }
+        self.input(Input::Signal { name, id, payload });
+    }
+
+    fn input(&mut self, input: Input) {
+        match self.coordinator.input(ID, input, self.now) {
+            Ok(()) => self.write(),
+            Err(why) => self.say(&format!("not taken: {why:?}")),
+        }
+    }
+
+    /// Another coordinator takes over what is durable.
+    fn crash(&mut self) {
+        self.coordinator = Coordinator::new(Limits::default());
+        self.sent.clear();
+        self.adopt();
+    }
+
+    fn adopt(&mut self) {
+        self.epoch += 1;
+        let saga = Saga::replay(ID, self.definition.clone(), &self.journal);
+        self.coordinator.adopt(saga, [0; 32], self.epoch, "another", self.now);
+        self.write();
+    }
+
+    fn answer(&mut self, target: &str, rest: &str) {
+        let (target, attempt) = match target.split_once('@') {
+            Some((target, attempt)) => (target, Some(attempt.parse().expect("an attempt"))),
+            None => (target, None),
+        };
+        let (op, step) = match target.strip_prefix('~') {
+            Some(step) => (Op::Compensation, step),
+            None => (Op::Action, target),
+        };
+        let Some(mut key) = self.sent.get(&(step.to_owned(), op)).copied() else {
+            return self.say("no such call was sent");
+        };
+        key.attempt = attempt.unwrap_or(key.attempt);
+        let answer = read(key, rest);
+        self.input(Input::Answer { key, answer });
+    }
+
+    /// Writes until nothing is left to write, and does what follows.
+    fn write(&mut self) {
+        while let Some(batch) = self.coordinator.take_batch() {
+            if std::mem::replace(&mut self.lose, false) {
+                self.say("the write fails, and nobody knows whether it took effect");
+                self.coordinator.write_failed();
+                return self.adopt();
+            }
+            batch.iter().for_each(|append| self.append(append));
+            let effects = self.coordinator.written(&vec![Written::Done; batch.len()], self.now);
+            self.perform(effects);
+        }
+    }
+
+    fn append(&mut self, append: &Append) {
+        assert_eq!(append.after_seq, self.journal.len() as u64, "a journal has no gap");
+        for record in &append.records {
+            self.journal.push(record.clone());
+            let line = format!("{:>3}  {}", self.journal.len(), describe(record));
+            self.say(&line);
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { call, .. } => self.send(&call),
+                Effect::Accepted(_) => self.say("accepted"),
+                Effect::Ended(ended) => {
+                    assert_eq!(ended.0, Saga::replay(ID, self.definition.clone(), &self.journal));
+                    self.say("ended");
+                }
+                Effect::Lost(_) => self.say("lost"),
+                Effect::KeyTaken { .. } => self.say("the key is taken"),
+                Effect::Advanced(_) => {}
+            }
+        }
+    }
+
+    fn send(&mut self, call: &Call) {
+        self.sent.insert((call.step.to_string(), call.key.op), call.key);
+        let question = match call.key.question {
+            Question::Call => "send",
+            Question::Status => "ask",
+        };
+        let operation = &call.operation;
+        let line = format!(
+            "{question} {}.{} for {}, attempt {}: {}",
+            operation.participant, operation.name, call.step, call.key.attempt, call.body
+        );
+        self.say(&line);
+    }
+
+    fn show(&mut self) {
+        let saga = Saga::replay(ID, self.definition.clone(), &self.journal);
+        let mut line = format!("{:?}", saga.status());
+        if let Some(error) = &saga.error {
+            let at = error.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
+            write!(line, ", {:?}{at}: {}", error.kind, error.message).expect("a string");
+        }
+        self.say(&line);
+        for (ix, state) in saga.steps() {
+            let name = &self.definition.step(ix).name;
+            let calls = [("action", &state.action), ("compensation", &state.compensation)];
+            let calls = calls.iter().filter(|(_, call)| call.attempts > 0);
+            let calls = calls.map(|(what, call)| {
+                let parked = call.parked.map(|reason| format!(", parked: {reason:?}")).unwrap_or_default();
+                format!("; {what} {} x{}{parked}", word(call.phase), call.attempts)
+            });
+            let line = format!("  {name} {}{}", word(state.phase), calls.collect::<String>());
+            self.say(&line);
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        let ms = self.now.0;
+        writeln!(self.output, "{:>8}.{:03}  {line}", ms / 1000, ms % 1000).expect("a string");
+    }
+}
+
+/// The first word of a value's debug text, in lower case.
+fn word(value: impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}").to_lowercase();
+    text.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+fn read(key: CallKey, rest: &str) -> Answer {
+    let (first, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (wait, rest) = match rest.strip_prefix("retry_after=") {
+        Some(rest) => rest.split_once(' ').unwrap_or((rest, "")),
+        None => ("", rest),
+    };
+    let retry_after = (!wait.is_empty()).then(|| sketch::span(wait));
+    let body = if rest.is_empty() { Body::Empty } else { Body::Json(json(rest)) };
+    let asked = match key.question {
+        Question::Call => Asked::Call,
+        Question::Status => Asked::Status,
+    };
+    match first {
+        "timeout" => Answer::Unknown { report: Report::new(None, "no answer within 5 s", 5000), retry_after },
+        "garbage" => answer::read(key.op, asked, 200, None, Body::Bad("not JSON".to_owned()), 1),
+        status => {
+            answer::read(key.op, asked, status.parse().expect("a status"), retry_after, body, 1)
+        }
+    }
+}
+
+fn json(text: &str) -> Json {
+    let text = if text.is_empty() { "null" } else { text };
+    Arc::new(serde_json::from_str(text).unwrap_or_else(|e| panic!("{text}: {e}")))
+}
+
+/// An event in one line: its type, then its fields.
+fn describe(record: &Record) -> String {
+    let value = serde_json::to_value(record).expect("a record is JSON");
+    let back: Record = serde_json::from_value(value.clone()).expect("a record can be read again");
+    assert_eq!(back, *record, "a record is read as it was written");
+    let mut line = value["type"].as_str().expect("a type").to_owned();
+    let hidden: &[&str] = match record.event {
+        Event::Started { .. } => &["type", "at", "hash", "key"],
+        _ => &["type", "at"],
+    };
+    for (field, value) in value.as_object().expect("an object") {
+        if !hidden.contains(&field.as_str()) {
+            write!(line, " {field}={value}").expect("a string");
+        }
+    }
+    line
+}
