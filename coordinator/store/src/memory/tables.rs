@@ -19,7 +19,6 @@ pub struct Tables {
     live: BTreeSet<SagaId>,
     keys: BTreeMap<String, SagaId>,
     nodes: BTreeMap<Uuid, Node>,
-    joined: u64,
     definitions: Vec<DefinitionRow>,
     participants: BTreeMap<String, String>,
 }
@@ -28,16 +27,12 @@ pub struct Tables {
 struct Row {
     head: Head,
     epoch: u64,
-    owner: Member,
+    owner: Uuid,
     records: Vec<Record>,
 }
 
-/// The number of a membership; a process that leaves and comes back gets another.
-type Member = u64;
-
 #[derive(Debug, Clone, PartialEq)]
 struct Node {
-    member: Member,
     ttl: Millis,
     lease_until: Timestamp,
     replaced: bool,
@@ -62,11 +57,8 @@ impl Tables {
     /// # Errors
     /// [`Error::LeaseLost`] when the owner was replaced.
     pub fn heartbeat(&mut self, owner: &Owner, ttl_ms: u64, now: Timestamp) -> Result<(), Error> {
-        let joined = &mut self.joined;
-        let node = self.nodes.entry(owner.incarnation).or_insert_with(|| {
-            *joined += 1;
-            Node { member: *joined, ttl: Millis(0), lease_until: now, replaced: false }
-        });
+        let joining = Node { ttl: Millis(0), lease_until: now, replaced: false };
+        let node = self.nodes.entry(owner.incarnation).or_insert(joining);
         if node.replaced {
             return Err(Error::LeaseLost);
         }
@@ -90,21 +82,21 @@ impl Tables {
     /// # Panics
     /// When an append has no record.
     pub fn commit(&mut self, owner: &Owner, batch: &[Append], now: Timestamp) -> Vec<Written> {
-        let Ok(member) = self.member(owner, now) else {
+        if self.join(owner, now).is_err() {
             return vec![Written::Fenced; batch.len()];
-        };
-        batch.iter().map(|append| self.append(member, append)).collect()
+        }
+        batch.iter().map(|append| self.append(owner.incarnation, append)).collect()
     }
 
-    fn append(&mut self, member: Member, append: &Append) -> Written {
+    fn append(&mut self, owner: Uuid, append: &Append) -> Written {
         assert!(!append.records.is_empty(), "an append has at least one record");
         if append.after_seq == 0 {
-            return self.insert(member, append);
+            return self.insert(owner, append);
         }
         let Some(row) = self.sagas.get_mut(&append.id) else { return Written::Fenced };
         let expected = is_live(row.head.status)
             && row.epoch == append.epoch
-            && row.owner == member
+            && row.owner == owner
             && row.records.len() as u64 == append.after_seq;
         if !expected {
             return Written::Fenced;
@@ -117,7 +109,7 @@ impl Tables {
         Written::Done
     }
 
-    fn insert(&mut self, member: Member, append: &Append) -> Written {
+    fn insert(&mut self, owner: Uuid, append: &Append) -> Written {
         if self.sagas.contains_key(&append.id) {
             return Written::Fenced;
         }
@@ -131,7 +123,7 @@ impl Tables {
         if is_live(append.head.status) {
             self.live.insert(append.id);
         }
-        let row = Row { head: append.head.clone(), epoch: 1, owner: member, records: append.records.clone() };
+        let row = Row { head: append.head.clone(), epoch: 1, owner, records: append.records.clone() };
         self.sagas.insert(append.id, row);
         Written::Done
     }
@@ -141,8 +133,8 @@ impl Tables {
     /// # Errors
     /// [`Error::LeaseLost`] when the owner was replaced.
     pub fn claim(&mut self, owner: &Owner, limit: usize, now: Timestamp) -> Result<Vec<Stored>, Error> {
-        let member = self.member(owner, now)?;
-        let free = |row: &Row| row.owner != member && !self.is_owned(row.owner, now);
+        self.join(owner, now)?;
+        let free = |row: &Row| row.owner != owner.incarnation && !self.is_alive(row.owner, now);
         let mut found: Vec<(bool, SagaId)> = Vec::new();
         for id in &self.live {
             let row = &self.sagas[id];
@@ -152,7 +144,7 @@ impl Tables {
         }
         found.sort_unstable();
         found.truncate(limit);
-        Ok(found.into_iter().map(|(_, id)| self.take(member, id)).collect())
+        Ok(found.into_iter().map(|(_, id)| self.take(owner.incarnation, id)).collect())
     }
 
     /// See [`crate::Store::reclaim`].
@@ -160,45 +152,42 @@ impl Tables {
     /// # Errors
     /// [`Error::LeaseLost`] when the owner was replaced.
     pub fn reclaim(&mut self, owner: &Owner, ids: &[SagaId], now: Timestamp) -> Result<Vec<Stored>, Error> {
-        let member = self.member(owner, now)?;
+        self.join(owner, now)?;
         let ids: BTreeSet<SagaId> = ids.iter().copied().collect();
         let mut taken = Vec::new();
         for id in ids.intersection(&self.live.clone()) {
             let holder = self.sagas[id].owner;
-            if holder == member || !self.is_owned(holder, now) {
-                taken.push(self.take(member, *id));
+            if holder == owner.incarnation || !self.is_alive(holder, now) {
+                taken.push(self.take(owner.incarnation, *id));
             }
         }
         Ok(taken)
     }
 
-    /// Gives a saga to a member, and fences the one that had it.
-    fn take(&mut self, member: Member, id: SagaId) -> Stored {
+    /// Gives a saga to an owner, and fences the one that had it.
+    fn take(&mut self, owner: Uuid, id: SagaId) -> Stored {
         let row = self.sagas.get_mut(&id).expect("a live saga has a row");
-        let before = std::mem::replace(&mut row.owner, member);
+        let before = std::mem::replace(&mut row.owner, owner);
         row.epoch += 1;
         let stored = row.stored(id);
-        if before != member {
-            for node in self.nodes.values_mut().filter(|node| node.member == before) {
-                node.replaced = true;
-            }
+        if before != owner
+            && let Some(node) = self.nodes.get_mut(&before)
+        {
+            node.replaced = true;
         }
         stored
     }
 
-    fn is_owned(&self, member: Member, now: Timestamp) -> bool {
-        self.nodes.values().any(|node| node.member == member && node.is_alive(now))
+    fn is_alive(&self, owner: Uuid, now: Timestamp) -> bool {
+        self.nodes.get(&owner).is_some_and(|node| node.is_alive(now))
     }
 
-    /// The number of an owner, which becomes a member if it never was one.
-    fn member(&mut self, owner: &Owner, now: Timestamp) -> Result<Member, Error> {
+    /// Makes an owner a member that never was one.
+    fn join(&mut self, owner: &Owner, now: Timestamp) -> Result<(), Error> {
         match self.nodes.get(&owner.incarnation) {
             Some(node) if node.replaced => Err(Error::LeaseLost),
-            Some(node) => Ok(node.member),
-            None => {
-                self.heartbeat(owner, JOIN_TTL_MS, now)?;
-                Ok(self.joined)
-            }
+            Some(_) => Ok(()),
+            None => self.heartbeat(owner, JOIN_TTL_MS, now),
         }
     }
 

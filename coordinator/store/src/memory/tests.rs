@@ -1,0 +1,1 @@
+//! Faults and snapshots of the store in memory.
