@@ -1,7 +1,114 @@
-//! Products.
+//! The catalogue, as a participant of sagas: what can be bought, and what a whole cart costs.
+//!
+//! | operation | body | |
+//! |---|---|---|
+//! | `quote` | `{"lines": [{"sku", "qty"}], "currency"?}` | reads only; nothing to undo |
+//!
+//! A quote answers `{"lines": [{"sku", "qty", "price_minor", "amount_minor", "name"}], "total_minor", "total",
+//! "currency", "as_of"}`, lines of the same SKU merged and ascending. A cart with a SKU that is unknown, not on sale or
+//! in another currency is refused (409) with every such line and its `reason` in `lines`; a body that does not fit is
+//! answered 422 with each place in `errors`. A cart has 1 to 1000 lines of 1 to 1 000 000 pieces.
+//!
+//! The way of a quote: [`cart`] reads it, [`gather`] reads the SKUs of all the carts that wait in one query, [`quote`]
+//! prices it. The catalogue is filled by [`load`]s, each write counting only when it is newer; [`audit`] checks it.
+//! Reading goes through a pool of its own and never waits for a writer.
 
+use amends_sdk::faults::Faults;
+use amends_sdk::{Call, Database, Error, Operation, Participant, Reply, Secret, Writer};
+use axum::Router;
+
+pub mod audit;
 mod body;
 pub mod cart;
+pub mod gather;
+mod http;
 pub mod load;
 pub mod quote;
 pub mod table;
+
+use cart::Cart;
+use gather::Prices;
+
+#[cfg(test)]
+mod tests;
+
+/// The participant's name.
+pub const NAME: &str = "product";
+
+/// The quotes that one batch may carry.
+pub const BATCH_MAX: u32 = 64;
+
+/// The scripts that make a product database, in order.
+pub const SQLITE: [&str; 1] = [include_str!("../../../migrations/product/sqlite/0001_product.sql")];
+
+/// How to open the catalogue.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it is kept: `sqlite:PATH`.
+    pub store: String,
+    /// Calls must be signed with one of these; unsigned calls are taken where there are none.
+    pub secrets: Vec<Secret>,
+    /// What goes wrong, for tests and demonstrations.
+    pub faults: Faults,
+}
+
+/// The catalogue of a shop.
+#[derive(Debug, Clone)]
+pub struct Product {
+    participant: Participant,
+}
+
+impl Config {
+    /// A catalogue kept at `store`, without signatures and faults.
+    pub fn new(store: impl Into<String>) -> Config {
+        Config { store: store.into(), secrets: Vec::new(), faults: Faults::new() }
+    }
+}
+
+/// Opens the catalogue, making its database where there is none, and starts its readers and its writer.
+///
+/// They end when the last clone of the catalogue and of its router is dropped.
+///
+/// # Errors
+/// [`Error::UnknownStore`] for an address that is not `sqlite:PATH`, [`Error::Database`] and [`Error::Io`] when it
+/// cannot be opened or was made by a newer version.
+pub async fn open(config: Config) -> Result<Product, Error> {
+    let database = Database::open(&config.store, &SQLITE).await?;
+    let prices = Prices::start(database.readers());
+    let participant = Participant::new(NAME)
+        .secrets(config.secrets)
+        .faults(&config.faults)
+        .routes(http::router(Writer::start(&database)))
+        .plain(Operation::new("quote").batch(BATCH_MAX), move |call| {
+            let prices = prices.clone();
+            async move { answer(&prices, call).await }
+        });
+    Ok(Product { participant })
+}
+
+impl Product {
+    /// The participant, to be run as a process of its own or registered.
+    pub fn participant(&self) -> &Participant {
+        &self.participant
+    }
+
+    /// The router that serves the operations, the loads and what may be read.
+    pub fn router(&self) -> Router {
+        self.participant.router()
+    }
+}
+
+async fn answer(prices: &Prices, call: Call) -> Reply {
+    let cart = match Cart::read(&call.body) {
+        Ok(cart) => cart,
+        Err(misfits) => return Reply::problem(&http::misfit(misfits)),
+    };
+    match prices.of(cart).await {
+        Ok(Ok(quote)) => match serde_json::to_value(quote) {
+            Ok(output) => Reply::done(output),
+            Err(error) => Reply::unavailable(error.to_string(), None),
+        },
+        Ok(Err(refusal)) => Reply::refused(refusal.why, serde_json::json!({ "lines": refusal.lines })),
+        Err(error) => Reply::unavailable(error.to_string(), Some(1)),
+    }
+}

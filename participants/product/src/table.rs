@@ -32,6 +32,16 @@ pub enum Error {
     },
 }
 
+impl From<Error> for sqlx::Error {
+    /// As the sdk's writer takes it: whatever it is, the transaction is rolled back.
+    fn from(error: Error) -> sqlx::Error {
+        match error {
+            Error::Database(error) => error,
+            Error::Corrupt { .. } => sqlx::Error::Protocol(error.to_string()),
+        }
+    }
+}
+
 /// A SKU with all that is known of it.
 #[derive(Debug, Serialize)]
 pub struct Product {
@@ -72,7 +82,7 @@ pub struct Page {
 /// The database's own, and [`Error::Corrupt`].
 pub async fn skus(
     connection: &mut SqliteConnection,
-    wanted: &BTreeSet<i64>,
+    wanted: BTreeSet<i64>,
 ) -> Result<HashMap<i64, Sku>, Error> {
     const SQL: &str = "
         select sku_id, name, price_minor, currency, status

@@ -48,7 +48,7 @@ async fn a_thousand_skus_are_loaded_and_read_at_once() {
     let mut database = database().await;
     let load = items((1..=1000).map(|sku| json!({ "sku": sku, "spu": sku / 4 + 1, "name": format!("n{sku}"), "price_minor": sku })).collect());
     assert_eq!(upsert(&mut database, &load, 0).await.expect("written"), 1000);
-    let read = skus(&mut database, &(990..=1010).collect()).await.expect("read");
+    let read = skus(&mut database, (990..=1010).collect()).await.expect("read");
     assert_eq!(read.len(), 11, "those that are not there are left out");
     assert_eq!(read[&1000].price_minor, 1000);
     let page = products_after(&mut database, 995, 3).await.expect("read");
@@ -100,4 +100,36 @@ fn every_misfit_of_a_load_is_named_by_its_path() {
         read_items(&json!({ "items": vec![json!({ "sku": 1, "name": "n", "price_minor": 1 }); 1001] }))
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn the_audit_catches_every_planted_row() {
+    let cases = [
+        ("update product_sku set price_minor = -1", "every_sku_has_a_price"),
+        ("update product_sku set currency = 'eur'", "every_sku_has_a_price"),
+        ("update product_sku set status = 'gone'", "every_sku_has_a_status"),
+        ("delete from product_spu", "every_sku_belongs_to_a_product"),
+        ("update sku_availability set usable = -1", "availability_never_negative"),
+    ];
+    for (sql, expected) in cases {
+        let mut database = database().await;
+        upsert(&mut database, &items(json!([{ "sku": 7, "name": "mug", "price_minor": 1 }])), 0)
+            .await
+            .expect("written");
+        let said =
+            read_availability(&json!({ "items": [{ "sku": 7, "usable": 1, "seq": 1 }] })).expect("it fits");
+        upsert_availability(&mut database, &said, 0).await.expect("written");
+        assert!(crate::audit::audit(&mut database).await.expect("an audit").kept);
+        let off = "pragma foreign_keys = off; pragma ignore_check_constraints = on";
+        sqlx::raw_sql(off).execute(&mut database).await.expect("off");
+        sqlx::raw_sql(sql).execute(&mut database).await.expect("planted");
+        let found = crate::audit::audit(&mut database).await.expect("an audit");
+        let broken: Vec<&str> = found
+            .invariants
+            .iter()
+            .filter(|invariant| !invariant.kept)
+            .map(|invariant| invariant.name)
+            .collect();
+        assert_eq!(broken, [expected], "{sql}");
+    }
 }

@@ -1,0 +1,179 @@
+//! The addresses that are not calls of a saga.
+//!
+//! | call | |
+//! |---|---|
+//! | `PUT /catalogue` | `{"items": [{"sku", "spu"?, "name", "price_minor", "currency"?, "status"?, "attrs"?, "version"?}]}`, 1 to 1000: each is written if its version is newer |
+//! | `PUT /availability` | `{"items": [{"sku", "usable", "state"?, "seq"}]}`, 1 to 1000: each is written if its seq is newer |
+//! | `GET /products/{sku}` | one SKU |
+//! | `GET /products?after=7&limit=50` | all SKUs, ascending, in pages |
+//! | `GET /audit` | the catalogue checked by its own laws |
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use amends_sdk::{Reply, Task, Tx, Writer};
+use amends_wire::problem::{Misfit, Problem, Slug};
+use async_trait::async_trait;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::gather::now_ms;
+use crate::load::{Availability, Item, read_availability, read_items};
+use crate::{audit, table};
+
+/// The most items on one page.
+const PAGE_MAX: i64 = 500;
+
+/// Items on a page when nobody says how many.
+const PAGE_DEFAULT: i64 = 50;
+
+/// The largest load, in bytes.
+const LOAD_BYTES_MAX: usize = 8 << 20;
+
+/// The addresses above, over one writer and its database.
+pub(crate) fn router(writer: Writer) -> Router {
+    Router::new()
+        .route("/catalogue", put(load))
+        .route("/availability", put(availability))
+        .route("/products", get(products))
+        .route("/products/{sku}", get(product))
+        .route("/audit", get(laws))
+        .layer(DefaultBodyLimit::max(LOAD_BYTES_MAX))
+        .with_state(writer)
+}
+
+/// What is loaded, and how many of it counted.
+enum Load {
+    Items(Vec<Item>),
+    Availability(Vec<Availability>),
+}
+
+struct Loading {
+    load: Load,
+    written: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Task for Loading {
+    async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+        let written = match &self.load {
+            Load::Items(items) => table::upsert(tx.sqlite(), items, now_ms()).await,
+            Load::Availability(items) => table::upsert_availability(tx.sqlite(), items, now_ms()).await,
+        };
+        self.written.store(written?, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// An answer that is a problem.
+struct Failure(Problem);
+
+impl From<table::Error> for Failure {
+    fn from(error: table::Error) -> Failure {
+        tracing::warn!(%error, "the product database could not be used");
+        let detail = "the product database cannot be used now; try again";
+        Failure(Problem::new(Slug::StoreUnavailable, detail).retry_after(1))
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Failure {
+        Failure::from(table::Error::from(error))
+    }
+}
+
+impl From<Vec<Misfit>> for Failure {
+    fn from(misfits: Vec<Misfit>) -> Failure {
+        Failure(misfit(misfits))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        Reply::problem(&self.0).into_response()
+    }
+}
+
+/// A body that does not fit, with each place and why.
+pub(crate) fn misfit(misfits: Vec<Misfit>) -> Problem {
+    let first = misfits.first().map(|misfit| format!("{} {}", misfit.path, misfit.message));
+    Problem::new(Slug::InputDoesNotFit, first.unwrap_or_default()).with("errors", misfits)
+}
+
+async fn load(State(writer): State<Writer>, body: Bytes) -> Result<Json<Value>, Failure> {
+    let body: Value = amends_wire::api::body::read(&body).map_err(Failure)?;
+    let items = read_items(&body)?;
+    write(&writer, items.len(), Load::Items(items)).await
+}
+
+async fn availability(State(writer): State<Writer>, body: Bytes) -> Result<Json<Value>, Failure> {
+    let body: Value = amends_wire::api::body::read(&body).map_err(Failure)?;
+    let items = read_availability(&body)?;
+    write(&writer, items.len(), Load::Availability(items)).await
+}
+
+/// Answers when it is durable: `{"items": sent, "written": how many counted}`.
+async fn write(writer: &Writer, items: usize, load: Load) -> Result<Json<Value>, Failure> {
+    let written = Arc::new(AtomicU64::new(0));
+    let loading = Loading { load, written: written.clone() };
+    writer.run(Box::new(loading)).await.map_err(|error| {
+        tracing::warn!(%error, "a load could not be written");
+        let detail = "the load could not be written; send it again";
+        Failure(Problem::new(Slug::StoreUnavailable, detail).retry_after(1))
+    })?;
+    Ok(Json(json!({ "items": items, "written": written.load(Ordering::Acquire) })))
+}
+
+async fn product(
+    State(writer): State<Writer>,
+    Path(sku): Path<String>,
+) -> Result<Json<table::Product>, Failure> {
+    let unknown = || {
+        let shown: String = sku.chars().take(40).collect();
+        Failure(Problem::new(Slug::NotFound, format!("there is no sku {shown:?} in the catalogue")))
+    };
+    let number: i64 = sku.parse().map_err(|_| unknown())?;
+    let mut reader = writer.database().readers().acquire().await?;
+    table::product(&mut reader, number).await?.map(Json).ok_or_else(unknown)
+}
+
+/// Which page of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Window {
+    #[serde(default)]
+    after: i64,
+    #[serde(default = "page_default")]
+    limit: i64,
+}
+
+fn page_default() -> i64 {
+    PAGE_DEFAULT
+}
+
+async fn products(
+    State(writer): State<Writer>,
+    window: Result<Query<Window>, QueryRejection>,
+) -> Result<Json<table::Page>, Failure> {
+    let bad = |detail: String| Failure(Problem::new(Slug::BadQuery, detail));
+    let Query(window) = window.map_err(|rejection| bad(rejection.body_text()))?;
+    if !(1..=PAGE_MAX).contains(&window.limit) {
+        return Err(bad(format!("limit must be an integer from 1 to {PAGE_MAX}, not {}", window.limit)));
+    }
+    let mut reader = writer.database().readers().acquire().await?;
+    Ok(Json(table::products_after(&mut reader, window.after, window.limit).await?))
+}
+
+async fn laws(State(writer): State<Writer>) -> Result<Json<audit::Audit>, Failure> {
+    // One read transaction, so that every law looks at the same moment.
+    let mut snapshot = writer.database().readers().begin().await?;
+    let found = audit::audit(&mut snapshot).await?;
+    snapshot.rollback().await?;
+    Ok(Json(found))
+}
