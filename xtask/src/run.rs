@@ -22,9 +22,9 @@ pub(crate) fn run(command: Command) -> Result<()> {
         }
         Command::Test(arguments) => test(&arguments),
         Command::Up => up(),
-        Command::Sim { seeds, seed: None } => longer("simulator", &[("AMENDS_SIM_SEEDS", seeds)]),
+        Command::Sim { seeds, seed: None } => longer("simulation", &[("AMENDS_SIM_SEEDS", seeds)]),
         Command::Sim { seed: Some(seed), .. } => {
-            longer("simulator", &[("AMENDS_SIM_SEEDS", 1), ("AMENDS_SIM_SEED", seed)])
+            longer("simulation", &[("AMENDS_SIM_SEEDS", 1), ("AMENDS_SIM_SEED", seed)])
         }
         Command::Model { states } => longer("model", &[("AMENDS_MODEL_STATES", states)]),
         Command::Chaos { kills } => chaos(kills),
