@@ -47,7 +47,7 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.0;
-        let unit = UNITS.iter().find(|(_, factor)| ms >= *factor && ms % factor == 0);
+        let unit = UNITS.iter().find(|(_, factor)| ms >= *factor && ms.is_multiple_of(*factor));
         match unit {
             Some((name, factor)) => write!(f, "{}{name}", ms / factor),
             None => f.write_str("0ms"),

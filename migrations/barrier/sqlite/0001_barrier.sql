@@ -1,7 +1,8 @@
 -- The barrier: one row for each op of a saga's step that this database has seen. It makes every call take
 -- effect once, keeps the answer for every repeat, and refuses an action that comes after its compensation.
--- op: 0 action, 1 compensation, 2 confirm. status: null while the transaction that inserted the row runs,
--- 0 for an action that its compensation has overtaken, otherwise the HTTP status that was answered.
+-- op: 0 action, 1 compensation, 2 confirm. status: null while the transaction that inserted the row runs;
+-- 0 for an action that its compensation has overtaken, 1 for one overtaken while it was pending; otherwise
+-- the HTTP status that was answered. response: the answer's JSON. created_at: unix milliseconds.
 create table saga_barrier (
     saga_id      blob    not null,
     step         text    not null,

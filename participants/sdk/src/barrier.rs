@@ -6,173 +6,330 @@
 //! that insert succeeds the action has never been here, so there is nothing to undo and the row refuses
 //! the action for ever.
 //!
-//! Calls entered together must differ in saga and step; the [`crate::Writer`] sees to that.
+//! ```text
+//! action        row absent -> First          row answered  -> Repeat        row overtaken -> Late
+//! compensation  row absent, and its action's row
+//!                 absent, overtaken or refused  -> Null     (nothing to undo; the answer is kept)
+//!                 done or pending               -> First    (a pending action is overtaken by this)
+//!               row answered -> Repeat
+//! any           row of another body or operation -> Mismatch
+//! ```
+//!
+//! Calls entered together must differ in saga and step; the [`crate::Writer`] sees to that. A row without a
+//! status is one that the running transaction inserted: nothing is committed without its answer. Rows are
+//! inserted in one global order, so that two transactions never wait for each other in a circle.
 
-mod sql;
+mod fingerprint;
+mod mysql;
+mod postgres;
+mod sized;
+mod sqlite;
 
-use crate::{Call, Reply};
+use crate::{Call, Dialect, Reply, Tx, database::Connected};
 use amends_wire::{
     participant::CallOp,
     problem::{Problem, Slug},
 };
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-use sqlx::SqliteConnection;
-use std::collections::BTreeMap;
+use fingerprint::{Hash, fingerprint};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The table, for a participant's migrations.
+/// The table for SQLite, for a participant's migrations.
 pub const SQLITE: &str = include_str!("../../../migrations/barrier/sqlite/0001_barrier.sql");
+/// The table for PostgreSQL, for a participant's migrations.
+pub const POSTGRES: &str = include_str!("../../../migrations/barrier/postgres/0001_barrier.sql");
+/// The table for MySQL and MariaDB, for a participant's migrations.
+pub const MYSQL: &str = include_str!("../../../migrations/barrier/mysql/0001_barrier.sql");
+
+/// The status of an action's row that its compensation inserted.
+const OVERTAKEN: i16 = 0;
+/// The status of an action's row whose compensation came while it was pending.
+const OVERTAKEN_PENDING: i16 = 1;
 
 /// What a call turned out to be when it met the barrier.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entered {
-    /// It is here for the first time: run its body.
+    /// It is here for the first time: run its body, then [`answer`] or [`forget`] it.
     First,
-    /// It is to be answered with this, and nothing is to be run.
-    Answer(Reply),
+    /// It was answered before, with this; nothing is to be run.
+    Repeat(Reply),
+    /// It is an action whose compensation was here before it; this refuses it.
+    Late(Reply),
+    /// It is a compensation with nothing to undo: do not run its body, but [`answer`] it with this.
+    Null(Reply),
+    /// Its step called another operation, or with another body, before; this contract error says so.
+    Mismatch(Reply),
 }
 
-/// The rows of one saga's step, by op.
-type Row = (Uuid, String, i64);
+/// What became of the answer to a pending call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is kept: every further attempt and status question is answered with it.
+    Kept,
+    /// The step was compensated in the meantime: undo what was done, in this transaction.
+    Overtaken,
+    /// The call is not pending: never seen here, or answered already.
+    NotPending,
+}
 
-/// What is kept in a row.
+/// The primary key of a row; its order is the order in which rows are inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a> {
+    saga: Uuid,
+    step: &'a str,
+    op: i16,
+}
+
+/// A row to be inserted unless it is there.
+#[derive(Debug, Clone, Copy)]
+struct New<'a> {
+    key: Key<'a>,
+    hash: Hash,
+    status: Option<i16>,
+}
+
+/// A row that is there, to be given its answer.
+#[derive(Debug)]
+struct Answered<'a> {
+    key: Key<'a>,
+    hash: Hash,
+    status: i16,
+    response: String,
+}
+
+/// A row that has a status.
 #[derive(Debug, Clone)]
 struct Kept {
-    request_hash: Vec<u8>,
-    status: Option<i64>,
+    hash: Vec<u8>,
+    status: i16,
     response: Option<String>,
 }
 
-/// The status of an action's row that its compensation inserted.
-const OVERTAKEN: i64 = 0;
+/// The table's script for a dialect.
+pub const fn migration(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => SQLITE,
+        Dialect::Postgres => POSTGRES,
+        Dialect::MySql => MYSQL,
+    }
+}
 
 /// Lets calls of different steps through the barrier, in one transaction with what they do.
 ///
-/// # Errors
-/// The database's own; then the transaction must be rolled back.
-pub async fn enter(
-    tx: &mut SqliteConnection,
-    calls: &[&Call],
-    now_ms: i64,
-) -> Result<Vec<Entered>, sqlx::Error> {
-    let mut rows = Vec::with_capacity(calls.len() * 2);
-    for call in calls {
-        let (saga, step) = (call.caller.saga, call.caller.step.as_str());
-        let hash = request_hash(call);
-        rows.push(sql::New { saga, step, op: op_number(call.caller.op), hash, status: None });
-        if call.caller.op == CallOp::Compensation {
-            rows.push(sql::New {
-                saga,
-                step,
-                op: op_number(CallOp::Action),
-                hash: [0; 16],
-                status: Some(OVERTAKEN),
-            });
-        }
-    }
-    let inserted = sql::insert(tx, &rows, now_ms).await?;
-    let known: Vec<&sql::New<'_>> = rows.iter().filter(|row| !inserted.contains(&row.key())).collect();
-    let known = sql::select(tx, &known).await?;
-    Ok(calls.iter().map(|call| entered(call, &known)).collect())
-}
-
-/// Keeps the answers of calls that ran. An answer that is not definite must not be committed.
+/// The results stand in the order of the calls. `now_ms` is kept with new rows, in unix milliseconds.
 ///
 /// # Errors
 /// The database's own; then the transaction must be rolled back.
-pub async fn answer(tx: &mut SqliteConnection, answers: &[(&Call, &Reply)]) -> Result<(), sqlx::Error> {
-    let rows: Vec<sql::Answer<'_>> = answers
+///
+/// # Panics
+/// When a call is a status question; ask [`status`].
+pub async fn enter(tx: &mut Tx<'_>, calls: &[&Call], now_ms: i64) -> Result<Vec<Entered>, sqlx::Error> {
+    let hashes: Vec<Hash> = calls.iter().map(|call| fingerprint(call)).collect();
+    let rows = rows_of(calls, &hashes);
+    if insert(tx, &rows, now_ms).await? {
+        // Not one row was there, which is what nearly always happens to actions.
+        let new = |call: &&Call| match call.caller.op {
+            CallOp::Compensation => Entered::Null(Reply::done(Value::Null)),
+            CallOp::Action | CallOp::Confirm | CallOp::Status => Entered::First,
+        };
+        return Ok(calls.iter().map(new).collect());
+    }
+    let keys: Vec<Key<'_>> = rows.iter().map(|row| row.key).collect();
+    let known = select(tx, &keys).await?;
+    let find = |key: Key<'_>| keys.binary_search(&key).ok().and_then(|at| known[at].as_ref());
+    let (mut entered, mut overtaken) = (Vec::with_capacity(calls.len()), Vec::new());
+    for (call, hash) in calls.iter().zip(&hashes) {
+        let own = find(key_of(call, call.caller.op));
+        let action_key = key_of(call, CallOp::Action);
+        let action = (call.caller.op == CallOp::Compensation).then(|| find(action_key)).flatten();
+        if own.is_none() && action.is_some_and(Kept::is_pending) {
+            overtaken.push(action_key);
+        }
+        entered.push(judge(call, hash, own, action));
+    }
+    if !overtaken.is_empty() {
+        overtake(tx, &overtaken).await?;
+    }
+    Ok(entered)
+}
+
+/// Keeps the answers of calls that ran.
+///
+/// Only answers for which [`Reply::is_kept`] says so should be kept; the others are for [`forget`].
+///
+/// # Errors
+/// The database's own; then the transaction must be rolled back.
+pub async fn answer(tx: &mut Tx<'_>, answers: &[(&Call, &Reply)]) -> Result<(), sqlx::Error> {
+    let mut rows: Vec<Answered<'_>> = answers
         .iter()
-        .map(|(call, reply)| sql::Answer {
-            saga: call.caller.saga,
-            step: &call.caller.step,
-            op: op_number(call.caller.op),
-            status: i64::from(reply.status),
+        .map(|(call, reply)| Answered {
+            key: key_of(call, call.caller.op),
+            hash: fingerprint(call),
+            status: i16::try_from(reply.status).unwrap_or(i16::MAX),
             response: reply.body.to_string(),
         })
         .collect();
-    sql::answer(tx, &rows).await
+    rows.sort_unstable_by_key(|row| row.key);
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::answer(connection, &rows).await,
+        Connected::Postgres(connection) => postgres::answer(connection, &rows).await,
+        Connected::MySql(connection) => mysql::answer(connection, &rows).await,
+    }
 }
 
-/// Answers status questions from the rows that are there.
+/// Takes back the rows of calls that entered as [`Entered::First`] and left nothing behind, so that the next
+/// attempt runs.
+///
+/// # Errors
+/// The database's own; then the transaction must be rolled back.
+pub async fn forget(tx: &mut Tx<'_>, calls: &[&Call]) -> Result<(), sqlx::Error> {
+    let keys: Vec<Key<'_>> = calls.iter().map(|call| key_of(call, call.caller.op)).collect();
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::forget(connection, &keys).await,
+        Connected::Postgres(connection) => postgres::forget(connection, &keys).await,
+        Connected::MySql(connection) => mysql::forget(connection, &keys).await,
+    }
+}
+
+/// Answers status questions from the rows that are there: the answer that was given, 409 for an action that
+/// was overtaken, 404 for a call that was never seen.
 ///
 /// # Errors
 /// The database's own.
-pub async fn status(tx: &mut SqliteConnection, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error> {
-    let asked: Vec<sql::New<'_>> = calls
-        .iter()
-        .map(|call| sql::New {
-            saga: call.caller.saga,
-            step: &call.caller.step,
-            op: op_number(call.caller.status_of),
-            hash: [0; 16],
-            status: None,
-        })
-        .collect();
-    let known = sql::select(tx, &asked.iter().collect::<Vec<_>>()).await?;
-    let reply = |row: &sql::New<'_>| match known.get(&row.key()) {
-        Some(kept) => kept.reply().unwrap_or_else(overtaken),
+pub async fn status(tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error> {
+    let keys: Vec<Key<'_>> = calls.iter().map(|call| key_of(call, call.caller.status_of)).collect();
+    let reply = |kept: Option<Kept>| match kept {
+        Some(kept) if kept.is_overtaken() => overtaken(),
+        Some(kept) => kept.reply(),
         None => Reply::problem(&Problem::new(Slug::NotFound, "this call was never seen here")),
     };
-    Ok(asked.iter().map(reply).collect())
+    Ok(select(tx, &keys).await?.into_iter().map(reply).collect())
 }
 
-fn entered(call: &Call, known: &BTreeMap<Row, Kept>) -> Entered {
-    let key = |op| (call.caller.saga, call.caller.step.clone(), op_number(op));
-    if let Some(own) = known.get(&key(call.caller.op)) {
-        if own.status == Some(OVERTAKEN) {
-            return Entered::Answer(overtaken());
-        }
-        if own.request_hash != request_hash(call) {
-            let detail =
-                "this step's call came before with another body or operation; a repeat must be the same";
-            return Entered::Answer(Reply::problem(&Problem::new(Slug::InputDoesNotFit, detail)));
-        }
-        return Entered::Answer(own.reply().unwrap_or_else(overtaken));
+/// Gives a pending call, one that was answered 202, its final answer, in the transaction that ends its work.
+///
+/// # Errors
+/// The database's own; then the transaction must be rolled back.
+pub async fn settle(
+    tx: &mut Tx<'_>,
+    saga: Uuid,
+    step: &str,
+    op: CallOp,
+    reply: &Reply,
+) -> Result<Settled, sqlx::Error> {
+    let key = Key { saga, step, op: op_number(op) };
+    let (status, response) = (i16::try_from(reply.status).unwrap_or(i16::MAX), reply.body.to_string());
+    let settled = match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::settle(connection, key, status, response).await?,
+        Connected::Postgres(connection) => postgres::settle(connection, key, status, response).await?,
+        Connected::MySql(connection) => mysql::settle(connection, key, status, response).await?,
+    };
+    if settled {
+        return Ok(Settled::Kept);
     }
-    if call.caller.op != CallOp::Compensation {
-        return Entered::First;
+    let kept = select(tx, &[key]).await?;
+    let overtaken = kept.into_iter().flatten().any(|kept| kept.is_overtaken());
+    Ok(if overtaken { Settled::Overtaken } else { Settled::NotPending })
+}
+
+/// The rows that calls need, in the order of their keys.
+fn rows_of<'a>(calls: &[&'a Call], hashes: &[Hash]) -> Vec<New<'a>> {
+    let mut rows = Vec::with_capacity(calls.len() * 2);
+    for (call, hash) in calls.iter().zip(hashes) {
+        rows.push(New { key: key_of(call, call.caller.op), hash: *hash, status: None });
+        if call.caller.op == CallOp::Compensation {
+            let key = key_of(call, CallOp::Action);
+            rows.push(New { key, hash: Hash::default(), status: Some(OVERTAKEN) });
+        }
     }
-    match known.get(&key(CallOp::Action)) {
-        Some(action) if action.took_effect() => Entered::First,
-        // The action was never here, or was refused: there is nothing to undo.
-        Some(_) | None => Entered::Answer(Reply::done(Value::Null)),
+    rows.sort_unstable_by_key(|row| row.key);
+    rows
+}
+
+/// Says what a call is, from its own row and, for a compensation, its action's.
+fn judge(call: &Call, hash: &Hash, own: Option<&Kept>, action: Option<&Kept>) -> Entered {
+    match (own, call.caller.op) {
+        (Some(own), _) if own.is_overtaken() => Entered::Late(overtaken()),
+        (Some(own), _) if own.hash != hash => Entered::Mismatch(mismatch()),
+        (Some(own), _) => Entered::Repeat(own.reply()),
+        (None, CallOp::Compensation) if !action.is_some_and(Kept::may_have_effect) => {
+            Entered::Null(Reply::done(Value::Null))
+        }
+        (None, _) => Entered::First,
+    }
+}
+
+/// Inserts the rows that are not there; returns whether every one of them is known to be new.
+async fn insert(tx: &mut Tx<'_>, rows: &[New<'_>], now_ms: i64) -> Result<bool, sqlx::Error> {
+    let inserted = match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::insert(connection, rows, now_ms).await?,
+        Connected::Postgres(connection) => postgres::insert(connection, rows, now_ms).await?,
+        Connected::MySql(connection) => {
+            mysql::insert(connection, rows, now_ms).await?;
+            return Ok(false);
+        }
+    };
+    Ok(inserted == rows.len() as u64)
+}
+
+/// Reads the rows that have a status; the results stand in the order of the keys.
+async fn select(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<Vec<Option<Kept>>, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::select(connection, keys).await,
+        Connected::Postgres(connection) => postgres::select(connection, keys).await,
+        Connected::MySql(connection) => mysql::select(connection, keys).await,
+    }
+}
+
+/// Marks pending actions as compensated, so that they cannot be settled as done.
+async fn overtake(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::overtake(connection, keys).await,
+        Connected::Postgres(connection) => postgres::overtake(connection, keys).await,
+        Connected::MySql(connection) => mysql::overtake(connection, keys).await,
+    }
+}
+
+impl Kept {
+    fn is_overtaken(&self) -> bool {
+        matches!(self.status, OVERTAKEN | OVERTAKEN_PENDING)
+    }
+
+    fn is_pending(&self) -> bool {
+        matches!(self.status, 202 | 425)
+    }
+
+    /// Whether an action with this row did something, or may yet.
+    fn may_have_effect(&self) -> bool {
+        matches!(self.status, OVERTAKEN_PENDING | 200..=299 | 425)
+    }
+
+    fn reply(&self) -> Reply {
+        let body = self.response.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let status = u16::try_from(self.status).unwrap_or(500);
+        Reply { status, body: body.unwrap_or_default(), retry_after: None }
     }
 }
 
 fn overtaken() -> Reply {
-    Reply::refused("the step was compensated before this action arrived", Value::Null)
+    Reply::refused("the step was compensated before this action arrived", json!({ "overtaken": true }))
 }
 
-impl Kept {
-    fn took_effect(&self) -> bool {
-        matches!(self.status, Some(200..=299))
-    }
-
-    fn reply(&self) -> Option<Reply> {
-        let status = u16::try_from(self.status?).ok().filter(|status| *status != 0)?;
-        let body = self.response.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        Some(Reply { status, body: body.unwrap_or_default(), retry_after: None })
-    }
+fn mismatch() -> Reply {
+    let detail =
+        "this step called before with another body or another operation; an attempt repeats both exactly";
+    Reply::problem(&Problem::new(Slug::InputDoesNotFit, detail))
 }
 
-/// The first half of SHA-256 over operation and body. `serde_json` writes objects with sorted keys.
-fn request_hash(call: &Call) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(call.operation.as_bytes());
-    hash.update([0]);
-    hash.update(call.body.to_string().as_bytes());
-    let mut half = [0; 16];
-    half.copy_from_slice(&hash.finalize()[..16]);
-    half
+fn key_of(call: &Call, op: CallOp) -> Key<'_> {
+    Key { saga: call.caller.saga, step: &call.caller.step, op: op_number(op) }
 }
 
-fn op_number(op: CallOp) -> i64 {
+fn op_number(op: CallOp) -> i16 {
     match op {
         CallOp::Action => 0,
         CallOp::Compensation => 1,
         CallOp::Confirm => 2,
-        CallOp::Status => unreachable!("a status question has no row of its own"),
+        CallOp::Status => panic!("a status question has no row of its own"),
     }
 }

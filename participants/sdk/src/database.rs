@@ -1,33 +1,84 @@
 //! A participant's own database: one writing connection, and a pool for reading.
+//!
+//! There is one writing connection because there is one writer: whatever waits shares a transaction, so a
+//! second connection would only add locks. On SQLite that is the law anyway. The connection is opened again
+//! when it breaks; what was unanswered then is answered 503 and met by the barrier when it is repeated.
+
+mod connect;
+mod migrate;
+mod tx;
+
+pub use migrate::Migrations;
+pub use tx::Tx;
 
 use crate::Error;
-use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous},
-};
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use connect::Connection;
+use sqlx::{mysql::MySqlPool, postgres::PgPool, sqlite::SqlitePool};
+use std::{fmt, str::FromStr, sync::Arc};
+use tokio::sync::Mutex;
+
+pub(crate) use connect::Writing;
+pub(crate) use tx::Connected;
+
+/// Which SQL a database speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// SQLite 3.51 or later, linked in.
+    Sqlite,
+    /// PostgreSQL 13 or later.
+    Postgres,
+    /// MySQL 8.0 or MariaDB 10.6, or later.
+    MySql,
+}
 
 /// The connections of one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pub(crate) writer: Arc<tokio::sync::Mutex<SqliteConnection>>,
-    readers: SqlitePool,
+    pub(crate) writer: Arc<Mutex<Writing>>,
+    readers: Readers,
 }
 
-/// The transaction a guarded body runs in.
-#[derive(Debug)]
-pub struct Tx<'a> {
-    connection: &'a mut SqliteConnection,
+/// Connections for reading; they see what is committed.
+#[derive(Debug, Clone)]
+pub enum Readers {
+    /// SQLite; they are read-only.
+    Sqlite(SqlitePool),
+    /// PostgreSQL.
+    Postgres(PgPool),
+    /// MySQL or MariaDB.
+    MySql(MySqlPool),
 }
 
-impl<'a> Tx<'a> {
-    pub(crate) fn new(connection: &'a mut SqliteConnection) -> Tx<'a> {
-        Tx { connection }
+impl Dialect {
+    /// The name of its folder among the migrations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "sqlite",
+            Dialect::Postgres => "postgres",
+            Dialect::MySql => "mysql",
+        }
     }
+}
 
-    /// The connection, inside the open transaction. It is committed by the writer, never by the body.
-    pub fn sqlite(&mut self) -> &mut SqliteConnection {
-        self.connection
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = Error;
+
+    /// Reads the scheme of a store's address.
+    fn from_str(store: &str) -> Result<Dialect, Error> {
+        match store.split_once(':') {
+            Some(("sqlite", _)) => Ok(Dialect::Sqlite),
+            Some(("postgres" | "postgresql", _)) => Ok(Dialect::Postgres),
+            Some(("mysql" | "mariadb", _)) => Ok(Dialect::MySql),
+            // The address may hold a password: only its scheme is repeated.
+            Some((scheme, _)) => Err(Error::UnknownStore(scheme.chars().take(40).collect())),
+            None => Err(Error::UnknownStore(store.chars().take(40).collect())),
+        }
     }
 }
 
@@ -38,51 +89,61 @@ impl Database {
     /// is kept in the file.
     ///
     /// # Errors
-    /// [`Error::UnknownStore`] for another scheme, [`Error::Database`] when it cannot be opened or is newer
-    /// than this program.
+    /// [`Error::OtherStore`] for an address that is not SQLite's, [`Error::UnknownStore`] for one that is none,
+    /// [`Error::Database`] when it cannot be opened or is newer than this program.
     pub async fn open(store: &str, migrations: &[&'static str]) -> Result<Database, Error> {
-        let path = store.strip_prefix("sqlite:").ok_or_else(|| Error::UnknownStore(store.to_owned()))?;
-        if let Some(folder) = Path::new(path).parent() {
-            std::fs::create_dir_all(folder)?;
+        match store.parse()? {
+            Dialect::Sqlite => {
+                Database::open_any(store, &Migrations { sqlite: migrations, ..Migrations::NONE }).await
+            }
+            other @ (Dialect::Postgres | Dialect::MySql) => Err(Error::OtherStore(other)),
         }
-        let options = SqliteConnectOptions::from_str(&format!("sqlite:{path}"))?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5))
-            .statement_cache_capacity(512)
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("temp_store", "memory")
-            .pragma("cache_size", "-65536")
-            .disable_statement_logging();
-        let mut writer = options.connect().await?;
-        migrate(&mut writer, migrations).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
-        Ok(Database { writer: Arc::new(tokio::sync::Mutex::new(writer)), readers })
     }
 
-    /// Connections for reading; they see what is committed.
+    /// Opens `sqlite:PATH`, `postgres://…` or `mysql://…` and applies the dialect's migrations in order.
+    ///
+    /// The number of those applied is kept: by SQLite in the file, by the others in the table
+    /// `saga_participant_schema`, under [`Migrations::name`]. Two processes that open it at once take turns.
+    /// On MySQL a script is not undone when it fails half way.
+    ///
+    /// # Errors
+    /// [`Error::UnknownStore`] for an address that is none of these, [`Error::Database`] when it cannot be
+    /// opened or is newer than this program.
+    pub async fn open_any(store: &str, migrations: &Migrations<'_>) -> Result<Database, Error> {
+        let mut writing = Writing::new(store)?;
+        match writing.connection().await? {
+            Connection::Sqlite(connection) => migrate::sqlite(connection, migrations).await?,
+            Connection::Postgres(connection) => migrate::postgres(connection, migrations).await?,
+            Connection::MySql(connection) => migrate::mysql(connection, migrations).await?,
+        }
+        let readers = writing.readers().await?;
+        Ok(Database { writer: Arc::new(Mutex::new(writing)), readers })
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        match &self.readers {
+            Readers::Sqlite(_) => Dialect::Sqlite,
+            Readers::Postgres(_) => Dialect::Postgres,
+            Readers::MySql(_) => Dialect::MySql,
+        }
+    }
+
+    /// Connections for reading a SQLite database.
+    ///
+    /// # Panics
+    /// When the database was opened by [`Database::open_any`] and is another; ask [`Database::any_readers`] then.
     pub fn readers(&self) -> &SqlitePool {
+        match &self.readers {
+            Readers::Sqlite(pool) => pool,
+            Readers::Postgres(_) | Readers::MySql(_) => {
+                panic!("a {} database has no SQLite readers", self.dialect())
+            }
+        }
+    }
+
+    /// Connections for reading, whatever the dialect.
+    pub fn any_readers(&self) -> &Readers {
         &self.readers
     }
-}
-
-async fn migrate(connection: &mut SqliteConnection, migrations: &[&'static str]) -> Result<(), Error> {
-    let version: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut *connection).await?;
-    let applied = usize::try_from(version).unwrap_or(0);
-    if applied > migrations.len() {
-        let known = migrations.len();
-        let newer = format!("the file has schema {applied}, this program knows {known}; use a newer program");
-        return Err(Error::Database(sqlx::Error::Protocol(newer)));
-    }
-    for (number, script) in (1..).zip(migrations).skip(applied) {
-        let mut tx = connection.begin_with("begin immediate").await?;
-        sqlx::raw_sql(*script).execute(&mut *tx).await?;
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("pragma user_version = {number}")))
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-    }
-    Ok(())
 }

@@ -25,12 +25,12 @@ pub use amends_wire::{
     registration::Registration,
 };
 pub use caller::{Call, Caller};
-pub use database::{Database, Tx};
+pub use database::{Database, Dialect, Migrations, Readers, Tx};
 pub use participant::{Operation, Participant};
 pub use register::Registrar;
 pub use reply::Reply;
 pub use serve::{Limits, Registering, run};
-pub use writer::{Body, Task, Writer};
+pub use writer::{Body, Perform, Task, Writer, each};
 
 /// Why the sdk could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,9 @@ pub enum Error {
     /// The store's address names no database that is known.
     #[error("\"{0}\" names no store: use sqlite:PATH, postgres://… or mysql://…")]
     UnknownStore(String),
+    /// The store is one that this participant has no tables for.
+    #[error("this participant keeps its data in SQLite: use sqlite:PATH in place of {0}")]
+    OtherStore(Dialect),
     /// The writer has as much waiting as it takes; try again.
     #[error("the writer is busy: {0} calls wait")]
     Busy(usize),

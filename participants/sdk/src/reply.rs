@@ -1,7 +1,7 @@
 //! What a participant answers to one call.
 
 use amends_wire::{
-    participant::BatchResult,
+    participant::{BatchResult, CallOp},
     problem::{MEDIA_TYPE, Problem},
 };
 use axum::response::{IntoResponse, Response};
@@ -50,9 +50,28 @@ impl Reply {
         Reply { status: problem.status(), body, retry_after: problem.retry_after }
     }
 
-    /// Whether every attempt is to be answered with this: it is definite, so it is kept.
-    pub fn is_definite(&self) -> bool {
-        matches!(self.status, 200 | 201 | 203..=299 | 409 | 410)
+    /// It is forgotten here: to a compensation, there is nothing left to undo.
+    pub fn gone(message: impl Into<String>) -> Reply {
+        Reply { status: 410, body: json!({ "message": message.into() }), retry_after: None }
+    }
+
+    /// Whether every further attempt of an `op` is answered with this, so that it is kept with the barrier's row.
+    ///
+    /// What is done or pending is kept, and so is every no to an action: its attempts must be answered alike, and
+    /// its compensation must know that there is nothing to undo. A no to a compensation or a confirm is not kept,
+    /// for somebody will put right what stands in its way and try again. 5xx, 408 and 429 are never kept.
+    pub fn is_kept(&self, op: CallOp) -> bool {
+        match self.status {
+            200..=299 | 410 | 425 => true,
+            408 | 429 => false,
+            300..=499 => op == CallOp::Action,
+            _ => false,
+        }
+    }
+
+    /// Whether it is a definite no, after which nothing of the call may be left.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.status, 300..=499) && !matches!(self.status, 408 | 425 | 429)
     }
 
     /// As an entry of a batch's answer.
@@ -64,12 +83,12 @@ impl Reply {
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = self.status >= 400 && self.body.get("title").is_some();
+        let media = if problem { MEDIA_TYPE } else { "application/json" };
         let body = match self.body {
             Value::Null => Vec::new(),
             value => serde_json::to_vec(&value).unwrap_or_default(),
         };
-        let media =
-            if status.as_u16() >= 400 && self.status != 409 { MEDIA_TYPE } else { "application/json" };
         let mut response = (status, body).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         if let Some(secs) = self.retry_after {

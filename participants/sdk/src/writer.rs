@@ -1,43 +1,59 @@
 //! The writer: one task that takes everything that waits and commits it as one transaction.
 //!
 //! While a transaction is being committed the next calls gather, so load sets the size of a batch and a
-//! lone call waits for nobody. A batch that fails is rolled back and run again one by one, so that one bad
-//! call cannot fail its neighbours. No answer is given before the commit.
+//! lone call waits for nobody. No answer is given before the commit. A batch that fails is rolled back and
+//! halved until the bad call stands alone, so that it cannot fail its neighbours; when the commit itself
+//! fails nobody knows what became of it, so every call is answered 503 and meets the barrier when repeated.
 
-use crate::{Call, Database, Error, Reply, Tx, barrier};
-use amends_wire::participant::CallOp;
+mod each;
+mod transact;
+
+pub use each::{Perform, each};
+
+use crate::{Call, Database, Error, Reply, Tx, database::Writing};
 use async_trait::async_trait;
-use sqlx::{Connection, SqliteConnection};
+use futures::FutureExt;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{HashSet, VecDeque},
+    panic::AssertUnwindSafe,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
+use transact::{Failed, transact};
 use uuid::Uuid;
 
 /// Calls in one transaction, at most.
 const BATCH_MAX: usize = 1024;
 /// Calls waiting, at most; one more is told to come back.
 const WAITING_MAX: usize = 16_384;
+/// How often a transaction that lost a race for locks is run again as it is.
+const RACES_MAX: u32 = 3;
 
 /// What guarded operations do, inside the writer's transaction.
 #[async_trait]
 pub trait Body: Send + Sync + 'static {
     /// Carries out calls in their order and returns a reply for each.
     ///
-    /// Every call is the first of its kind here. Nothing of a call that is refused may stay in the
-    /// transaction. A reply that is not definite (5xx) makes the writer run that call alone and roll it back.
+    /// Every call is the first of its kind here, and no two are of the same step of a saga. Nothing of a call
+    /// that is refused may stay in the transaction.
     ///
     /// # Errors
-    /// The database's own; the writer rolls back and tries the calls one by one.
+    /// The database's own; the writer rolls back and tries the calls in halves, down to one by one.
     async fn perform(&self, tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error>;
+
+    /// Whether a call whose reply is not kept (see [`Reply::is_kept`]) left nothing behind in the transaction.
+    ///
+    /// Where this is false, the default, the writer rolls back and runs the other calls again without it.
+    fn isolates(&self) -> bool {
+        false
+    }
 }
 
 /// Something else to be done by the writer, in a transaction of its own.
 #[async_trait]
 pub trait Task: Send {
-    /// Does it. Dropped without a word when it fails; the transaction is then rolled back.
+    /// Does it. When it fails, the transaction is rolled back.
     async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error>;
 }
 
@@ -49,10 +65,11 @@ pub struct Writer {
 }
 
 enum Job {
-    Call(Arc<dyn Body>, Call, oneshot::Sender<Reply>),
+    Call(Waiting),
     Task(Box<dyn Task>, oneshot::Sender<Result<(), sqlx::Error>>),
 }
 
+/// A call and whoever waits for its answer.
 struct Waiting {
     body: Arc<dyn Body>,
     call: Call,
@@ -61,6 +78,9 @@ struct Waiting {
 
 impl Writer {
     /// Starts a writer on a database whose schema has the barrier's table.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn start(database: &Database) -> Writer {
         let (queue, jobs) = mpsc::channel(WAITING_MAX);
         tokio::spawn(work(database.clone(), jobs));
@@ -75,7 +95,7 @@ impl Writer {
     /// Queues a guarded call; the answer comes when it is durable.
     pub(crate) fn call(&self, body: Arc<dyn Body>, call: Call) -> Result<oneshot::Receiver<Reply>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue(Job::Call(body, call, reply))?;
+        self.queue(Job::Call(Waiting { body, call, reply }))?;
         Ok(answer)
     }
 
@@ -113,137 +133,138 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
         let mut tasks = Vec::new();
         for job in taken.drain(..) {
             match job {
-                Job::Call(body, call, reply) => waiting.push(Waiting { body, call, reply }),
+                Job::Call(call) => waiting.push(call),
                 Job::Task(task, reply) => tasks.push((task, reply)),
             }
         }
-        let mut connection = database.writer.lock().await;
+        let mut writing = database.writer.lock().await;
         let batch = distinct(waiting, &mut later);
         if !batch.is_empty() {
-            write(&mut connection, batch).await;
+            write(&mut writing, batch).await;
         }
         for (task, reply) in tasks {
-            let _ = reply.send(alone(&mut connection, task).await);
+            let _ = reply.send(alone(&mut writing, task).await);
         }
     }
 }
 
 /// Leaves one call of each saga's step in the batch; the others meet its row in the next one.
+///
+/// A call that nobody waits for any more is dropped: its caller asks again and is answered then.
 fn distinct(waiting: Vec<Waiting>, later: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-    let mut seen: BTreeSet<(Uuid, String)> = BTreeSet::new();
+    let mut seen: HashSet<(Uuid, &str)> = HashSet::with_capacity(waiting.len());
+    let first: Vec<bool> =
+        waiting.iter().map(|one| seen.insert((one.call.caller.saga, &one.call.caller.step))).collect();
+    drop(seen);
     let mut batch = Vec::with_capacity(waiting.len());
-    for one in waiting {
-        if seen.insert((one.call.caller.saga, one.call.caller.step.clone())) {
-            batch.push(one);
-        } else {
-            later.push_back(one);
+    for (one, first) in waiting.into_iter().zip(first) {
+        match first {
+            _ if one.reply.is_closed() => {}
+            true => batch.push(one),
+            false => later.push_back(one),
         }
     }
     batch
 }
 
-/// Runs a batch, and where it fails every call of it alone.
-async fn write(connection: &mut SqliteConnection, batch: Vec<Waiting>) {
-    let all: Vec<&Waiting> = batch.iter().collect();
-    let replies = match transact(connection, &all).await {
-        Ok(replies) => replies,
-        Err(error) if batch.len() == 1 => vec![failed(&error)],
-        Err(error) => {
-            tracing::warn!(%error, calls = batch.len(), "a batch failed; its calls are run one by one");
-            let mut replies = Vec::with_capacity(batch.len());
-            for one in &batch {
-                let reply = transact(connection, &[one]).await;
-                replies.push(reply.map_or_else(|error| failed(&error), |mut replies| replies.remove(0)));
+/// Runs a batch; where it fails, halves it until the bad call stands alone.
+async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
+    let mut todo = vec![batch];
+    while let Some(mut batch) = todo.pop() {
+        let attempt = AssertUnwindSafe(patiently(writing, &batch)).catch_unwind().await;
+        match attempt.unwrap_or_else(|panic| Err(Failed::Inside(panicked(&*panic)))) {
+            Ok(replies) => {
+                for (one, reply) in batch.into_iter().zip(replies) {
+                    let _ = one.reply.send(reply);
+                }
             }
-            replies
-        }
-    };
-    for (one, reply) in batch.into_iter().zip(replies) {
-        let _ = one.reply.send(reply);
-    }
-}
-
-fn failed(error: &Failed) -> Reply {
-    match error {
-        Failed::Database(error) => {
-            tracing::error!(%error, "a call could not be carried out");
-            Reply::unavailable(format!("the participant's database: {error}"), Some(1))
-        }
-        Failed::Indefinite(reply) => reply.clone(),
-    }
-}
-
-/// Why a transaction was rolled back.
-#[derive(Debug, thiserror::Error)]
-enum Failed {
-    #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    #[error("a call was answered {}", .0.status)]
-    Indefinite(Reply),
-}
-
-/// Runs calls in one transaction behind the barrier and commits.
-async fn transact(connection: &mut SqliteConnection, batch: &[&Waiting]) -> Result<Vec<Reply>, Failed> {
-    let mut tx = connection.begin_with("begin immediate").await?;
-    let mut replies: Vec<Option<Reply>> = vec![None; batch.len()];
-    let (questions, calls): (Vec<usize>, Vec<usize>) =
-        (0..batch.len()).partition(|i| batch[*i].call.caller.op == CallOp::Status);
-    let asked: Vec<&Call> = questions.iter().map(|i| &batch[*i].call).collect();
-    for (i, reply) in questions.iter().zip(barrier::status(&mut tx, &asked).await?) {
-        replies[*i] = Some(reply);
-    }
-    let entering: Vec<&Call> = calls.iter().map(|i| &batch[*i].call).collect();
-    let entered = barrier::enter(&mut tx, &entering, now_ms()).await?;
-    let mut first: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (i, entered) in calls.iter().zip(entered) {
-        match entered {
-            barrier::Entered::Answer(reply) => replies[*i] = Some(reply),
-            barrier::Entered::First => {
-                let body = Arc::as_ptr(&batch[*i].body).cast::<()>() as usize;
-                first.entry(body).or_default().push(*i);
+            Err(Failed::Indefinite(offenders)) => {
+                // From the back, so that the places before stay right.
+                for (place, reply) in offenders.into_iter().rev() {
+                    let _ = batch.remove(place).reply.send(reply);
+                }
+                todo.extend((!batch.is_empty()).then_some(batch));
+            }
+            Err(Failed::Inside(error)) if batch.len() > 1 && !is_broken(&error) => {
+                tracing::warn!(%error, calls = batch.len(), "a batch failed; its halves are run on their own");
+                let second = batch.split_off(batch.len() / 2);
+                todo.extend([second, batch]);
+            }
+            Err(Failed::Inside(error) | Failed::Around(error)) => {
+                tracing::error!(%error, calls = batch.len(), "calls could not be carried out");
+                if is_broken(&error) {
+                    writing.distrust();
+                }
+                for one in batch {
+                    let _ = one.reply.send(unavailable(&error));
+                }
             }
         }
     }
-    for together in first.values() {
-        perform(&mut tx, batch, together, &mut replies).await?;
+}
+
+/// Runs a batch, and again where it lost a race for locks.
+async fn patiently(writing: &mut Writing, batch: &[Waiting]) -> Result<Vec<Reply>, Failed> {
+    let mut races = 0;
+    loop {
+        match transact(writing, batch).await {
+            Err(Failed::Inside(error)) if races < RACES_MAX && is_race(&error) => {
+                races += 1;
+                tracing::debug!(%error, races, "a transaction lost a race for locks and is run again");
+                tokio::time::sleep(Duration::from_millis(5 << races)).await;
+            }
+            done => return done,
+        }
     }
-    tx.commit().await?;
-    Ok(replies.into_iter().map(|reply| reply.expect("every call is answered")).collect())
 }
 
-/// Carries out the calls of one body and keeps their answers.
-async fn perform(
-    tx: &mut SqliteConnection,
-    batch: &[&Waiting],
-    together: &[usize],
-    replies: &mut [Option<Reply>],
-) -> Result<(), Failed> {
-    let calls: Vec<&Call> = together.iter().map(|i| &batch[*i].call).collect();
-    let given = batch[together[0]].body.perform(&mut Tx::new(tx), &calls).await?;
-    assert_eq!(given.len(), calls.len(), "a body replies to each of its calls");
-    if let Some(indefinite) = given.iter().find(|reply| !reply.is_definite() && !is_contract(reply)) {
-        return Err(Failed::Indefinite(indefinite.clone()));
+async fn alone(writing: &mut Writing, task: Box<dyn Task>) -> Result<(), sqlx::Error> {
+    let run = AssertUnwindSafe(async {
+        let mut open = writing.begin().await?;
+        task.run(&mut open.tx()).await?;
+        open.commit().await
+    });
+    let done = run.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    if done.as_ref().is_err_and(is_broken) {
+        writing.distrust();
     }
-    let answers: Vec<(&Call, &Reply)> = calls.into_iter().zip(&given).collect();
-    barrier::answer(tx, &answers).await?;
-    for (i, reply) in together.iter().zip(given) {
-        replies[*i] = Some(reply);
+    done
+}
+
+fn unavailable(error: &sqlx::Error) -> Reply {
+    let said: String = error.to_string().chars().take(200).collect();
+    Reply::unavailable(format!("the participant's database: {said}"), Some(1))
+}
+
+/// Makes an error of a panic, which is a fault of a body: its call fails, the writer lives on.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> sqlx::Error {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let said = format!("the operation panicked: {}", text.unwrap_or("without a word"));
+    tracing::error!("{said}");
+    sqlx::Error::Protocol(said)
+}
+
+/// Whether the connection is of no use any more, so that no other call would do better on it.
+fn is_broken(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
+    ) || code(error).is_some_and(|code| ["57P01", "57P02", "57P03", "1927", "1053"].contains(&code.as_str()))
+}
+
+/// Whether another transaction was in the way: deadlock, lock wait, serialization, busy.
+fn is_race(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| {
+        ["40001", "40P01", "55P03", "1213", "1205", "1020", "5", "6", "517"].contains(&code.as_str())
+    })
+}
+
+/// The database's own code; MySQL's is its number, since several faults share an SQLSTATE.
+fn code(error: &sqlx::Error) -> Option<String> {
+    let error = error.as_database_error()?;
+    match error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        Some(mysql) => Some(mysql.number().to_string()),
+        None => error.code().map(std::borrow::Cow::into_owned),
     }
-    Ok(())
-}
-
-/// A contract error is definite as well: the same call will never be right.
-fn is_contract(reply: &Reply) -> bool {
-    matches!(reply.status, 400 | 413 | 422)
-}
-
-async fn alone(connection: &mut SqliteConnection, task: Box<dyn Task>) -> Result<(), sqlx::Error> {
-    let mut tx = connection.begin_with("begin immediate").await?;
-    task.run(&mut Tx::new(&mut tx)).await?;
-    tx.commit().await
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,158 @@
+//! The barrier's statements for MySQL and MariaDB, at read committed.
+//!
+//! `on duplicate key update saga_id = saga_id` takes the lock of a row that is there at once and for writing.
+//! `insert ignore` would take it for reading, which deadlocks when two repeats meet, and would turn every
+//! other fault into a warning. The driver counts rows found, not rows changed, so the count does not tell new
+//! rows from old ones: they are always read back, and a row without a status is new.
+
+use super::{Answered, Kept, Key, New, OVERTAKEN_PENDING, sized::Sized};
+use sqlx::{MySqlConnection, Row};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use uuid::Uuid;
+
+static INSERT: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) values ",
+        |_| "(?, ?, ?, ?, ?, ?)".to_owned(),
+        ", ",
+        " on duplicate key update saga_id = saga_barrier.saga_id",
+    )
+});
+
+// Written out with `or`: MariaDB scans the whole table for `(a, b, c) in (…)`.
+static SELECT: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "select saga_id, step, op, request_hash, status, response from saga_barrier where status is not null and (",
+        |_| "(saga_id = ? and step = ? and op = ?)".to_owned(),
+        " or ",
+        ")",
+    )
+});
+
+static ANSWER: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, response, created_at) values ",
+        |_| "(?, ?, ?, ?, ?, ?, 0)".to_owned(),
+        ", ",
+        " on duplicate key update status = values(status), response = values(response)",
+    )
+});
+
+static FORGET: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "delete from saga_barrier where ",
+        |_| "(saga_id = ? and step = ? and op = ?)".to_owned(),
+        " or ",
+        "",
+    )
+});
+
+pub(super) async fn insert(
+    connection: &mut MySqlConnection,
+    rows: &[New<'_>],
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    for piece in INSERT.pieces(rows) {
+        let mut query = sqlx::query(piece.statement);
+        for New { key, hash, status } in piece.items {
+            query = query
+                .bind(key.saga.as_bytes().to_vec())
+                .bind(key.step.to_owned())
+                .bind(key.op)
+                .bind(hash.to_vec())
+                .bind(*status)
+                .bind(now_ms);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn select(
+    connection: &mut MySqlConnection,
+    keys: &[Key<'_>],
+) -> Result<Vec<Option<Kept>>, sqlx::Error> {
+    let mut found: BTreeMap<(Uuid, String, i16), Kept> = BTreeMap::new();
+    for piece in SELECT.pieces(keys) {
+        let mut query = sqlx::query(piece.statement);
+        for key in piece.items {
+            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let saga: Vec<u8> = row.try_get(0)?;
+            let saga = Uuid::from_slice(&saga).map_err(|error| sqlx::Error::Decode(error.into()))?;
+            let kept = Kept { hash: row.try_get(3)?, status: row.try_get(4)?, response: row.try_get(5)? };
+            found.insert((saga, row.try_get(1)?, row.try_get(2)?), kept);
+        }
+    }
+    Ok(keys.iter().map(|key| found.get(&(key.saga, key.step.to_owned(), key.op)).cloned()).collect())
+}
+
+pub(super) async fn answer(
+    connection: &mut MySqlConnection,
+    rows: &[Answered<'_>],
+) -> Result<(), sqlx::Error> {
+    for piece in ANSWER.pieces(rows) {
+        let mut query = sqlx::query(piece.statement);
+        for Answered { key, hash, status, response } in piece.items {
+            query = query
+                .bind(key.saga.as_bytes().to_vec())
+                .bind(key.step.to_owned())
+                .bind(key.op)
+                .bind(hash.to_vec())
+                .bind(*status)
+                .bind(response.clone());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn forget(connection: &mut MySqlConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    for piece in FORGET.pieces(keys) {
+        let mut query = sqlx::query(piece.statement);
+        for key in piece.items {
+            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Pending actions are few: a statement each.
+pub(super) async fn overtake(connection: &mut MySqlConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    for key in keys {
+        sqlx::query(
+            "update saga_barrier set status = ? \
+             where saga_id = ? and step = ? and op = ? and status in (202, 425)",
+        )
+        .bind(OVERTAKEN_PENDING)
+        .bind(key.saga.as_bytes().to_vec())
+        .bind(key.step.to_owned())
+        .bind(key.op)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn settle(
+    connection: &mut MySqlConnection,
+    key: Key<'_>,
+    status: i16,
+    response: String,
+) -> Result<bool, sqlx::Error> {
+    let settled = sqlx::query(
+        "update saga_barrier set status = ?, response = ? \
+         where saga_id = ? and step = ? and op = ? and status in (202, 425)",
+    )
+    .bind(status)
+    .bind(response)
+    .bind(key.saga.as_bytes().to_vec())
+    .bind(key.step.to_owned())
+    .bind(key.op)
+    .execute(connection)
+    .await?;
+    Ok(settled.rows_affected() == 1)
+}

@@ -1,0 +1,152 @@
+//! The barrier's statements for SQLite. Its transaction was begun with `begin immediate`: nobody else writes.
+
+use super::{Answered, Kept, Key, New, OVERTAKEN_PENDING, sized::Sized};
+use sqlx::{Row, SqliteConnection};
+use std::sync::LazyLock;
+
+static INSERT: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) values ",
+        |_| "(?, ?, ?, ?, ?, ?)".to_owned(),
+        ", ",
+        " on conflict do nothing",
+    )
+});
+
+static SELECT: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "select v.column1 as place, b.request_hash, b.status, b.response from (values ",
+        |place| format!("({place}, ?, ?, ?)"),
+        ", ",
+        ") as v cross join saga_barrier as b \
+         on b.saga_id = v.column2 and b.step = v.column3 and b.op = v.column4 where b.status is not null",
+    )
+});
+
+// As an upsert, because an `update … from (values …)` first copies its rows into a table of its own.
+static ANSWER: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, response, created_at) values ",
+        |_| "(?, ?, ?, ?, ?, ?, 0)".to_owned(),
+        ", ",
+        " on conflict do update set status = excluded.status, response = excluded.response",
+    )
+});
+
+static FORGET: LazyLock<Sized> = LazyLock::new(|| {
+    Sized::new(
+        "delete from saga_barrier where ",
+        |_| "(saga_id = ? and step = ? and op = ?)".to_owned(),
+        " or ",
+        "",
+    )
+});
+
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    rows: &[New<'_>],
+    now_ms: i64,
+) -> Result<u64, sqlx::Error> {
+    let mut inserted = 0;
+    for piece in INSERT.pieces(rows) {
+        let mut query = sqlx::query(piece.statement);
+        for New { key, hash, status } in piece.items {
+            query = query
+                .bind(key.saga.as_bytes().to_vec())
+                .bind(key.step.to_owned())
+                .bind(key.op)
+                .bind(hash.to_vec())
+                .bind(*status)
+                .bind(now_ms);
+        }
+        inserted += query.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(inserted)
+}
+
+pub(super) async fn select(
+    connection: &mut SqliteConnection,
+    keys: &[Key<'_>],
+) -> Result<Vec<Option<Kept>>, sqlx::Error> {
+    let mut kept = vec![None; keys.len()];
+    for piece in SELECT.pieces(keys) {
+        let mut query = sqlx::query(piece.statement);
+        for key in piece.items {
+            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();
+            kept[piece.start + place] =
+                Some(Kept { hash: row.try_get(1)?, status: row.try_get(2)?, response: row.try_get(3)? });
+        }
+    }
+    Ok(kept)
+}
+
+pub(super) async fn answer(
+    connection: &mut SqliteConnection,
+    rows: &[Answered<'_>],
+) -> Result<(), sqlx::Error> {
+    for piece in ANSWER.pieces(rows) {
+        let mut query = sqlx::query(piece.statement);
+        for Answered { key, hash, status, response } in piece.items {
+            query = query
+                .bind(key.saga.as_bytes().to_vec())
+                .bind(key.step.to_owned())
+                .bind(key.op)
+                .bind(hash.to_vec())
+                .bind(*status)
+                .bind(response.clone());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn forget(connection: &mut SqliteConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    for piece in FORGET.pieces(keys) {
+        let mut query = sqlx::query(piece.statement);
+        for key in piece.items {
+            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Pending actions are few: a statement each.
+pub(super) async fn overtake(connection: &mut SqliteConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    for key in keys {
+        sqlx::query(
+            "update saga_barrier set status = ? \
+             where saga_id = ? and step = ? and op = ? and status in (202, 425)",
+        )
+        .bind(OVERTAKEN_PENDING)
+        .bind(key.saga.as_bytes().to_vec())
+        .bind(key.step.to_owned())
+        .bind(key.op)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn settle(
+    connection: &mut SqliteConnection,
+    key: Key<'_>,
+    status: i16,
+    response: String,
+) -> Result<bool, sqlx::Error> {
+    let settled = sqlx::query(
+        "update saga_barrier set status = ?, response = ? \
+         where saga_id = ? and step = ? and op = ? and status in (202, 425)",
+    )
+    .bind(status)
+    .bind(response)
+    .bind(key.saga.as_bytes().to_vec())
+    .bind(key.step.to_owned())
+    .bind(key.op)
+    .execute(connection)
+    .await?;
+    Ok(settled.rows_affected() == 1)
+}
