@@ -2,21 +2,25 @@
 //!
 //! | call | |
 //! |---|---|
-//! | `PUT /catalogue` | `{"items": [{"sku", "spu"?, "name", "price_minor", "currency"?, "status"?, "attrs"?, "version"?}]}`, 1 to 1000: each is written if its version is newer |
-//! | `PUT /availability` | `{"items": [{"sku", "usable", "state"?, "seq"}]}`, 1 to 1000: each is written if its seq is newer |
+//! | `PUT /catalogue` | 1 to 1000 SKUs; each is written if its `version` is newer |
+//! | `PUT /availability` | what there is of 1 to 1000 SKUs; each is written if its `seq` is newer |
 //! | `GET /products/{sku}` | one SKU |
 //! | `GET /products?after=7&limit=50` | all SKUs, ascending, in pages |
 //! | `GET /audit` | the catalogue checked by its own laws |
+//!
+//! A catalogue is `{"items": [{"sku", "spu"?, "name", "price_minor", "currency"?, "status"?, "attrs"?, "version"?}]}`,
+//! availabilities are `{"items": [{"sku", "usable", "state"?, "seq"}]}`; both are answered `{"items", "written"}`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use amends_sdk::{Reply, Task, Tx, Writer};
 use amends_wire::problem::{Misfit, Problem, Slug};
 use async_trait::async_trait;
-use axum::body::Bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
@@ -36,6 +40,9 @@ const PAGE_DEFAULT: i64 = 50;
 /// The largest load, in bytes.
 const LOAD_BYTES_MAX: usize = 8 << 20;
 
+/// How long a load may take to arrive.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The addresses above, over one writer and its database.
 pub(crate) fn router(writer: Writer) -> Router {
     Router::new()
@@ -44,7 +51,6 @@ pub(crate) fn router(writer: Writer) -> Router {
         .route("/products", get(products))
         .route("/products/{sku}", get(product))
         .route("/audit", get(laws))
-        .layer(DefaultBodyLimit::max(LOAD_BYTES_MAX))
         .with_state(writer)
 }
 
@@ -106,16 +112,28 @@ pub(crate) fn misfit(misfits: Vec<Misfit>) -> Problem {
     Problem::new(Slug::InputDoesNotFit, first.unwrap_or_default()).with("errors", misfits)
 }
 
-async fn load(State(writer): State<Writer>, body: Bytes) -> Result<Json<Value>, Failure> {
-    let body: Value = amends_wire::api::body::read(&body).map_err(Failure)?;
-    let items = read_items(&body)?;
+async fn load(State(writer): State<Writer>, request: Request) -> Result<Json<Value>, Failure> {
+    let items = read_items(&read(request.into_body()).await?)?;
     write(&writer, items.len(), Load::Items(items)).await
 }
 
-async fn availability(State(writer): State<Writer>, body: Bytes) -> Result<Json<Value>, Failure> {
-    let body: Value = amends_wire::api::body::read(&body).map_err(Failure)?;
-    let items = read_availability(&body)?;
+async fn availability(State(writer): State<Writer>, request: Request) -> Result<Json<Value>, Failure> {
+    let items = read_availability(&read(request.into_body()).await?)?;
     write(&writer, items.len(), Load::Availability(items)).await
+}
+
+/// Reads a load, neither too long nor for too long.
+async fn read(body: Body) -> Result<Value, Failure> {
+    let Ok(read) = tokio::time::timeout(LOAD_TIMEOUT, to_bytes(body, LOAD_BYTES_MAX)).await else {
+        let detail = format!("the load did not arrive within {} s", LOAD_TIMEOUT.as_secs());
+        return Err(Failure(Problem::new(Slug::RequestTimeout, detail)));
+    };
+    let bytes = read.map_err(|error| {
+        let detail =
+            format!("the load could not be read up to its end, or exceeds {LOAD_BYTES_MAX} bytes: {error}");
+        Failure(Problem::new(Slug::BodyTooLarge, detail))
+    })?;
+    amends_wire::api::body::read(&bytes).map_err(Failure)
 }
 
 /// Answers when it is durable: `{"items": sent, "written": how many counted}`.
