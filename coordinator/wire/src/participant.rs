@@ -5,7 +5,7 @@
 //! order. What an answer's status means is decided by the core's table.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
