@@ -83,7 +83,7 @@ create index inv_hold_by_expiry on inv_hold (expires_at) where expires_at is not
 -- Every change, append only: what moved, how much, and who caused it. Counters are sums of these rows.
 create table inv_flow (
     flow_id    bigint       generated always as identity primary key,
-    op         smallint     not null,                  -- 1 replenish, 2 hold, 3 deduct, 4 confirm, 5 release, 6 restore, 7 reinstate
+    op         smallint     not null,                  -- 1 replenish, 2 hold, 3 deduct, 4 confirm, 5 release, 6 restore, 7 reinstate, 8 ship
     biz_no     varchar(64)  not null,                  -- the order, or the number a replenishment came under
     line_no    integer      not null,
     stock_id   bigint       not null,
@@ -97,7 +97,7 @@ create table inv_flow (
     step       varchar(128) not null,
     created_at bigint       not null,
     constraint inv_flow_is_positive check (qty > 0),
-    constraint inv_flow_op_is_known check (op between 1 and 7),
+    constraint inv_flow_op_is_known check (op between 1 and 8),
     constraint inv_flow_once unique (saga, step, biz_no, op, line_no, bucket_no),
     constraint inv_flow_lies_in_a_bucket
         foreign key (stock_id, bucket_no) references inv_bucket (stock_id, bucket_no)

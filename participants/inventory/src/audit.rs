@@ -102,12 +102,14 @@ const LAWS: [Law; 7] = [
         name: "holds_match_their_flows",
         law: "what a hold took and gave back is what its flows say",
         broken: "select h.hold_id as hold, h.order_no as 'order', h.qty, h.released, h.shipped,
-                coalesce(f.taken, 0) as flow_taken, coalesce(f.returned, 0) as flow_returned
+                coalesce(f.taken, 0) as flow_taken, coalesce(f.returned, 0) as flow_returned, coalesce(f.sent, 0) as flow_sent
             from inv_hold h
             left join (select hold_id, sum(case when op in (2, 3) then qty else 0 end) as taken,
-                    sum(case when op in (5, 6) then qty else 0 end) as returned
+                    sum(case when op in (5, 6) then qty else 0 end) as returned,
+                    sum(case when op = 8 then qty else 0 end) as sent
                 from inv_flow where hold_id is not null group by hold_id) f on f.hold_id = h.hold_id
-            where h.qty <> coalesce(f.taken, 0) or h.released <> coalesce(f.returned, 0) order by h.hold_id limit ?1",
+            where h.qty <> coalesce(f.taken, 0) or h.released <> coalesce(f.returned, 0)
+                or h.shipped <> coalesce(f.sent, 0) order by h.hold_id limit ?1",
     },
     Law {
         name: "states_match_what_is_open",

@@ -44,6 +44,11 @@ impl Delta {
         Delta { usable: qty, held: -qty, shipped: 0 }
     }
 
+    /// Sends `qty` out.
+    pub fn ship(qty: i64) -> Delta {
+        Delta { usable: 0, held: -qty, shipped: qty }
+    }
+
     /// Brings `qty` in.
     pub fn bring(qty: i64) -> Delta {
         Delta { usable: qty, held: 0, shipped: 0 }

@@ -51,6 +51,11 @@ impl Body for Carts {
         // There are as many outcomes as places left open, in the same order.
         Ok(replies.into_iter().filter_map(|reply| reply.or_else(|| outcomes.next().map(reply_of))).collect())
     }
+
+    /// A cart is refused before anything of it is written.
+    fn isolates(&self) -> bool {
+        true
+    }
 }
 
 /// What a call asks for, by its operation and by whether it undoes.
@@ -60,6 +65,8 @@ fn deed(call: &Call) -> Result<Deed, Vec<Misfit>> {
         ("hold", _) => Ok(Deed::Hold(Cart::read(&call.body)?)),
         ("deduct", _) => Ok(Deed::Deduct(Cart::read(&call.body)?)),
         ("confirm", _) => Ok(Deed::Confirm(read_order(&call.body)?)),
+        ("refund", _) => Ok(Deed::Refund(Cart::read(&call.body)?)),
+        ("ship", _) => Ok(Deed::Ship(read_order(&call.body)?)),
         ("release", false) => Ok(Deed::Release(read_order(&call.body)?)),
         ("restore", false) => Ok(Deed::Restore(read_order(&call.body)?)),
         ("release", true) => Ok(Deed::Undo(read_order(&call.body)?, Back::Release)),

@@ -5,7 +5,7 @@
 //!   (none) --------> held ------------------------> confirmed <-------- (none)
 //!                     | ^------------------------------'  |      deduct
 //!                     |      restore undoes confirm       |
-//!                     |  release                  restore |
+//!                     |  release    restore, refund, ship |
 //!                     '--------------> closed <-----------'
 //! ```
 //!
@@ -110,11 +110,26 @@ impl Hold {
         }
     }
 
-    /// Gives back everything that is open and says how much that was.
-    pub fn close(&mut self) -> i64 {
+    /// Gives back as much as is open, at most `qty`, and says how much that was.
+    pub fn give_back(&mut self, qty: i64) -> i64 {
+        let back = self.open().min(qty);
+        self.released += back;
+        self.close_if_empty();
+        back
+    }
+
+    /// Sends out everything that is open and says how much that was.
+    pub fn send_out(&mut self) -> i64 {
         let open = self.open();
-        self.released += open;
-        self.standing = Standing::Closed { confirmed_by: self.confirmed_by().cloned() };
+        self.shipped += open;
+        self.close_if_empty();
         open
+    }
+
+    fn close_if_empty(&mut self) {
+        assert!(self.open() >= 0, "no more leaves a hold than it took");
+        if self.open() == 0 {
+            self.standing = Standing::Closed { confirmed_by: self.confirmed_by().cloned() };
+        }
     }
 }

@@ -15,6 +15,8 @@
 //! | confirm | what is held is confirmed; refused if nothing is | the same |
 //! | release | frees what is held; refused if the order is confirmed | undoes the step's own work |
 //! | restore | frees what is confirmed | undoes the step's own work |
+//! | refund | frees some of what is confirmed, every line or none | the same |
+//! | ship | what is confirmed leaves the house and never comes back | the same |
 //!
 //! *Undoing the step's own work*: what the step made (a hold or a deduction) is freed; what it only confirmed is held
 //! again, so that the step that made the hold can free it in its turn. In whatever order the two arrive, and however
@@ -52,6 +54,10 @@ pub enum Deed {
     Release(OrderNo),
     /// Free what is confirmed.
     Restore(OrderNo),
+    /// Free some of what is confirmed.
+    Refund(Cart),
+    /// Send out what is confirmed.
+    Ship(OrderNo),
     /// Undo what the same step did; the flow is named after the operation that was called.
     Undo(OrderNo, Back),
 }
@@ -187,6 +193,15 @@ impl Ledger {
                 let freed = self.free(order, Back::Restore, cause, Hold::is_confirmed)?;
                 Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
             }
+            Deed::Refund(cart) => {
+                self.check_refund(cart)?;
+                let freed = self.refund(cart, cause)?;
+                Ok(Done::Undone { order: cart.order().clone(), freed, held: Vec::new() })
+            }
+            Deed::Ship(order) => {
+                self.check_ship(order)?;
+                Ok(Done::Shipped { order: order.clone(), lines: self.ship(order, cause)? })
+            }
             Deed::Undo(order, back) => {
                 self.check_undo(order, cause)?;
                 // What the step made is freed; what it only confirmed is held again.
@@ -314,7 +329,7 @@ impl Ledger {
         let Some(mut holds) = self.orders.remove(order) else { return Ok(freed) };
         for tracked in holds.iter_mut().filter(|tracked| which(&tracked.hold)) {
             tracked.touch();
-            let open = tracked.hold.close();
+            let open = tracked.hold.give_back(i64::MAX);
             let delta = Delta::free(open);
             self.shift(tracked.hold.bucket, tracked.hold.sku, delta)?;
             self.flows.push(Flow::of(&tracked.hold, back.flow(), open, delta, cause));
@@ -322,6 +337,46 @@ impl Ledger {
         }
         self.orders.insert(order.clone(), holds);
         Ok(freed)
+    }
+
+    /// Frees the quantities of a checked cart from what is confirmed, oldest hold first.
+    fn refund(&mut self, cart: &Cart, cause: &Arc<Cause>) -> Result<Vec<Moved>, Broken> {
+        let mut freed = Vec::new();
+        let Some(mut holds) = self.orders.remove(cart.order()) else { return Ok(freed) };
+        for line in cart.lines() {
+            let mut left = line.qty;
+            for tracked in holds.iter_mut().filter(|tracked| is_refundable(&tracked.hold, line.sku)) {
+                if left == 0 {
+                    break;
+                }
+                tracked.touch();
+                let back = tracked.hold.give_back(left);
+                left -= back;
+                let delta = Delta::free(back);
+                self.shift(tracked.hold.bucket, tracked.hold.sku, delta)?;
+                self.flows.push(Flow::of(&tracked.hold, FlowOp::Restore, back, delta, cause));
+                freed.push(moved(&tracked.hold, back));
+            }
+            assert!(left == 0, "a refund is checked before it is made");
+        }
+        self.orders.insert(cart.order().clone(), holds);
+        Ok(freed)
+    }
+
+    /// Sends out what is confirmed.
+    fn ship(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Result<Vec<Moved>, Broken> {
+        let mut sent = Vec::new();
+        let Some(mut holds) = self.orders.remove(order) else { return Ok(sent) };
+        for tracked in holds.iter_mut().filter(|tracked| tracked.hold.is_confirmed()) {
+            tracked.touch();
+            let open = tracked.hold.send_out();
+            let delta = Delta::ship(open);
+            self.shift(tracked.hold.bucket, tracked.hold.sku, delta)?;
+            self.flows.push(Flow::of(&tracked.hold, FlowOp::Ship, open, delta, cause));
+            sent.push(moved(&tracked.hold, open));
+        }
+        self.orders.insert(order.clone(), holds);
+        Ok(sent)
     }
 
     /// Holds again what the step confirmed.
@@ -386,6 +441,11 @@ impl Tracked {
 /// The first bucket of a record, which always exists.
 fn first(record: Record) -> BucketKey {
     BucketKey { stock_id: record.stock_id, bucket_no: 0 }
+}
+
+/// Whether some of a SKU can be given back from this hold.
+fn is_refundable(hold: &Hold, sku: Sku) -> bool {
+    hold.is_confirmed() && hold.sku == sku
 }
 
 fn moved(hold: &Hold, qty: i64) -> Moved {

@@ -10,6 +10,8 @@
 //! | `confirm` | `{order}` | what is held is paid for | `restore` |
 //! | `release` | `{order}` | frees what is held | |
 //! | `restore` | `{order}` | frees what was confirmed or deducted | |
+//! | `refund` | `{order, lines}` | frees some of it, never more than is left | |
+//! | `ship` | `{order}` | what was confirmed or deducted leaves the house for good | |
 //!
 //! As a compensation, `release` and `restore` undo what the same step did and nothing else: a hold or a deduction it
 //! made is freed, a confirmation it gave is taken back (held again). Together they give back every unit exactly once,
@@ -111,7 +113,9 @@ pub async fn open(config: Config) -> Result<Inventory, Error> {
         .guarded(operation("deduct").compensation("restore"), &writer, Arc::clone(&body))
         .guarded(operation("confirm").compensation("restore"), &writer, Arc::clone(&body))
         .guarded(operation("release"), &writer, Arc::clone(&body))
-        .guarded(operation("restore"), &writer, body)
+        .guarded(operation("restore"), &writer, Arc::clone(&body))
+        .guarded(operation("refund"), &writer, Arc::clone(&body))
+        .guarded(operation("ship"), &writer, body)
         .routes(http::router(&writer));
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);

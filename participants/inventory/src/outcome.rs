@@ -57,6 +57,13 @@ pub enum Done {
         /// Every line that was held.
         lines: Vec<Moved>,
     },
+    /// What was confirmed left the house.
+    Shipped {
+        /// The order.
+        order: OrderNo,
+        /// Every line that left.
+        lines: Vec<Moved>,
+    },
     /// Something was undone, or there was nothing left to undo.
     Undone {
         /// The order.
@@ -116,8 +123,16 @@ pub enum Refusal {
         /// What to do about it.
         advice: &'static str,
     },
-    /// It is held, not confirmed, so there is nothing to restore.
-    #[error("order {order} is held but not confirmed; release it")]
+    /// More is wanted back than is left.
+    #[error("order {order} has less left than is to be given back")]
+    Exceeds {
+        /// The order.
+        order: OrderNo,
+        /// The lines that exceed what is left.
+        lines: Vec<Shortage>,
+    },
+    /// It is held, not confirmed.
+    #[error("order {order} is held but not confirmed; confirm or release it")]
     OnlyHeld {
         /// The order.
         order: OrderNo,
@@ -145,7 +160,9 @@ impl Done {
             Done::Held { order, until, lines } => {
                 json!({ "order": order, "hold_until": timestamp(*until), "lines": bodies(lines) })
             }
-            Done::Deducted { order, lines } | Done::Confirmed { order, lines } => {
+            Done::Deducted { order, lines }
+            | Done::Confirmed { order, lines }
+            | Done::Shipped { order, lines } => {
                 json!({ "order": order, "lines": bodies(lines) })
             }
             Done::Undone { order, freed, held } => {
@@ -164,6 +181,9 @@ impl Refusal {
     pub fn details(&self) -> Value {
         match self {
             Refusal::Short(lines) => json!({ "lines": lines.iter().map(Shortage::body).collect::<Vec<_>>() }),
+            Refusal::Exceeds { order, lines } => {
+                json!({ "order": order, "lines": lines.iter().map(Shortage::body).collect::<Vec<_>>() })
+            }
             Refusal::AlreadyHeld { order, by } | Refusal::Confirmed { order, by, .. } => {
                 json!({ "order": order, "saga": by })
             }

@@ -34,11 +34,15 @@ impl Scope {
     /// Widens the scope by what a call can touch.
     pub fn add(&mut self, deed: &Deed) {
         match deed {
-            Deed::Hold(cart) | Deed::Deduct(cart) => {
+            Deed::Hold(cart) | Deed::Deduct(cart) | Deed::Refund(cart) => {
                 self.orders.insert(cart.order().clone());
                 self.skus.extend(cart.lines().iter().map(|line| line.sku));
             }
-            Deed::Confirm(order) | Deed::Release(order) | Deed::Restore(order) | Deed::Undo(order, _) => {
+            Deed::Confirm(order)
+            | Deed::Release(order)
+            | Deed::Restore(order)
+            | Deed::Ship(order)
+            | Deed::Undo(order, _) => {
                 self.orders.insert(order.clone());
             }
         }

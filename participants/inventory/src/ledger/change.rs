@@ -24,6 +24,8 @@ pub enum FlowOp {
     Restore = 6,
     /// A confirmation was undone: held again; no counter moves.
     Reinstate = 7,
+    /// What was confirmed left the house.
+    Ship = 8,
 }
 
 /// One change of one hold or bucket, for the append-only book.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Ledger, ORDER_LINES_MAX, Record, Tracked, first};
+use super::{Ledger, ORDER_LINES_MAX, Record, Tracked, first, is_refundable};
 use crate::cart::{Cart, Line, OrderNo};
 use crate::hold::{Cause, Hold, Standing};
 use crate::outcome::{Refusal, Shortage};
@@ -78,6 +78,42 @@ impl Ledger {
             _ if any(Hold::is_held) => Err(Refusal::OnlyHeld { order }),
             _ if any(|hold| hold.shipped > 0) => Err(Refusal::Shipped { order }),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether as much is confirmed as every line wants back.
+    pub(super) fn check_refund(&self, cart: &Cart) -> Result<(), Refusal> {
+        let holds = self.holds(cart.order());
+        if holds.is_empty() {
+            return Err(Refusal::Unknown { order: cart.order().clone() });
+        }
+        let open = |sku| -> i64 {
+            holds
+                .iter()
+                .filter(|tracked| is_refundable(&tracked.hold, sku))
+                .map(|tracked| tracked.hold.open())
+                .sum()
+        };
+        let exceeding = cart.lines().iter().filter(|line| open(line.sku) < line.qty);
+        let lines: Vec<Shortage> = exceeding
+            .map(|line| Shortage { sku: line.sku, wanted: line.qty, available: Some(open(line.sku)) })
+            .collect();
+        if lines.is_empty() { Ok(()) } else { Err(Refusal::Exceeds { order: cart.order().clone(), lines }) }
+    }
+
+    /// Whether something is confirmed that can leave the house.
+    pub(super) fn check_ship(&self, order: &OrderNo) -> Result<(), Refusal> {
+        let holds = self.holds(order);
+        let any = |what: fn(&Hold) -> bool| holds.iter().any(|tracked| what(&tracked.hold));
+        if any(Hold::is_confirmed) {
+            return Ok(());
+        }
+        let order = order.clone();
+        match holds {
+            [] => Err(Refusal::Unknown { order }),
+            _ if any(Hold::is_held) => Err(Refusal::OnlyHeld { order }),
+            _ if any(|hold| hold.shipped > 0) => Err(Refusal::Shipped { order }),
+            _ => Err(Refusal::GivenBack { order }),
         }
     }
 

@@ -118,6 +118,7 @@ fn word(answer: &Result<Done, Refusal>) -> &'static str {
         Ok(Done::Held { .. }) => "held",
         Ok(Done::Deducted { .. }) => "deducted",
         Ok(Done::Confirmed { .. }) => "confirmed",
+        Ok(Done::Shipped { .. }) => "sent",
         Ok(Done::Undone { freed, held, .. }) => match (freed.is_empty(), held.is_empty()) {
             (true, true) => "nothing left",
             (false, true) => "freed",
@@ -130,6 +131,7 @@ fn word(answer: &Result<Done, Refusal>) -> &'static str {
         Err(Refusal::Unknown { .. }) => "unknown",
         Err(Refusal::GivenBack { .. }) => "given back",
         Err(Refusal::Confirmed { .. }) => "is confirmed",
+        Err(Refusal::Exceeds { .. }) => "exceeds",
         Err(Refusal::OnlyHeld { .. }) => "only held",
         Err(Refusal::Shipped { .. }) => "shipped",
         Err(Refusal::NotMine { .. }) => "not mine",
@@ -149,6 +151,8 @@ fn check(calls: &[(&str, &str)], usable: i64) {
             "confirm" => Deed::Confirm(order("1")),
             "release" => Deed::Release(order("1")),
             "restore" => Deed::Restore(order("1")),
+            "refund" => Deed::Refund(cart("1", &[(1, 3)])),
+            "ship" => Deed::Ship(order("1")),
             "-release" => Deed::Undo(order("1"), Back::Release),
             "-restore" => Deed::Undo(order("1"), Back::Restore),
             other => panic!("no call {other}"),
@@ -225,6 +229,52 @@ fn a_paid_order_is_not_released_behind_its_back() {
         ],
         10,
     );
+}
+
+#[test]
+fn refunds_in_parts_never_exceed_what_was_taken() {
+    check(
+        &[
+            ("deduct 1 a", "deducted"),
+            ("refund 2 r", "freed"),
+            ("refund 3 r", "exceeds"),
+            ("restore 4 r", "freed"),
+            ("refund 5 r", "exceeds"),
+            ("-restore 1 a", "nothing left"),
+        ],
+        10,
+    );
+    check(
+        &[
+            ("hold 1 a", "held"),
+            ("refund 2 r", "exceeds"),
+            ("confirm 1 b", "confirmed"),
+            ("refund 3 r", "freed"),
+        ],
+        9,
+    );
+    check(&[("refund 1 a", "unknown")], 10);
+}
+
+#[test]
+fn what_has_left_the_house_stays_out() {
+    check(
+        &[
+            ("ship 1 s", "unknown"),
+            ("hold 1 a", "held"),
+            ("ship 2 s", "only held"),
+            ("confirm 1 b", "confirmed"),
+            ("refund 3 r", "freed"),
+            ("ship 2 t", "sent"),
+            ("ship 4 s", "shipped"),
+            ("refund 5 r", "exceeds"),
+            ("-restore 1 b", "shipped"),
+            ("-release 1 a", "shipped"),
+            ("restore 6 r", "shipped"),
+        ],
+        9,
+    );
+    check(&[("deduct 1 a", "deducted"), ("restore 2 r", "freed"), ("ship 3 s", "given back")], 10);
 }
 
 #[test]
@@ -325,7 +375,7 @@ pub(crate) fn any_deed() -> impl Strategy<Value = (Deed, Arc<Cause>)> {
     let number = prop::sample::select(vec!["1", "2", "3"]);
     let lines = prop::collection::vec((1..5i64, 1..4i64), 1..4);
     let who = (1..4u128, prop::sample::select(vec!["a", "b"]));
-    (0..8u8, number, lines, who).prop_map(|(kind, number, lines, (saga, step))| {
+    (0..9u8, number, lines, who).prop_map(|(kind, number, lines, (saga, step))| {
         let deed = match kind {
             0 | 1 => Deed::Hold(cart(number, &lines)),
             2 => Deed::Deduct(cart(number, &lines)),
@@ -333,6 +383,7 @@ pub(crate) fn any_deed() -> impl Strategy<Value = (Deed, Arc<Cause>)> {
             4 => Deed::Release(order(number)),
             5 => Deed::Restore(order(number)),
             6 => Deed::Undo(order(number), Back::Release),
+            7 => Deed::Refund(cart(number, &lines)),
             _ => Deed::Undo(order(number), Back::Restore),
         };
         (deed, cause(saga, step))
