@@ -563,11 +563,12 @@ impl Saga {
                     Op::Action => &mut state.action,
                     Op::Compensation => &mut state.compensation,
                 };
+                let open = matches!(call.phase, OpPhase::Due { .. } | OpPhase::Pending { .. });
+                call.doubt |= open && !planted(Bug::TakeOverTrusts);
                 let OpPhase::Due { at: due, .. } = call.phase else { continue };
                 if planted(Bug::TakeOverTrusts) {
                     continue;
                 }
-                call.doubt = true;
                 if draining {
                     call.phase = OpPhase::Open;
                     state.phase = StepPhase::Unknown;
