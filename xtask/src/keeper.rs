@@ -131,28 +131,38 @@ pub(crate) fn keep() {
     }
 }
 
-/// Ends a process group: politely, then not.
+/// Ends a process group: its leader as it wishes, and then whatever is left of it.
 fn end(leader: u32, signal: &str) {
     let begun = Instant::now();
-    let mut gone = !send(leader, signal);
-    while !gone && begun.elapsed() < PATIENCE {
+    send(leader, signal);
+    while is_alive(leader) && begun.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(20));
-        gone = !send(leader, "0");
     }
-    if !gone {
-        send(leader, "KILL");
+    send(leader, Farewell::Kill.signal());
+    while is_alive(leader) && begun.elapsed() < 2 * PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// Sends a signal to a group; false when there is no such group. The shell's own `kill` does it, since the program of
-/// that name is missing on small systems.
-fn send(leader: u32, signal: &str) -> bool {
-    Command::new("/bin/sh")
+/// Whether a process still does something. One that has ended but was not asked how (a zombie) does not; nobody may be
+/// left to ask.
+fn is_alive(process: u32) -> bool {
+    let Ok(state) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return false };
+    // The state follows the name, which stands in parentheses and may contain some itself.
+    state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Sends a signal to a group; there may be none. The shell's own `kill` does it, since the program of that name is
+/// missing on small systems.
+fn send(leader: u32, signal: &str) {
+    let outcome = Command::new("/bin/sh")
         .args(["-c", "kill -s \"$1\" -- \"-$2\"", "kill", signal, &leader.to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+        .status();
+    if let Err(error) = outcome {
+        eprintln!("xtask: sending {signal} to group {leader}: {error}");
+    }
 }
 
 /// Removes a directory; a second and third try outlast a process that is still closing its files.

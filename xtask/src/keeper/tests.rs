@@ -1,10 +1,12 @@
 //! What the keeper remembers.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use super::{Duties, Farewell, end, send};
+use super::{Duties, Farewell, end, is_alive};
 
 fn check(orders: &[&str], groups: &[(u32, &str)], directories: &[&str]) {
     let mut duties = Duties::default();
@@ -32,12 +34,20 @@ fn half_an_order_is_no_order() {
 
 #[test]
 fn a_group_ends_with_its_children() {
+    let script = "sleep 60 & echo $!; exec sleep 60";
+    let mut shell = Command::new("/bin/sh");
     let mut leader =
-        Command::new("/bin/sh").args(["-c", "sleep 60 & wait"]).process_group(0).spawn().expect("a shell");
-    let group = leader.id();
-    assert!(send(group, "0"), "the group stands");
-    let waiter = std::thread::spawn(move || leader.wait());
+        shell.args(["-c", script]).process_group(0).stdout(Stdio::piped()).spawn().expect("there is a shell");
+    let mut line = String::new();
+    BufReader::new(leader.stdout.take().expect("a pipe")).read_line(&mut line).expect("the child's number");
+    let (group, child) = (leader.id(), line.trim().parse().expect("a number"));
+    assert!(is_alive(group) && is_alive(child));
     end(group, Farewell::Terminate.signal());
-    waiter.join().expect("no panic").expect("the shell is reaped");
-    assert!(!send(group, "0"), "nobody is left in the group");
+    assert!(!is_alive(group), "the leader has ended when this returns");
+    let begun = Instant::now();
+    while is_alive(child) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "its child was left behind");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    leader.wait().expect("the leader is reaped");
 }
