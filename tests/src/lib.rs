@@ -2,5 +2,6 @@
 //!
 //! The library holds the machinery; the programs that run it are in `tests/`.
 
+pub mod model;
 pub mod random;
 pub mod world;

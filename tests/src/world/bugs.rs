@@ -33,8 +33,8 @@ pub enum Bug {
     EarlyAck,
     /// A coordinator does not read again what a failed write has left in doubt.
     DoubtfulNotReclaimed,
-    /// An answer to a question of status is read as if the call had been sent.
-    StatusMisread,
+    /// "Never seen" is taken for done.
+    NotSeenMeansDone,
     /// An unreadable answer is taken for a refusal.
     GarbageRefuses,
     /// A timeout is taken for a refusal.
@@ -58,7 +58,7 @@ pub const ALL: &[Bug] = &[
     Bug::UnknownCommitTrusted,
     Bug::EarlyAck,
     Bug::DoubtfulNotReclaimed,
-    Bug::StatusMisread,
+    Bug::NotSeenMeansDone,
     Bug::GarbageRefuses,
     Bug::TimeoutRefuses,
 ];
