@@ -212,7 +212,7 @@ impl World {
         let statuses = [Status::Running, Status::Compensating, Status::Repair, Status::Completed];
         let mut filter = Filter {
             definition: pick(self.draw(6), &["checkout", "ship"]),
-            version: Some(1).filter(|_| self.drawn % 5 == 0),
+            version: Some(1).filter(|_| self.drawn.is_multiple_of(5)),
             step: pick(self.draw(8), &["reserve", "order"]),
             participant: pick(self.draw(8), &["inventory", "product"]),
             key: pick(self.draw(12), &["k1", "k2"]),

@@ -5,7 +5,7 @@ use super::{
     sample::{Beginning, Plot, Script, fingerprint, id},
     write,
 };
-use crate::{Filter, Store};
+use crate::Filter;
 use amends_saga::{
     Status,
     coordinator::{Append, Written},

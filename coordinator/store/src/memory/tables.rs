@@ -82,7 +82,7 @@ impl Tables {
     /// # Panics
     /// When an append has no record.
     pub fn commit(&mut self, owner: &Owner, batch: &[Append], now: Timestamp) -> Vec<Written> {
-        if self.join(owner, now).is_err() {
+        if batch.is_empty() || self.join(owner, now).is_err() {
             return vec![Written::Fenced; batch.len()];
         }
         batch.iter().map(|append| self.append(owner.incarnation, append)).collect()

@@ -46,6 +46,17 @@ pub(super) async fn commit(
     one_by_one(writer, owner, batch, true).await
 }
 
+/// Writes a batch that may have been written before, as after an unknown outcome.
+#[cfg(test)]
+pub(super) async fn again(
+    writer: &mut Writer,
+    owner: &Owner,
+    batch: &[Append],
+) -> Result<Vec<Written>, Error> {
+    number::number(writer, batch).await?;
+    one_by_one(writer, owner, batch, true).await
+}
+
 /// How writing everything at once ended.
 enum Attempt {
     Done,
