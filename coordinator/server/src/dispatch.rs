@@ -112,10 +112,10 @@ impl Inner {
         let reply = match self.registry.instance(&order.call.operation.participant) {
             None => Err(TransportError::NotRegistered),
             Some(instance) => {
-                let url = format!("{}/{}", instance.url, order.call.operation.name);
                 let body = Bytes::from(order.call.body.to_string());
                 let headers = headers(&order, &instance, &body);
-                self.post(&url, headers, body, order.call.operation.timeout.into()).await
+                let url = instance.address(&order.call.operation.name);
+                self.post(&url.single, headers, body, order.call.operation.timeout.into()).await
             }
         };
         let answer = read(&order, reply, begun.elapsed());
@@ -124,7 +124,7 @@ impl Inner {
 
     async fn post(
         &self,
-        url: &str,
+        url: &reqwest::Url,
         headers: HeaderMap,
         body: Bytes,
         timeout: Duration,
@@ -146,10 +146,10 @@ impl Inner {
             return;
         };
         let body = batch_body(&orders);
-        let url = format!("{}/{}/batch", instance.url, operation.name);
+        let url = instance.address(&operation.name);
         let mut headers = json_headers();
         sign(&mut headers, &instance, &body, &orders[0]);
-        let reply = self.post(&url, headers, body, operation.timeout.into()).await;
+        let reply = self.post(&url.batch, headers, body, operation.timeout.into()).await;
         let took = begun.elapsed();
         if let Ok(reply) = &reply
             && matches!(reply.status.as_u16(), 400 | 404 | 405 | 413 | 415 | 422 | 501)

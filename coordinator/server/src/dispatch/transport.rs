@@ -6,6 +6,7 @@ use amends_saga::Millis;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use reqwest::Url;
 use std::time::Duration;
 
 /// The largest answer read from a participant, in bytes; a longer one is no definite answer.
@@ -33,7 +34,7 @@ pub trait Transport: Send + Sync {
     ///
     /// # Errors
     /// [`TransportError::Broken`] when no answer came.
-    async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError>;
+    async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError>;
 }
 
 /// HTTP/1.1 with keep-alive.
@@ -71,8 +72,8 @@ impl HttpTransport {
 
 #[async_trait]
 impl Transport for HttpTransport {
-    async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError> {
-        let sent = self.client.post(url).headers(headers).body(body).send().await;
+    async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError> {
+        let sent = self.client.post(url.clone()).headers(headers).body(body).send().await;
         let mut response = sent.map_err(|error| TransportError::Broken(chain(&error)))?;
         let status = response.status();
         let retry_after = retry_after(response.headers());

@@ -14,8 +14,10 @@ use amends_wire::{
     problem::Slug,
     registration::{OperationTerms, Registration},
 };
+use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{
         Arc, PoisonError, RwLock,
@@ -30,8 +32,17 @@ const PARTICIPANTS_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
     pub(crate) id: String,
-    pub(crate) url: String,
     pub(crate) secret: Option<Secret>,
+    base: Url,
+    /// Where each operation is called, parsed once.
+    addresses: BTreeMap<Name, Address>,
+}
+
+/// Where one operation of an instance is called.
+#[derive(Debug, Clone)]
+pub(crate) struct Address {
+    pub(crate) single: Url,
+    pub(crate) batch: Url,
 }
 
 /// What the store keeps of a participant.
@@ -193,6 +204,26 @@ impl Participants {
     }
 }
 
+impl Instance {
+    /// Where an operation is called; one that is no longer offered is still called where it was.
+    pub(crate) fn address(&self, operation: &Name) -> Cow<'_, Address> {
+        match self.addresses.get(operation) {
+            Some(address) => Cow::Borrowed(address),
+            None => Cow::Owned(Address::of(&self.base, operation)),
+        }
+    }
+}
+
+impl Address {
+    fn of(base: &Url, operation: &Name) -> Address {
+        let mut single = base.clone();
+        single.set_path(&format!("{}/{operation}", base.path().trim_end_matches('/')));
+        let mut batch = single.clone();
+        batch.set_path(&format!("{}/batch", single.path()));
+        Address { single, batch }
+    }
+}
+
 impl Kept {
     /// What is kept after a registration: its instances beside those known before, its operations alone.
     fn merge(before: Option<&Kept>, new: Registration, at: Timestamp) -> Result<Kept, Failure> {
@@ -242,9 +273,12 @@ impl Kept {
 impl Participant {
     fn new(kept: Kept) -> Participant {
         let secret = kept.secret.as_deref().and_then(|text| Secret::parse(text).ok());
-        let instances = kept.instances.iter().map(|known| {
-            let (id, url) = (instance_id(&known.url), known.url.clone());
-            Arc::new(Instance { id, url, secret: secret.clone() })
+        let instances = kept.instances.iter().filter_map(|known| {
+            let base = Url::parse(&known.url).ok()?;
+            let addresses = kept.operations.keys();
+            let addresses = addresses.map(|name| (name.clone(), Address::of(&base, name))).collect();
+            let (id, secret) = (instance_id(&known.url), secret.clone());
+            Some(Arc::new(Instance { id, secret, base, addresses }))
         });
         Participant { instances: instances.collect(), kept, turn: AtomicUsize::new(0) }
     }
@@ -254,7 +288,7 @@ impl Participant {
         let instances =
             self.instances.iter().zip(&self.kept.instances).map(|(instance, kept)| InstanceView {
                 id: instance.id.clone(),
-                url: instance.url.clone(),
+                url: kept.url.clone(),
                 healthy: kept.expires_at.map(|end| end > at),
                 expires_at: kept.expires_at.map(Into::into),
             });
