@@ -1,0 +1,70 @@
+//! `amends bench`: how many durable sagas a second this machine completes, and what each costs.
+//!
+//! Coordinator and participants run as processes of their own on SQLite with fsync, as in production; this
+//! process only asks and measures. Every cell is a closed loop: so many callers, each starting a saga,
+//! waiting for its end and starting the next. A saga that does not end as it should fails the whole run.
+
+mod cell;
+mod load;
+mod noop;
+mod proc;
+mod processes;
+mod report;
+mod workload;
+
+use crate::{exit::Exit, globals::Globals, progress};
+use cell::{Cell, Fleet};
+use std::{path::PathBuf, time::Duration};
+use workload::Workload;
+
+/// Measures completed, durable sagas per second.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  amends bench                                   every cell: no-op participants and the real shop
+  amends bench --workload noop --in-flight 64    one line of it
+  amends bench --seconds 20 --json > bench.json  longer, for a program")]
+pub struct Args {
+    /// Sagas in flight, one cell for each number
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+    in_flight: Vec<usize>,
+    /// Seconds measured in each cell, after a warm-up of one second
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// What is run [default: all of them]
+    #[arg(long, value_enum)]
+    workload: Vec<Workload>,
+    /// Worker threads of the coordinator
+    #[arg(long, default_value_t = 1)]
+    coordinator_threads: usize,
+    /// Where the databases are put; a fresh directory on the system's temporary disk where nothing is said
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Serves the no-op participant that the bench itself starts
+    #[arg(long, hide = true, value_name = "COORDINATOR")]
+    serve_noop: Option<String>,
+}
+
+/// Runs the measurement.
+///
+/// # Errors
+/// When a process cannot be started, or a saga does not end as it should.
+pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
+    if let Some(coordinator) = &args.serve_noop {
+        return noop::serve(coordinator).await;
+    }
+    let workloads = if args.workload.is_empty() { Workload::ALL.to_vec() } else { args.workload.clone() };
+    let bar = progress::steps(globals, (workloads.len() * args.in_flight.len()) as u64);
+    let mut cells: Vec<Cell> = Vec::new();
+    for workload in workloads {
+        for in_flight in &args.in_flight {
+            bar.set_message(format!("{} at {in_flight} in flight", workload.label()));
+            let fleet = Fleet::start(workload, args.data.as_deref(), args.coordinator_threads).await?;
+            cells.push(fleet.measure(workload, *in_flight, Duration::from_secs(args.seconds)).await?);
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    report::print(&cells, args.seconds, globals)?;
+    Ok(Exit::Done)
+}
