@@ -17,6 +17,8 @@ RUN apt-get update \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin amends \
     && install --directory --owner amends --group amends --mode 0700 /data
 COPY --from=build /usr/local/bin/amends /usr/local/bin/amends
+# The shop's definitions, for `amends serve --definitions`.
+COPY sagas /usr/share/amends/sagas
 
 USER 10001:10001
 WORKDIR /data

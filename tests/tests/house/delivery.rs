@@ -12,6 +12,10 @@ const PROMISED: [&str; 2] = ["cargo run --release -- demo", "cargo xtask test"];
 /// What a first line of the licence says.
 const LICENCE: [&str; 2] = ["Apache License", "Version 2.0, January 2004"];
 
+/// All that the image takes from the build and from the repository.
+const COPIED: [&str; 2] =
+    ["--from=build /usr/local/bin/amends /usr/local/bin/amends", "sagas /usr/share/amends/sagas"];
+
 /// The participants of the shop.
 const PARTICIPANTS: [&str; 3] = ["inventory", "order", "product"];
 
@@ -147,11 +151,10 @@ fn the_image_holds_one_executable_and_no_root() {
         "the same user in the image and beside it"
     );
     assert!(stage.contains(&"ENTRYPOINT [\"amends\"]"), "the executable is the entry point");
-    assert_eq!(
-        stage.iter().filter(|line| line.starts_with("COPY ")).count(),
-        1,
-        "one file comes from the build"
-    );
+    let copied: Vec<&str> = stage.iter().filter_map(|line| line.strip_prefix("COPY ")).collect();
+    assert_eq!(copied, COPIED, "the executable and the definitions, and no sources");
+    let definitions = COPIED[1].split(' ').nth(1).expect("a directory in the image");
+    assert_eq!(option(&words(&compose()["services"]["coordinator"]), "--definitions"), Some(definitions));
     let profile = instructions
         .iter()
         .flat_map(|line| line.split_whitespace())
