@@ -113,7 +113,7 @@ impl Caller {
 }
 
 fn bad(detail: impl Into<String>) -> Problem {
-    Problem::new(Slug::MalformedBody, detail)
+    Problem::new(Slug::BadHeader, detail)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Problem> {

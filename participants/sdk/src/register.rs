@@ -29,6 +29,8 @@ impl Registrar {
         name: &str,
         mut registration: Registration,
     ) -> Result<Registrar, Error> {
+        // The coordinator may be https: the client needs a provider, and the first one installed counts.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         registration.ttl = Some(amends_wire::span::Span::from_secs(TTL_SECS));
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())

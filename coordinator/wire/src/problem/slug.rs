@@ -67,6 +67,9 @@ slugs! {
     BadKey "bad_key" 400 "the idempotency key is not usable"
     "A key has 1 to 256 bytes and no control characters. Nothing was changed. Use another key, for example the \
      order's number."
+    BadHeader "bad_header" 400 "a header is missing or not usable"
+    "A call to a participant says in its headers which saga, step, op and attempt it is; `detail` names the header and \
+     what it should hold. Nothing was changed. Correct the caller: the coordinator sends all of them."
     KeyConflict "key_conflict" 400 "header and body carry different keys"
     "The `Idempotency-Key` header and the body's `key` differ, so it is not clear which start this is. Nothing was \
      changed. Send the key once, or the same in both places."

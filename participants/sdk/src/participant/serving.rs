@@ -1,0 +1,246 @@
+//! Serving a participant's operations: reads calls strictly, carries them out, answers in their order.
+
+use super::{Participant, Serves};
+use crate::{Call, Caller, Error, Reply};
+use amends_wire::{
+    participant::{
+        self as wire, Batch, BatchCall, BatchResults, CallOp, Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE,
+        WEBHOOK_TIMESTAMP,
+    },
+    problem::{Problem, Slug},
+    registration::OperationTerms,
+};
+use axum::{
+    Router,
+    body::Body as HttpBody,
+    extract::{Path, Request, State, rejection::PathRejection},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+use futures::future::join_all;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::oneshot;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// The largest body of a single call, in bytes.
+const CALL_BYTES_MAX: usize = 1 << 20;
+/// The largest body of a batch, in bytes.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a guarded call waits for the writer.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+struct App {
+    operations: Arc<BTreeMap<String, (OperationTerms, Serves)>>,
+    secrets: Arc<Vec<Secret>>,
+}
+
+/// The router of a participant.
+pub(super) fn router(participant: &Participant) -> Router {
+    let app = App {
+        operations: Arc::new(participant.operations.clone()),
+        secrets: Arc::new(participant.secrets.clone()),
+    };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/{operation}", post(single))
+        .route("/{operation}/batch", post(batch))
+        .with_state(app)
+        .merge(participant.extra.clone())
+        .fallback(|| async { refuse(Slug::NotFound, "no operation has this address") })
+        .method_not_allowed_fallback(|| async {
+            refuse(Slug::MethodNotAllowed, "an operation is called with POST")
+        });
+    let router = match &participant.faults {
+        Some(faults) => faults.wrap(router),
+        None => router,
+    };
+    router.layer(CatchPanicLayer::custom(panicked))
+}
+
+async fn single(
+    State(app): State<App>,
+    operation: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    match app.single(operation, request).await {
+        Ok(reply) => reply.into_response(),
+        Err(problem) => Reply::problem(&problem).into_response(),
+    }
+}
+
+async fn batch(
+    State(app): State<App>,
+    operation: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    match app.batch(operation, request).await {
+        Ok(results) => (StatusCode::OK, axum::Json(results)).into_response(),
+        Err(problem) => Reply::problem(&problem).into_response(),
+    }
+}
+
+fn refuse(slug: Slug, detail: &str) -> Response {
+    Reply::problem(&Problem::new(slug, detail)).into_response()
+}
+
+/// 500 is unknown to the caller, who tries again; where the panic struck is in the log.
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    refuse(Slug::Internal, "the operation panicked; its log says where")
+}
+
+impl App {
+    async fn single(
+        &self,
+        operation: Result<Path<String>, PathRejection>,
+        request: Request,
+    ) -> Result<Reply, Problem> {
+        let (operation, terms, serves) = self.find(operation)?;
+        let (parts, body) = request.into_parts();
+        let bytes = read(body, CALL_BYTES_MAX).await?;
+        self.check_signature(&parts.headers, &bytes)?;
+        let caller = Caller::from_headers(&parts.headers)?;
+        check_status(terms, serves, &caller)?;
+        let body: Value = match bytes.iter().all(u8::is_ascii_whitespace) {
+            true => Value::Null,
+            false => amends_wire::api::body::read(&bytes)?,
+        };
+        let mut replies = carry_out(serves, vec![Call { caller, operation, body }]).await;
+        Ok(replies.pop().expect("one call has one reply"))
+    }
+
+    async fn batch(
+        &self,
+        operation: Result<Path<String>, PathRejection>,
+        request: Request,
+    ) -> Result<BatchResults, Problem> {
+        let (operation, terms, serves) = self.find(operation)?;
+        let max = terms.batch.map(|batch| batch.max as usize).ok_or_else(|| {
+            Problem::new(Slug::NotFound, format!("operation \"{operation}\" has no batch form"))
+        })?;
+        let (parts, body) = request.into_parts();
+        let bytes = read(body, BATCH_BYTES_MAX).await?;
+        self.check_signature(&parts.headers, &bytes)?;
+        let batch: Batch = amends_wire::api::body::read(&bytes)?;
+        if batch.calls.len() > max {
+            let detail =
+                format!("{} calls are more than the {max} that this batch form takes", batch.calls.len());
+            return Err(Problem::new(Slug::BodyTooLarge, detail));
+        }
+        let mut replies: Vec<Option<Reply>> = vec![None; batch.calls.len()];
+        let (mut calls, mut places) = (Vec::new(), Vec::new());
+        for (place, one) in batch.calls.into_iter().enumerate() {
+            match entry(&operation, terms, serves, one) {
+                Ok(call) => {
+                    calls.push(call);
+                    places.push(place);
+                }
+                Err(problem) => replies[place] = Some(Reply::problem(&problem)),
+            }
+        }
+        for (place, reply) in places.into_iter().zip(carry_out(serves, calls).await) {
+            replies[place] = Some(reply);
+        }
+        let results = replies.into_iter().map(|reply| reply.expect("every call is answered").into_result());
+        Ok(BatchResults { results: results.collect() })
+    }
+
+    fn find(
+        &self,
+        operation: Result<Path<String>, PathRejection>,
+    ) -> Result<(String, &OperationTerms, &Serves), Problem> {
+        let Path(name) = operation.map_err(|error| Problem::new(Slug::NotFound, error.body_text()))?;
+        match self.operations.get(&name) {
+            Some((terms, serves)) => Ok((name, terms, serves)),
+            None => {
+                let known: Vec<&str> = self.operations.keys().map(String::as_str).collect();
+                let shown: String = name.chars().take(64).collect();
+                let (shown, known) = (shown.escape_debug(), known.join(", "));
+                Err(Problem::new(Slug::NotFound, format!("\"{shown}\" is not offered; there are {known}")))
+            }
+        }
+    }
+
+    fn check_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+        if self.secrets.is_empty() {
+            return Ok(());
+        }
+        let unauthorized = |why: &str| Problem::new(Slug::Unauthorized, why);
+        let text = |name: &http::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let (Some(id), Some(at), Some(signature)) =
+            (text(&WEBHOOK_ID), text(&WEBHOOK_TIMESTAMP), text(&WEBHOOK_SIGNATURE))
+        else {
+            let what =
+                "calls are signed here: webhook-id, webhook-timestamp and webhook-signature are needed";
+            return Err(unauthorized(what));
+        };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        wire::verify(&self.secrets, id, at, signature, now, body).map_err(unauthorized)
+    }
+}
+
+/// Reads an entry of a batch.
+fn entry(operation: &str, terms: &OperationTerms, serves: &Serves, one: BatchCall) -> Result<Call, Problem> {
+    let caller = Caller::from_batch(&one)?;
+    check_status(terms, serves, &caller)?;
+    Ok(Call { caller, operation: operation.to_owned(), body: one.body })
+}
+
+fn check_status(terms: &OperationTerms, serves: &Serves, caller: &Caller) -> Result<(), Problem> {
+    let can = terms.status || matches!(serves, Serves::Guarded(..));
+    if caller.op == CallOp::Status && !can {
+        return Err(Problem::new(Slug::NotSupported, "this operation answers no status questions"));
+    }
+    Ok(())
+}
+
+/// Carries out calls of one operation and answers in their order.
+async fn carry_out(serves: &Serves, calls: Vec<Call>) -> Vec<Reply> {
+    match serves {
+        Serves::Plain(serve) => join_all(calls.into_iter().map(|call| serve(call))).await,
+        Serves::Guarded(body, writer) => {
+            let until = tokio::time::Instant::now() + WRITER_TIMEOUT;
+            let queued: Vec<_> = calls.into_iter().map(|call| writer.call(body.clone(), call)).collect();
+            let mut replies = Vec::with_capacity(queued.len());
+            for one in queued {
+                replies.push(awaited(one, until).await);
+            }
+            replies
+        }
+    }
+}
+
+async fn awaited(queued: Result<oneshot::Receiver<Reply>, Error>, until: tokio::time::Instant) -> Reply {
+    let answer = match queued {
+        Ok(answer) => answer,
+        Err(error) => return Reply::unavailable(error.to_string(), Some(1)),
+    };
+    match tokio::time::timeout_at(until, answer).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(_)) => Reply::unavailable("the participant is stopping", Some(1)),
+        Err(_) => Reply::unavailable("the participant's database has not answered for 30 s", Some(1)),
+    }
+}
+
+async fn read(body: HttpBody, limit: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        Err(_) => Err(Problem::new(Slug::RequestTimeout, "the body did not arrive within 10 s")),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Problem::new(Slug::BodyTooLarge, format!("the body is longer than {limit} bytes")))
+        }
+        Ok(Err(error)) => Err(Problem::new(Slug::MalformedBody, format!("the body was cut short: {error}"))),
+    }
+}
