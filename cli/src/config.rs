@@ -1,0 +1,89 @@
+//! `amends config`: every setting, its value and where it comes from.
+
+use crate::{
+    exit::Exit,
+    globals::Globals,
+    settings::{Key, Source, keys},
+    table::{self, Table, Tone},
+};
+use serde_json::{Value, json};
+
+/// Shows every setting.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A setting comes from its flag, else its environment variable, else the TOML file, else its default. The file is
+./amends.toml where there is one, or what --config or AMENDS_CONFIG names:
+
+  coordinator = \"http://127.0.0.1:7070\"
+  [serve]
+  listen = \"127.0.0.1:7070\"
+  store = \"sqlite:./amends-data/coordinator.db\"
+  [inventory]
+  listen = \"127.0.0.1:7101\"
+
+Examples:
+  amends config
+  AMENDS_LISTEN=127.0.0.1:8080 amends config --json")]
+pub struct Args {}
+
+/// One line of what is shown.
+struct Line {
+    key: &'static Key,
+    value: Option<String>,
+    source: Source,
+}
+
+/// Shows every setting.
+///
+/// # Errors
+/// When the output is closed.
+pub fn run(_args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let lines: Vec<Line> = keys::ALL.iter().map(|key| line(key, globals)).collect();
+    if globals.json {
+        let file = globals.settings.file().map(|file| file.path().display().to_string());
+        let settings: Vec<Value> = lines.iter().map(Line::json).collect();
+        table::print_json(&json!({ "file": file, "settings": settings }))?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["setting", "value", "source", "environment", "what it is"]);
+    for line in &lines {
+        let tone = if line.source == Source::Default { Tone::Faint } else { Tone::Plain };
+        let cells = [line.key.to_string(), line.shown(), line.source.to_string(), line.key.env.to_owned()];
+        let cells = cells.into_iter().map(|cell| (cell, tone));
+        table.toned(cells.chain([(line.key.about.to_owned(), Tone::Faint)]));
+    }
+    table.print();
+    Ok(Exit::Done)
+}
+
+fn line(key: &'static Key, globals: &Globals) -> Line {
+    let flag = globals.flags.iter().find(|(name, _)| key.table.is_empty() && *name == key.name);
+    if let Some((_, value)) = flag {
+        return Line { key, value: Some(value.clone()), source: Source::Flag };
+    }
+    match globals.settings.text(key) {
+        Some((value, source)) => Line { key, value: Some(value.to_owned()), source },
+        None => Line { key, value: None, source: Source::Default },
+    }
+}
+
+impl Line {
+    fn shown(&self) -> String {
+        match &self.value {
+            Some(_) if self.key.secret => "(set)".to_owned(),
+            Some(value) => value.clone(),
+            None => "-".to_owned(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let value = self.value.as_ref().map(|value| if self.key.secret { "(set)" } else { value });
+        json!({
+            "key": self.key.to_string(),
+            "value": value,
+            "source": self.source.to_string(),
+            "env": self.key.env,
+            "about": self.key.about,
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! `amends participant`: one of the shop's participants as a process of its own.
+
+use crate::{
+    exit::Exit,
+    globals::Globals,
+    process,
+    settings::{BaseUrl, Listen, Store, keys, keys::ParticipantKeys},
+};
+use amends_sdk::{Participant, Registering};
+use anyhow::Context;
+
+/// Which participant.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// The shop's stock: holds, deducts and gives back whole carts
+    #[command(after_help = INVENTORY_EXAMPLES)]
+    Inventory(Args),
+    /// The shop's orders: placed, paid, shipped, refunded, cancelled
+    #[command(after_help = ORDER_EXAMPLES)]
+    Order(Args),
+    /// The shop's catalogue: what is sold, and what a cart costs
+    #[command(after_help = PRODUCT_EXAMPLES)]
+    Product(Args),
+}
+
+const INVENTORY_EXAMPLES: &str = "\
+It registers itself with the coordinator and goes on doing so, so it may be started first.
+
+Examples:
+  amends participant inventory
+  amends participant inventory --listen 127.0.0.1:0 --store sqlite:/var/lib/amends/inventory.db
+  curl -X POST http://127.0.0.1:7101/replenish -H 'content-type: application/json' \\
+       -d '{\"biz_no\": \"delivery-1\", \"lines\": [{\"sku\": 1, \"qty\": 100}]}'
+  curl http://127.0.0.1:7101/audit";
+
+const ORDER_EXAMPLES: &str = "\
+It registers itself with the coordinator and goes on doing so, so it may be started first.
+
+Examples:
+  amends participant order
+  amends participant order --listen 0.0.0.0:7102 --advertise http://10.0.0.7:7102 --coordinator http://10.0.0.5:7070
+  curl http://127.0.0.1:7102/orders";
+
+const PRODUCT_EXAMPLES: &str = "\
+It registers itself with the coordinator and goes on doing so, so it may be started first.
+
+Examples:
+  amends participant product
+  curl -X PUT http://127.0.0.1:7103/catalogue -H 'content-type: application/json' \\
+       -d '{\"items\": [{\"sku\": 1, \"name\": \"Walnut Desk\", \"price_minor\": 64900}]}'
+  curl http://127.0.0.1:7103/products";
+
+/// How a participant runs.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7101, :7102, :7103]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Listen>,
+    /// Where its data is kept [env: AMENDS_STORE] [default: sqlite:./amends-data/<participant>.db]
+    #[arg(long, value_name = "sqlite:PATH")]
+    store: Option<Store>,
+    /// The address it registers, where that is not the one it listens on [env: AMENDS_ADVERTISE]
+    #[arg(long, value_name = "URL")]
+    advertise: Option<BaseUrl>,
+}
+
+/// Runs the participant until it is told to stop.
+///
+/// # Errors
+/// When it cannot listen or its database cannot be used.
+pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
+    match command {
+        Command::Inventory(args) => {
+            let store = prepare(&args, &keys::INVENTORY, globals)?;
+            let inventory = amends_inventory::open(amends_inventory::Config::new(store.to_string())).await?;
+            serve(args, inventory.participant(), &keys::INVENTORY, globals).await
+        }
+        Command::Order(args) => {
+            let store = prepare(&args, &keys::ORDER, globals)?;
+            let order = amends_order::open(amends_order::Config::new(store.to_string())).await?;
+            serve(args, order.participant(), &keys::ORDER, globals).await
+        }
+        Command::Product(args) => {
+            let store = prepare(&args, &keys::PRODUCT, globals)?;
+            let product = amends_product::open(amends_product::Config::new(store.to_string())).await?;
+            serve(args, product.participant(), &keys::PRODUCT, globals).await
+        }
+    }
+}
+
+/// Finds the store and makes its directory.
+fn prepare(args: &Args, keys: &ParticipantKeys, globals: &Globals) -> anyhow::Result<Store> {
+    let store: Store = globals.settings.require(keys.store, args.store.clone())?;
+    store.make_directory()?;
+    Ok(store)
+}
+
+async fn serve(
+    args: Args,
+    participant: &Participant,
+    keys: &ParticipantKeys,
+    globals: &Globals,
+) -> anyhow::Result<Exit> {
+    let listen: Listen = globals.settings.require(keys.listen, args.listen)?;
+    let advertise: Option<BaseUrl> = globals.settings.get(keys.advertise, args.advertise)?;
+    if listen.0.ip().is_unspecified() && advertise.is_none() {
+        anyhow::bail!(
+            "{listen} is every address of this machine, and the coordinator needs one to call; name it with --advertise"
+        );
+    }
+    let listener = process::listen(listen).await?;
+    let registering = Registering {
+        coordinator: globals.coordinator.to_string(),
+        token: globals.token.as_ref().map(|token| token.reveal().to_owned()),
+        advertise: advertise.map(|url| url.to_string()),
+    };
+    let stop = process::stop_on_signal()?;
+    process::announce(&listener)?;
+    tracing::info!(participant = participant.name(), address = %listener.local_addr()?, "the participant starts");
+    amends_sdk::run(participant, listener, Some(registering), stop)
+        .await
+        .context("the participant stopped")?;
+    tracing::info!(participant = participant.name(), "the participant has stopped");
+    Ok(Exit::Done)
+}

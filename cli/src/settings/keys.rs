@@ -1,0 +1,155 @@
+//! Every setting there is, in the order in which `amends config` shows them.
+
+use std::fmt;
+
+/// One setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The table of the file it stands in; empty for the top.
+    pub table: &'static str,
+    /// Its name in the file.
+    pub name: &'static str,
+    /// Its environment variable.
+    pub env: &'static str,
+    /// What holds when nobody says anything.
+    pub default: Option<&'static str>,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Whether its value must not be shown.
+    pub secret: bool,
+}
+
+impl Key {
+    const fn new(table: &'static str, name: &'static str, env: &'static str, about: &'static str) -> Key {
+        Key { table, name, env, default: None, about, secret: false }
+    }
+
+    const fn or(mut self, default: &'static str) -> Key {
+        self.default = Some(default);
+        self
+    }
+
+    const fn hidden(mut self) -> Key {
+        self.secret = true;
+        self
+    }
+
+    /// The flag that sets it.
+    pub fn flag(&self) -> String {
+        format!("--{}", self.name.replace('_', "-"))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.table {
+            "" => f.write_str(self.name),
+            table => write!(f, "{table}.{}", self.name),
+        }
+    }
+}
+
+/// Where the coordinator answers.
+pub static COORDINATOR: Key =
+    Key::new("", "coordinator", "AMENDS_COORDINATOR", "where the coordinator answers")
+        .or("http://127.0.0.1:7070");
+/// The bearer token.
+pub static TOKEN: Key =
+    Key::new("", "token", "AMENDS_TOKEN", "the bearer token to send; `serve` accepts it as admin").hidden();
+/// What to log.
+pub static LOG: Key = Key::new("", "log", "AMENDS_LOG", "what to log; info for services, warn otherwise");
+/// How to write the log.
+pub static LOG_FORMAT: Key = Key::new("", "log_format", "AMENDS_LOG_FORMAT", "text or json").or("text");
+
+/// Where a coordinator listens.
+pub static SERVE_LISTEN: Key =
+    Key::new("serve", "listen", "AMENDS_LISTEN", "the address to listen on").or("127.0.0.1:7070");
+/// Where a coordinator keeps its sagas.
+pub static SERVE_STORE: Key = Key::new("serve", "store", "AMENDS_STORE", "where sagas are kept")
+    .or("sqlite:./amends-data/coordinator.db");
+/// Whether several coordinators use the same file.
+pub static SERVE_SHARED: Key =
+    Key::new("serve", "shared", "AMENDS_SHARED", "several coordinators on one file").or("false");
+/// What a coordinator is called.
+pub static SERVE_NAME: Key = Key::new("serve", "name", "AMENDS_NAME", "its name in journals and logs");
+/// The file with tokens and roles.
+pub static SERVE_TOKENS_FILE: Key =
+    Key::new("serve", "tokens_file", "AMENDS_TOKENS_FILE", "lines of a role and a token");
+/// Sagas that have not ended, at most.
+pub static SERVE_SAGAS_MAX: Key =
+    Key::new("serve", "sagas_max", "AMENDS_SAGAS_MAX", "sagas that have not ended, at most").or("100000");
+/// Worker threads of a coordinator.
+pub static SERVE_THREADS: Key = Key::new("serve", "threads", "AMENDS_THREADS", "worker threads").or("2");
+/// Definitions registered at the start.
+pub static SERVE_DEFINITIONS: Key = Key::new(
+    "serve",
+    "definitions",
+    "AMENDS_DEFINITIONS",
+    "a directory of definitions to register at the start",
+);
+
+/// The settings of one participant.
+#[derive(Debug)]
+pub struct ParticipantKeys {
+    /// Where it listens.
+    pub listen: &'static Key,
+    /// Where its data is.
+    pub store: &'static Key,
+    /// What it registers as its address.
+    pub advertise: &'static Key,
+}
+
+macro_rules! participant {
+    ($keys:ident, $listen:ident, $store:ident, $advertise:ident, $table:literal, $port:literal) => {
+        static $listen: Key = Key::new($table, "listen", "AMENDS_LISTEN", "the address to listen on")
+            .or(concat!("127.0.0.1:", $port));
+        static $store: Key = Key::new($table, "store", "AMENDS_STORE", "where its data is kept").or(concat!(
+            "sqlite:./amends-data/",
+            $table,
+            ".db"
+        ));
+        static $advertise: Key = Key::new(
+            $table,
+            "advertise",
+            "AMENDS_ADVERTISE",
+            "the address it registers, if not that it listens on",
+        );
+        /// The settings of this participant.
+        pub static $keys: ParticipantKeys =
+            ParticipantKeys { listen: &$listen, store: &$store, advertise: &$advertise };
+    };
+}
+
+participant!(INVENTORY, INVENTORY_LISTEN, INVENTORY_STORE, INVENTORY_ADVERTISE, "inventory", "7101");
+participant!(ORDER, ORDER_LISTEN, ORDER_STORE, ORDER_ADVERTISE, "order", "7102");
+participant!(PRODUCT, PRODUCT_LISTEN, PRODUCT_STORE, PRODUCT_ADVERTISE, "product", "7103");
+
+/// All of them.
+pub static ALL: &[&Key] = &[
+    &COORDINATOR,
+    &TOKEN,
+    &LOG,
+    &LOG_FORMAT,
+    &SERVE_LISTEN,
+    &SERVE_STORE,
+    &SERVE_SHARED,
+    &SERVE_NAME,
+    &SERVE_TOKENS_FILE,
+    &SERVE_SAGAS_MAX,
+    &SERVE_THREADS,
+    &SERVE_DEFINITIONS,
+    &INVENTORY_LISTEN,
+    &INVENTORY_STORE,
+    &INVENTORY_ADVERTISE,
+    &ORDER_LISTEN,
+    &ORDER_STORE,
+    &ORDER_ADVERTISE,
+    &PRODUCT_LISTEN,
+    &PRODUCT_STORE,
+    &PRODUCT_ADVERTISE,
+];
+
+/// Finds a key by its place in the file.
+pub fn find(table: &str, name: &str) -> Option<&'static Key> {
+    ALL.iter().copied().find(|key| key.table == table && key.name == name)
+}
