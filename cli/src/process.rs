@@ -14,13 +14,16 @@ pub fn install_tls() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The runtime a command runs on.
+/// The runtime a command runs on: with one thread, the one that is here, which saves every wake-up of another.
 ///
 /// # Errors
 /// When the system gives no threads.
 pub fn runtime(threads: usize) -> anyhow::Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads).thread_name("amends").enable_all();
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(threads.max(1)).thread_name("amends").enable_all();
     builder.build().context("the threads of the runtime could not be started")
 }
 

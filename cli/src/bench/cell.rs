@@ -64,7 +64,8 @@ impl Fleet {
         };
         let store = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
         let threads = coordinator_threads.to_string();
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--threads", &threads, "--store", &store("coordinator.db")];
+        let serve =
+            ["serve", "--listen", "127.0.0.1:0", "--threads", &threads, "--store", &store("coordinator.db")];
         let coordinator = Process::start("coordinator", folder.path(), &serve)?;
         let url = coordinator.url.clone();
         let mut processes = vec![coordinator];
@@ -72,7 +73,14 @@ impl Fleet {
             for name in ["inventory", "order", "product"] {
                 let store = store(&format!("{name}.db"));
                 let args = [
-                    "participant", name, "--listen", "127.0.0.1:0", "--store", &store, "--coordinator", &url,
+                    "participant",
+                    name,
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--store",
+                    &store,
+                    "--coordinator",
+                    &url,
                 ];
                 processes.push(Process::start(name, folder.path(), &args)?);
             }
@@ -110,11 +118,12 @@ impl Fleet {
 
     async fn fill_the_shop(&self) -> anyhow::Result<()> {
         let url = |name: &str| self.processes.iter().find(|p| p.name == name).map(|p| p.url.clone());
-        let (inventory, product) = (url("inventory").context("inventory")?, url("product").context("product")?);
+        let (inventory, product) =
+            (url("inventory").context("inventory")?, url("product").context("product")?);
         let products: Vec<_> = (1..=SKUS)
-            .map(|sku| json!({ "sku": sku, "name": format!("item {sku}"), "price_minor": 100 + sku, "version": 1 }))
+            .map(|sku| json!({ "sku": sku, "name": format!("item {sku}"), "price_minor": 100 + sku, "currency": "EUR" }))
             .collect();
-        let catalogue = json!({ "currency": "EUR", "products": products });
+        let catalogue = json!({ "items": products });
         expect_success(self.client.put(format!("{product}/catalogue")).json(&catalogue)).await?;
         let lines: Vec<_> = (1..=SKUS).map(|sku| json!({ "sku": sku, "qty": STOCK })).collect();
         let delivery = json!({ "biz_no": "bench", "lines": lines });
@@ -160,7 +169,8 @@ impl Fleet {
             latencies[at].as_secs_f64() * 1000.0
         };
         let names = self.processes.iter().map(|p| p.name).chain(["bench"]);
-        let used: Vec<Usage> = after.iter().zip(&before).map(|(after, before)| after.since(*before)).collect();
+        let used: Vec<Usage> =
+            after.iter().zip(&before).map(|(after, before)| after.since(*before)).collect();
         Ok(Cell {
             workload: workload.label(),
             in_flight,
@@ -182,7 +192,8 @@ impl Fleet {
 
     /// The coordinator's group commits so far.
     async fn commits(&self) -> anyhow::Result<u64> {
-        let text = self.client.get(format!("{}/metrics", self.coordinator().url)).send().await?.text().await?;
+        let text =
+            self.client.get(format!("{}/metrics", self.coordinator().url)).send().await?.text().await?;
         let line = "amends_store_commits_total{outcome=\"done\"} ";
         let count = text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse::<f64>().ok());
         Ok(count.unwrap_or(0.0) as u64)

@@ -32,7 +32,10 @@ pub(super) struct Shared {
 }
 
 /// Runs `callers` closed loops on a thread of their own until told to stop; returns every latency counted.
-pub(super) fn run(shared: Arc<Shared>, callers: usize) -> std::thread::JoinHandle<anyhow::Result<Vec<Duration>>> {
+pub(super) fn run(
+    shared: Arc<Shared>,
+    callers: usize,
+) -> std::thread::JoinHandle<anyhow::Result<Vec<Duration>>> {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -92,7 +95,9 @@ async fn answer<'b>(stream: &mut TcpStream, buffer: &'b mut [u8]) -> anyhow::Res
         let headers = std::str::from_utf8(&buffer[..head])?;
         let length = headers
             .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok())
+            .find_map(|line| {
+                line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
+            })
             .context("an answer without a length")?;
         let end = head + 4 + length;
         if end > buffer.len() {
