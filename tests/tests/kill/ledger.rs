@@ -1,0 +1,88 @@
+//! The participant: behind the barrier it writes one row for each effect, into a table that would take a
+//! second one.
+
+use amends_sdk::{
+    CallOp, Database, Operation, Participant, Reply, Writer, barrier, each,
+    faults::{Faults, On},
+};
+use serde_json::json;
+use sqlx::{Connection, Row};
+use std::{collections::BTreeMap, path::Path};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// No key and no constraint: a repetition is to be seen, not prevented.
+const EFFECT: &str = "create table effect (saga text not null, step text not null, op text not null)";
+
+/// How many answers are lost after the call took effect.
+const LOST: f64 = 0.03;
+
+/// How often each call of a saga took effect: `(step, op)` to a count.
+pub(crate) type Effects = BTreeMap<(String, String), u64>;
+
+/// What the participant offers: `apply`, undone by `revert`.
+///
+/// `apply` refuses when its body says so. One in three first attempts of `revert` is answered 503.
+pub(crate) async fn serve(listener: TcpListener, file: &Path) {
+    let participant = open(file).await;
+    let stop = CancellationToken::new();
+    amends_sdk::run(&participant, listener, None, stop).await.expect("the participant runs");
+}
+
+async fn open(file: &Path) -> Participant {
+    let store = format!("sqlite:{}", file.display());
+    let database = Database::open(&store, &[barrier::SQLITE, EFFECT]).await.expect("the ledger opens");
+    let writer = Writer::start(&database);
+    let body = each(|tx, call| {
+        Box::pin(async move {
+            let caller = &call.caller;
+            let dice = caller.saga.as_u128() % 3;
+            if caller.op == CallOp::Compensation && caller.attempt == 1 && dice == 0 {
+                return Ok(Reply::unavailable("not now", None));
+            }
+            sqlx::query("insert into effect (saga, step, op) values (?, ?, ?)")
+                .bind(caller.saga.to_string())
+                .bind(&caller.step)
+                .bind(caller.op.as_str())
+                .execute(tx.sqlite())
+                .await?;
+            match call.body["refuse"] == json!(true) && caller.op == CallOp::Action {
+                true => Ok(Reply::refused("refused as asked", json!({}))),
+                false => Ok(Reply::done(json!({ "step": caller.step }))),
+            }
+        })
+    });
+    let faults = Faults::new();
+    faults.lose_answers("apply", On::Every, LOST, 1);
+    faults.lose_answers("revert", On::Every, LOST, 2);
+    Participant::new("ledger")
+        .guarded(Operation::new("apply").compensation("revert").batch(64), &writer, body.clone())
+        .guarded(Operation::new("revert").batch(64), &writer, body)
+        .faults(&faults)
+}
+
+/// What the registration says of it.
+pub(crate) fn registration(url: &str) -> serde_json::Value {
+    json!({
+        "instances": [url],
+        "operations": {
+            "apply": { "compensation": "revert", "status": true, "timeout": "2s", "batch": { "max": 64 } },
+            "revert": { "status": true, "timeout": "2s", "batch": { "max": 64 } },
+        },
+    })
+}
+
+/// Reads every effect, by saga.
+pub(crate) async fn effects(file: &Path) -> BTreeMap<String, Effects> {
+    let address = format!("sqlite:{}", file.display());
+    let mut connection = sqlx::SqliteConnection::connect(&address).await.expect("the ledger opens");
+    let counted = "select saga, step, op, count(*) as times from effect group by saga, step, op";
+    let rows = sqlx::query(counted).fetch_all(&mut connection).await.expect("the ledger can be read");
+    let mut effects: BTreeMap<String, Effects> = BTreeMap::new();
+    for row in rows {
+        let times = u64::try_from(row.get::<i64, _>("times")).expect("a count");
+        let of_saga = effects.entry(row.get("saga")).or_default();
+        of_saga.insert((row.get("step"), row.get("op")), times);
+    }
+    effects
+}

@@ -1,0 +1,133 @@
+//! Killed at any moment: a coordinator or a participant dies by SIGKILL again and again under load, and every
+//! saga that was acknowledged still ends, with every effect applied exactly once and undone exactly once.
+//!
+//! Only real processes show this: that what is answered is on the disk, that the next process finds it at once
+//! behind the dead one's lock, and that an address can be taken again. The processes are this very binary,
+//! started again with a role in its environment. Effects are counted by SQL in a table that would hold a
+//! repetition, so neither the barrier nor the journal is believed on its own word.
+//!
+//! `AMENDS_KILLS=1000` kills more often, `AMENDS_KILL_SEED=7` at other moments.
+
+mod check;
+mod ledger;
+mod load;
+mod process;
+
+use check::{Books, Tally};
+use load::{Clients, Seen};
+use process::{Process, Role, Sides};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Kills of the coordinator in the ordinary run.
+const KILLS: u64 = 100;
+
+/// Callers that start sagas at the same time.
+const CLIENTS: usize = 32;
+
+/// Which side dies.
+#[derive(Debug, Clone, Copy)]
+enum Victim {
+    Coordinator,
+    Participant,
+}
+
+/// One of these worlds at a time: each wants both cores.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+}
+
+/// Not a test by itself: where the processes of the others begin. Without a role it does nothing.
+#[test]
+fn a_process_of_this_test() {
+    if let Some(role) = Role::from_environment() {
+        process::live(&role);
+    }
+}
+
+#[test]
+fn a_coordinator_killed_a_hundred_times_forgets_nothing_and_does_nothing_twice() {
+    check(Victim::Coordinator, number("AMENDS_KILLS").unwrap_or(KILLS));
+}
+
+#[test]
+fn a_participant_killed_again_and_again_forgets_nothing_and_does_nothing_twice() {
+    check(Victim::Participant, number("AMENDS_KILLS").unwrap_or(KILLS).div_ceil(4));
+}
+
+/// Runs the world, kills one side of it `kills` times, lets it heal and looks at the books.
+fn check(victim: Victim, kills: u64) {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    process::install_tls();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let begin = Instant::now();
+        let folder = tempfile::tempdir().expect("a folder");
+        let sides = Sides::in_folder(folder.path());
+        let mut coordinator = Process::start(&sides.coordinator).await;
+        let mut participant = Process::start(&sides.participant).await;
+        load::prepare(&sides).await;
+        let clients = Clients::start(&sides, CLIENTS);
+        let dying = match victim {
+            Victim::Coordinator => &mut coordinator,
+            Victim::Participant => &mut participant,
+        };
+        let lives = kill_again_and_again(dying, &clients, kills).await;
+        let seen = clients.stop().await;
+        let books = Books::read(&sides).await;
+        drop((coordinator, participant));
+        let tally = books.balance(&seen);
+        report(kills, lives, &seen, &tally, begin.elapsed());
+    });
+}
+
+/// Kills and restarts; returns in how many of its lives a saga was acknowledged.
+async fn kill_again_and_again(victim: &mut Process, clients: &Clients, kills: u64) -> u64 {
+    let mut random = number("AMENDS_KILL_SEED").unwrap_or(1);
+    let mut useful = 0;
+    for kill in 0..kills {
+        let before = clients.acknowledged();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = Duration::from_millis(10 + (random >> 33) % 140);
+        // One in five dies while it starts, which is when it reads and claims.
+        if kill % 5 != 4 {
+            victim.until_it_listens().await;
+        }
+        tokio::time::sleep(moment).await;
+        victim.kill();
+        useful += u64::from(clients.acknowledged() > before);
+        victim.restart();
+    }
+    victim.until_it_listens().await;
+    // A while in peace, so that the last life does more than heal.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    useful
+}
+
+fn report(kills: u64, lives: u64, seen: &Seen, tally: &Tally, took: Duration) {
+    println!(
+        "{kills} kills in {:.1} s; in {lives} lives a saga was acknowledged\n\
+         {} acknowledged: {} completed, {} compensated; {} sagas in all\n\
+         {} starts without an answer, {} answered as repeats, {} ends told and kept\n\
+         {} effects, {} take-overs, {} failed attempts",
+        took.as_secs_f64(),
+        seen.acknowledged.len(),
+        tally.completed,
+        tally.compensated,
+        tally.sagas,
+        seen.unanswered,
+        seen.repeats,
+        tally.ends_kept,
+        tally.effects,
+        tally.taken_over,
+        tally.attempts_failed,
+    );
+    assert!(lives * 2 > kills, "most lives did nothing: {lives} of {kills}");
+    assert!(tally.completed >= 100 && tally.compensated >= 50, "too little was done");
+    assert!(tally.attempts_failed > 0, "no call was ever disturbed");
+}

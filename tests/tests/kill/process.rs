@@ -1,0 +1,192 @@
+//! Processes that can be killed: this binary, started again as a coordinator or as a participant.
+
+use crate::ledger;
+use amends_server::{Config, ListenLimits, SagaLimits, Server, Timing, Tokens};
+use amends_store::sqlite::{Options, SqliteStore};
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The variable that makes this binary a process of the test: role, port and file.
+const VARIABLE: &str = "AMENDS_KILL_ROLE";
+
+/// The longest a process may take to listen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a process is, where it listens and which file it owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Role {
+    kind: Kind,
+    pub(crate) port: u16,
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Coordinator,
+    Participant,
+}
+
+/// The two sides of a world.
+#[derive(Debug)]
+pub(crate) struct Sides {
+    pub(crate) coordinator: Role,
+    pub(crate) participant: Role,
+}
+
+/// A process with a role. It dies with its guard, and with this process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    role: Role,
+    child: Child,
+}
+
+impl Sides {
+    /// Both sides, with files of their own in `folder`.
+    pub(crate) fn in_folder(folder: &Path) -> Sides {
+        let role = |kind, port, name: &str| Role { kind, port, file: folder.join(name) };
+        let first = free_port(21_000);
+        Sides {
+            coordinator: role(Kind::Coordinator, first, "coordinator.db"),
+            participant: role(Kind::Participant, free_port(first + 1), "ledger.db"),
+        }
+    }
+}
+
+impl Role {
+    /// Its base URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The role this process was started with.
+    pub(crate) fn from_environment() -> Option<Role> {
+        let text = std::env::var(VARIABLE).ok()?;
+        let mut parts = text.splitn(3, ',');
+        let kind = match parts.next() {
+            Some("coordinator") => Kind::Coordinator,
+            Some("participant") => Kind::Participant,
+            other => panic!("{VARIABLE}: {other:?} is not a role"),
+        };
+        let port = parts.next().and_then(|port| port.parse().ok()).expect("a port");
+        Some(Role { kind, port, file: parts.next().expect("a file").into() })
+    }
+
+    fn to_environment(&self) -> String {
+        let kind = match self.kind {
+            Kind::Coordinator => "coordinator",
+            Kind::Participant => "participant",
+        };
+        format!("{kind},{},{}", self.port, self.file.display())
+    }
+}
+
+impl Process {
+    /// Starts a process and waits until it listens.
+    pub(crate) async fn start(role: &Role) -> Process {
+        let mut process = Process { role: role.clone(), child: spawn(role) };
+        process.until_it_listens().await;
+        process
+    }
+
+    /// Ends it with SIGKILL, at once, whatever it is doing.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process has ended");
+    }
+
+    /// Starts it again after a kill, on the same address and the same file.
+    pub(crate) fn restart(&mut self) {
+        self.child = spawn(&self.role);
+    }
+
+    /// Waits until it takes connections.
+    pub(crate) async fn until_it_listens(&mut self) {
+        let listens = async {
+            while TcpStream::connect(self.role.address()).await.is_err() {
+                let ended = self.child.try_wait().expect("the process can be asked for");
+                assert!(ended.is_none(), "the process ended by itself: {ended:?}, {:?}", self.role);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, listens).await;
+        assert!(in_time.is_ok(), "{:?} does not listen after {PATIENCE:?}", self.role);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(role: &Role) -> Child {
+    Command::new(std::env::current_exe().expect("this binary has a path"))
+        .args(["a_process_of_this_test", "--exact", "--nocapture"])
+        .env(VARIABLE, role.to_environment())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("this binary can be started again")
+}
+
+/// A free port below those that the system gives to outgoing connections, so that no caller that tries to
+/// connect to a dead process can take its port, or meet itself.
+fn free_port(from: u16) -> u16 {
+    let offset = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+    (from..from + 1000)
+        .map(|port| port.wrapping_add(offset).clamp(1025, 32_000))
+        .find(|port| StdListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        .map_or_else(|| panic!("no free port from {from} on"), |port| port)
+}
+
+/// Lives a role until it is killed, or until whoever started it is gone.
+pub(crate) fn live(role: &Role) {
+    install_tls();
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        match role.kind {
+            Kind::Coordinator => coordinate(role).await,
+            Kind::Participant => ledger::serve(listen(role).await, &role.file).await,
+        }
+    });
+}
+
+async fn coordinate(role: &Role) {
+    let store = SqliteStore::open(Options::new(&role.file)).await.expect("the store opens");
+    let config = Config {
+        name: format!("process {}", std::process::id()),
+        tokens: Tokens::default(),
+        sagas: SagaLimits::default(),
+        listen: ListenLimits::default(),
+        timing: Timing::default(),
+        defaults: amends_wire::definition::Defaults::default(),
+    };
+    let mut server = Server::start(config, Arc::new(store), listen(role).await).await.expect("it starts");
+    server.failed().await;
+    panic!("the run loop ended by itself");
+}
+
+async fn listen(role: &Role) -> TcpListener {
+    TcpListener::bind(role.address()).await.expect("the port of the dead process is free")
+}
+
+/// Makes HTTP clients possible; the first call in a process counts.
+pub(crate) fn install_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
