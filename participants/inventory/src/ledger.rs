@@ -275,12 +275,11 @@ impl Ledger {
         standing: &Standing,
         cause: &Arc<Cause>,
     ) -> Result<Vec<Moved>, Broken> {
-        let mut line_no = check::last_line(self.holds(cart.order()));
+        let first_line = check::last_line(self.holds(cart.order())) + 1;
         let mut lines = Vec::with_capacity(cart.lines().len());
-        for (line, record) in cart.lines().iter().zip(records) {
+        for (line_no, (line, record)) in (first_line..).zip(cart.lines().iter().zip(records)) {
             let delta = Delta::take(line.qty);
             self.shift(first(*record), line.sku, delta)?;
-            line_no += 1;
             let hold = Hold {
                 id: self.next_hold,
                 order: cart.order().clone(),

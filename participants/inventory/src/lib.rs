@@ -109,7 +109,7 @@ pub async fn open(config: Config) -> Result<Inventory, Error> {
     let body: Arc<dyn amends_sdk::Body> = Arc::new(body::Carts::new(config.hold_for));
     let operation = |name| Operation::new(name).timeout(Duration::from_secs(5)).status().batch(BATCH_MAX);
     let mut participant = Participant::new("inventory")
-        .guarded(operation("hold").compensation("release"), &writer, Arc::clone(&body))
+        .guarded(operation("hold").compensation("release").confirm("confirm"), &writer, Arc::clone(&body))
         .guarded(operation("deduct").compensation("restore"), &writer, Arc::clone(&body))
         .guarded(operation("confirm").compensation("restore"), &writer, Arc::clone(&body))
         .guarded(operation("release"), &writer, Arc::clone(&body))

@@ -369,18 +369,24 @@ impl Causes {
     }
 }
 
-/// The columns that say where a hold stands: state, confirmed_saga, confirmed_step, expires_at.
-fn standing_columns(
-    hold: &Hold,
-    causes: &mut Causes,
-) -> (i64, Option<Arc<str>>, Option<Arc<str>>, Option<i64>) {
-    let (state, expires_at) = match &hold.standing {
-        Standing::Held { expires_at } => (1, Some(*expires_at)),
-        Standing::Confirmed { .. } => (2, None),
-        Standing::Closed { .. } => (3, None),
-    };
-    let (saga, step) = hold.confirmed_by().map(|by| causes.texts(by)).unzip();
-    (state, saga, step, expires_at)
+/// The columns that say where a hold stands.
+struct StandingColumns {
+    state: i64,
+    confirmed_saga: Option<Arc<str>>,
+    confirmed_step: Option<Arc<str>>,
+    expires_at: Option<i64>,
+}
+
+impl StandingColumns {
+    fn of(hold: &Hold, causes: &mut Causes) -> StandingColumns {
+        let (state, expires_at) = match &hold.standing {
+            Standing::Held { expires_at } => (1, Some(*expires_at)),
+            Standing::Confirmed { .. } => (2, None),
+            Standing::Closed { .. } => (3, None),
+        };
+        let (confirmed_saga, confirmed_step) = hold.confirmed_by().map(|by| causes.texts(by)).unzip();
+        StandingColumns { state, confirmed_saga, confirmed_step, expires_at }
+    }
 }
 
 fn bind_bucket(row: &mut Row, (key, delta): &(BucketKey, Delta)) {
@@ -389,18 +395,18 @@ fn bind_bucket(row: &mut Row, (key, delta): &(BucketKey, Delta)) {
 
 fn bind_hold(row: &mut Row, hold: &Hold, causes: &mut Causes) {
     let (made_saga, made_step) = causes.texts(&hold.made_by);
-    let (state, confirmed_saga, confirmed_step, expires_at) = standing_columns(hold, causes);
+    let standing = StandingColumns::of(hold, causes);
     row.push(hold.id).push(hold.order.shared()).push(hold.line_no);
     row.push(hold.bucket.stock_id).push(hold.bucket.bucket_no).push(hold.epoch);
-    row.push(hold.qty).push(hold.released).push(hold.shipped).push(state);
-    row.push(made_saga).push(made_step).push(confirmed_saga).push(confirmed_step);
-    row.push(expires_at).push(hold.created_at);
+    row.push(hold.qty).push(hold.released).push(hold.shipped).push(standing.state);
+    row.push(made_saga).push(made_step).push(standing.confirmed_saga).push(standing.confirmed_step);
+    row.push(standing.expires_at).push(hold.created_at);
 }
 
 fn bind_change(row: &mut Row, hold: &Hold, causes: &mut Causes) {
-    let (state, confirmed_saga, confirmed_step, expires_at) = standing_columns(hold, causes);
-    row.push(hold.id).push(hold.released).push(hold.shipped).push(state);
-    row.push(confirmed_saga).push(confirmed_step).push(expires_at);
+    let standing = StandingColumns::of(hold, causes);
+    row.push(hold.id).push(hold.released).push(hold.shipped).push(standing.state);
+    row.push(standing.confirmed_saga).push(standing.confirmed_step).push(standing.expires_at);
 }
 
 fn bind_flow(row: &mut Row, flow: &Flow, now: i64, causes: &mut Causes) {

@@ -244,6 +244,100 @@ async fn what_is_restored_never_exceeds_what_was_deducted() {
 }
 
 #[tokio::test]
+async fn a_no_to_an_undo_is_no_longer_a_no_once_its_reason_is_gone() {
+    let shop = Shop::open(&[(1, 10)]).await;
+    let (body, order) = (cart("1001", &[(1, 4)]), json!({"order": "1001"}));
+    shop.act("hold", step(1, "reserve"), &body).await;
+    shop.act("confirm", step(2, "pay"), &order).await;
+    for _ in 0..2 {
+        let (status, answer) = shop.undo("release", step(1, "reserve"), &body).await;
+        assert_eq!((status, &answer["saga"]), (409, &json!(Uuid::from_u128(2))), "{answer}");
+        assert_eq!(shop.stock(1).await, (6, 4));
+    }
+    assert_eq!(shop.undo("restore", step(2, "pay"), &order).await.0, 200);
+    assert_eq!(shop.undo("release", step(1, "reserve"), &body).await.0, 200);
+    assert_eq!(shop.stock(1).await, (10, 0));
+    shop.assert_sound().await;
+}
+
+#[tokio::test]
+async fn an_order_is_refunded_in_parts_and_what_has_shipped_stays_out() {
+    let shop = Shop::open(&[(1, 10), (2, 10)]).await;
+    let order = json!({"order": "1001"});
+    shop.act("deduct", step(1, "deduct"), &cart("1001", &[(1, 4), (2, 2)])).await;
+    let part = cart("1001", &[(1, 3)]);
+    assert_eq!(shop.act("refund", step(2, "refund"), &part).await.0, 200);
+    assert_eq!(shop.act("refund", step(2, "refund"), &part).await.0, 200);
+    assert_eq!(shop.stock(1).await, (9, 1));
+    let (status, answer) = shop.act("refund", step(3, "refund"), &cart("1001", &[(1, 2), (2, 1)])).await;
+    assert_eq!((status, &answer["lines"]), (409, &json!([{"sku": 1, "wanted": 2, "available": 1}])));
+    let (status, answer) = shop.act("ship", step(4, "ship"), &order).await;
+    assert_eq!((status, answer["lines"].as_array().unwrap().len()), (200, 2));
+    assert_eq!(shop.undo("restore", step(1, "deduct"), &order).await.0, 409);
+    assert_eq!((shop.stock(1).await, shop.stock(2).await), ((9, 0), (8, 0)));
+    let (_, page) = shop.get("/stock?sku=1").await;
+    assert_eq!(page["items"][0], json!({"sku": 1, "usable": 9, "held": 0, "shipped": 1, "inbound": 10}));
+    shop.assert_sound().await;
+}
+
+#[tokio::test]
+async fn an_open_saga_confirms_the_hold_of_its_branch() {
+    let shop = Shop::open(&[(1, 10)]).await;
+    let body = cart("1001", &[(1, 4)]);
+    assert_eq!(shop.act("hold", step(1, "stock"), &body).await.0, 200);
+    assert_eq!(shop.call("confirm", "confirm", step(1, "stock"), &body).await.0, 200);
+    let (_, page) = shop.get("/orders").await;
+    assert_eq!(page["items"][0]["lines"][0]["confirmed"], 4);
+    shop.assert_sound().await;
+}
+
+/// Runs one saga's calls out of order, repeated and racing; every step is undone at least once in the end.
+async fn storm(shop: Arc<Shop>, saga: u128) {
+    let mut random = u64::try_from(saga).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut draw = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let order = format!("o{}", saga % 60);
+    let lines: Vec<(i64, i64)> = (0..=draw(4)).map(|_| (draw(6) as i64 + 1, draw(3) as i64 + 1)).collect();
+    let (body, only) = (cart(&order, &lines), json!({ "order": order }));
+    let take = if draw(3) == 0 { ("deduct", "restore") } else { ("hold", "release") };
+    for _ in 0..draw(8) {
+        match draw(5) {
+            0 | 1 => shop.act(take.0, step(saga, "take"), &body).await,
+            2 => shop.act("confirm", step(saga, "confirm"), &only).await,
+            3 => shop.undo("restore", step(saga, "confirm"), &only).await,
+            _ => shop.undo(take.1, step(saga, "take"), &body).await,
+        };
+    }
+    // A step that another saga's confirmation stands in the way of is undone once that one is.
+    loop {
+        let confirm = shop.undo("restore", step(saga, "confirm"), &only).await.0;
+        let taken = shop.undo(take.1, step(saga, "take"), &body).await.0;
+        if (confirm, taken) == (200, 200) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_calls_leaves_every_unit_where_it_was() {
+    let stock: Vec<(i64, i64)> = (1..=6).map(|sku| (sku, 40)).collect();
+    let shop = Arc::new(Shop::open(&stock).await);
+    let sagas: tokio::task::JoinSet<()> = (1..=300).map(|saga| storm(Arc::clone(&shop), saga)).collect();
+    tokio::time::timeout(Duration::from_secs(60), sagas.join_all())
+        .await
+        .expect("every saga comes to an end");
+    let audit = shop.inventory.audit().await.unwrap();
+    assert!(audit.kept, "{audit:#?}");
+    assert_eq!((audit.totals.usable, audit.totals.held), (240, 0));
+    assert!(audit.totals.released > 0, "something was taken at all");
+}
+
+#[tokio::test]
 async fn a_thousand_lines_are_one_cart_and_one_more_is_too_many() {
     let stock: Vec<(i64, i64)> = (1..=1001).map(|sku| (sku, 5)).collect();
     let shop = Shop::open(&stock).await;
