@@ -11,6 +11,7 @@ pub mod client;
 pub mod config;
 pub mod definition;
 pub mod demo;
+pub mod embedded;
 pub mod exit;
 pub mod globals;
 pub mod health;

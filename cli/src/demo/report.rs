@@ -1,0 +1,125 @@
+//! What the demo says: a table for people, one object for programs.
+
+use super::{export, story::Told};
+use crate::{
+    books::{Books, Check, Figures, Verdict},
+    embedded::Embedded,
+    saga::status_word,
+    settings::BaseUrl,
+    table::{Table, Tone, painted},
+};
+use amends_saga::Status;
+use serde::Serialize;
+use std::time::Duration;
+
+/// Everything there is to say.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    coordinator: String,
+    sagas: Vec<Told>,
+    completed: usize,
+    compensated: usize,
+    compensated_after_failed_reversals: usize,
+    books: Verdict,
+    checks: Vec<Check>,
+    figures: Figures,
+    elapsed_ms: u128,
+}
+
+impl Report {
+    /// Counts what was told.
+    pub(super) fn new(sagas: Vec<Told>, books: Books, base: &BaseUrl, elapsed: Duration) -> Report {
+        let count = |pick: &dyn Fn(&Told) -> bool| sagas.iter().filter(|told| pick(told)).count();
+        let compensated = |told: &Told| told.status == Status::Compensated;
+        Report {
+            coordinator: base.to_string(),
+            completed: count(&|told| told.status == Status::Completed),
+            compensated: count(&compensated),
+            compensated_after_failed_reversals: count(&|told| compensated(told) && told.failed_reversals > 0),
+            sagas,
+            books: books.verdict,
+            checks: books.checks,
+            figures: books.figures,
+            elapsed_ms: elapsed.as_millis(),
+        }
+    }
+
+    /// Whether every cart ended as it should and the books balance.
+    pub(super) fn is_as_expected(&self) -> bool {
+        self.books == Verdict::Balanced && self.sagas.iter().all(|told| told.as_expected)
+    }
+
+    /// Prints it for people.
+    pub(super) fn print(&self) {
+        let mut table =
+            Table::new(&["cart", "what was in it", "what happened", "status", "undo tries", "ms"]);
+        for told in &self.sagas {
+            table.row([
+                told.name.to_owned(),
+                told.cart.clone(),
+                told.happened.clone(),
+                status_word(told.status).to_owned(),
+                told.compensation_attempts.to_string(),
+                told.ms.to_string(),
+            ]);
+        }
+        table.print();
+        println!();
+        for told in &self.sagas {
+            println!("{}  {}", told.name, told.explanation);
+            if !told.as_expected {
+                let error = told.error.as_deref().unwrap_or("no reason is known");
+                let expected = status_word(told.expected);
+                println!(
+                    "        {}",
+                    painted(&format!("this was not expected: {expected}; {error}"), Tone::Bad)
+                );
+            }
+        }
+        println!();
+        let books = Books { verdict: self.books, checks: self.checks.clone(), figures: self.figures.clone() };
+        books.print();
+        println!();
+        println!(
+            "{} carts: {} completed, {} compensated ({} of them after failed reversals), in {} ms",
+            self.sagas.len(),
+            self.completed,
+            self.compensated,
+            self.compensated_after_failed_reversals,
+            self.elapsed_ms
+        );
+    }
+}
+
+/// Says what is about to be seen.
+pub(super) fn print_opening(base: &BaseUrl) {
+    println!("listening on {base}");
+    println!();
+    println!(
+        "A coordinator and a shop of three participants (inventory, order, product) run in this process, each"
+    );
+    println!(
+        "with a database of its own. A cart is a saga: quote, reserve, order, payment, confirm, paid. When a"
+    );
+    println!("step cannot go on, what was done before it is undone.");
+    println!();
+}
+
+/// Says what can be tried now.
+pub(super) fn print_what_next(embedded: &Embedded) {
+    let base = embedded.client.base();
+    println!();
+    println!("Everything goes on serving until Ctrl-C. In another terminal:");
+    println!();
+    println!("  {}", export(base));
+    println!("  amends saga list");
+    println!("  amends saga list --status compensated --json");
+    println!("  amends saga follow ID");
+    println!("  echo '{{\"order\":\"mine-1\",\"lines\":[{{\"sku\":1,\"qty\":2}}]}}' > cart.json");
+    println!("  amends saga start checkout --input cart.json --key mine-1");
+    println!("  amends saga signal ID payment --payload '{{\"receipt\":\"R-1\"}}'");
+    println!("  curl -s '{base}/v1/sagas?status=compensated'");
+    println!("  curl -s {}", embedded.shop.inventory.join("/stock"));
+    println!("  curl -s {}", embedded.shop.order.join("/orders"));
+    println!("  curl -s {}", embedded.shop.inventory.join("/audit"));
+}
