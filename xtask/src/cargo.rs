@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -26,13 +26,6 @@ const OURS: [&str; 8] = [
 /// The workspace's directory.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
-}
-
-/// Where the executable of a profile lies: beside this one, which is of the profile `dev`.
-pub(crate) fn executable(profile: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("finding this executable")?;
-    let target = own.ancestors().nth(2).context("this executable is not in a target directory")?;
-    Ok(target.join(profile).join("amends"))
 }
 
 /// A cargo command in the workspace, in a process group of its own.

@@ -9,15 +9,15 @@ cargo xtask COMMAND
   test [ARGS...]                run every test of the workspace against throw-away PostgreSQL and MariaDB servers;
                                 ARGS go to `cargo test`, for instance a part of a test's name or `-p amends-store`
   up                            start the two servers, print their URLs, and stop them on Ctrl-C
-  sim [--seeds N] [--seed S]    run the simulator: N worlds (2000), or the one world of seed S
-  model [--states N]            explore the model of the core, up to N states (5000000)
-  chaos [--kills N]             kill and pause real processes N times (100) and check the databases afterwards
+  sim [--seeds N] [--seed S]    run N simulated worlds (100000), or the one of seed S with its log
+  model [--states N]            search wider models of the core, each up to N states (5000000)
+  chaos [--kills N]             kill real processes N times under load (1000) and look at the books
   check                         formatting, lints and documentation, all of them strict
 
-The servers come from the distribution's packages (Debian and Ubuntu: postgresql, mariadb-server-core,
-mariadb-client-core). What is missing
-is installed with apt-get when this runs as root or sudo is there. A server of your own is used instead when its URL
-stands in AMENDS_TEST_POSTGRES or AMENDS_TEST_MYSQL; the tests create and drop databases of their own on it.
+The servers come from the distribution's packages (Debian and Ubuntu: postgresql, mariadb-server-core and
+mariadb-client-core). What is missing is installed with apt-get when this runs as root or sudo is there. A server of
+your own is used instead when its URL stands in AMENDS_TEST_POSTGRES or AMENDS_TEST_MYSQL; the tests create and drop
+databases of their own on it. Whatever happens, the servers are stopped and their data is removed at the end.
 ";
 
 /// One thing to do.
@@ -61,7 +61,7 @@ impl Command {
             "check" => Options::of(rest).end().map(|()| Self::Check),
             "sim" => {
                 let mut options = Options::of(rest);
-                let seeds = options.number("--seeds")?.unwrap_or(2000);
+                let seeds = options.number("--seeds")?.unwrap_or(100_000);
                 let seed = options.number("--seed")?;
                 options.end().map(|()| Self::Sim { seeds, seed })
             }
@@ -72,7 +72,7 @@ impl Command {
             }
             "chaos" => {
                 let mut options = Options::of(rest);
-                let kills = options.number("--kills")?.unwrap_or(100);
+                let kills = options.number("--kills")?.unwrap_or(1000);
                 options.end().map(|()| Self::Chaos { kills })
             }
             other => Err(format!("there is no command \"{other}\"")),

@@ -4,14 +4,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::cargo::{self, cargo, executable};
+use crate::cargo::{self, cargo};
 use crate::command::{self, Command};
 use crate::keeper::Keeper;
 use crate::packages;
 use crate::servers::{MYSQL, POSTGRES, Servers};
-
-/// The environment variable that tells tests of processes where the executable is.
-const EXECUTABLE: &str = "AMENDS_BIN";
 
 /// Does what was asked.
 pub(crate) fn run(command: Command) -> Result<()> {
@@ -27,7 +24,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
             longer("simulation", &[("AMENDS_SIM_SEEDS", 1), ("AMENDS_SIM_SEED", seed)])
         }
         Command::Model { states } => longer("model", &[("AMENDS_MODEL_STATES", states)]),
-        Command::Chaos { kills } => chaos(kills),
+        Command::Chaos { kills } => longer("kill", &[("AMENDS_KILLS", kills)]),
         Command::Check => check(),
     }
 }
@@ -37,19 +34,13 @@ fn test(arguments: &[String]) -> Result<()> {
     let begun = Instant::now();
     let mut keeper = Keeper::start()?;
     let programs = packages::provide()?;
-    if !names_packages(arguments) || arguments.iter().any(|word| word.ends_with("amends-tests")) {
-        // One build for the executable and the tests together: two would choose features differently and build twice.
-        cargo::run(&mut keeper, cargo(&["build", "--workspace", "--all-targets"]))?;
-    }
+    // Built before the servers start, so that a mistake in the sources is told at once.
+    cargo::run(&mut keeper, test_command(&before_dashes(arguments), &["--no-run"]))?;
     let mut servers = Servers::start(&programs, &mut keeper)?;
     println!("xtask: testing with {}", servers.description);
 
-    let mut command = if names_packages(arguments) {
-        cargo(&["test", "--no-fail-fast"])
-    } else {
-        cargo(&["test", "--workspace", "--no-fail-fast"])
-    };
-    command.args(arguments).env(EXECUTABLE, executable("debug")?).envs(servers.environment.clone());
+    let mut command = test_command(arguments, &[]);
+    command.envs(servers.environment.clone());
     let (tally, succeeded) = cargo::run_tests(&mut keeper, command)?;
     let servers_lived = servers.check();
 
@@ -70,12 +61,21 @@ fn test(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Whether cargo's arguments choose packages themselves.
-fn names_packages(arguments: &[String]) -> bool {
-    arguments
-        .iter()
-        .take_while(|word| *word != "--")
-        .any(|word| word.starts_with("-p") || word.starts_with("--package") || word == "--workspace")
+/// `cargo test` with options of ours and the user's arguments: the whole workspace, unless they choose packages.
+fn test_command(arguments: &[String], options: &[&str]) -> std::process::Command {
+    let chooses =
+        |word: &String| word.starts_with("-p") || word.starts_with("--package") || word == "--workspace";
+    let mut command = cargo(&["test", "--no-fail-fast"]);
+    if !before_dashes(arguments).iter().any(chooses) {
+        command.arg("--workspace");
+    }
+    command.args(options).args(arguments);
+    command
+}
+
+/// The arguments that are for cargo and not for the test programs.
+fn before_dashes(arguments: &[String]) -> Vec<String> {
+    arguments.iter().take_while(|word| *word != "--").cloned().collect()
 }
 
 /// Starts the servers and keeps them until this process is interrupted.
@@ -102,19 +102,6 @@ fn longer(name: &str, numbers: &[(&str, u64)]) -> Result<()> {
         command.env(variable, number.to_string());
     }
     cargo::run(&mut keeper, command)
-}
-
-/// The test program that kills real processes: it needs the executable and the servers.
-fn chaos(kills: u64) -> Result<()> {
-    let mut keeper = Keeper::start()?;
-    let programs = packages::provide()?;
-    cargo::run(&mut keeper, cargo(&["build", "--release", "--package", "amends"]))?;
-    let mut servers = Servers::start(&programs, &mut keeper)?;
-    let mut command =
-        cargo(&["test", "--package", "amends-tests", "--release", "--test", "chaos", "--", "--nocapture"]);
-    command.env("AMENDS_KILLS", kills.to_string());
-    command.env(EXECUTABLE, executable("release")?).envs(servers.environment.clone());
-    cargo::run(&mut keeper, command).and_then(|()| servers.check())
 }
 
 /// Formatting, lints, documentation.

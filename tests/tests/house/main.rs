@@ -7,6 +7,7 @@
 mod code;
 mod definitions;
 mod delivery;
+mod documents;
 mod fences;
 mod manifests;
 mod migrations;

@@ -17,7 +17,7 @@ fn commands_take_their_options_in_either_spelling() {
         Ok(Command::Test(vec!["-p".into(), "amends-store".into(), "--".into()])),
     );
     check("up", Ok(Command::Up));
-    check("sim", Ok(Command::Sim { seeds: 2000, seed: None }));
+    check("sim", Ok(Command::Sim { seeds: 100_000, seed: None }));
     check("sim --seeds=7", Ok(Command::Sim { seeds: 7, seed: None }));
     check("sim --seed 42 --seeds 1", Ok(Command::Sim { seeds: 1, seed: Some(42) }));
     check("model --states 9", Ok(Command::Model { states: 9 }));
