@@ -152,9 +152,9 @@ impl Inner {
         let reply = self.post(&url.batch, headers, body, operation.timeout.into()).await;
         let took = begun.elapsed();
         if let Ok(reply) = &reply
-            && matches!(reply.status.as_u16(), 400 | 404 | 405 | 413 | 415 | 422 | 501)
+            && is_no_to_the_batch(reply.status.as_u16())
         {
-            // The batch form itself was not understood; no call of it was looked at.
+            // The batch form itself was not taken; each call by itself gets an answer of its own.
             for order in orders {
                 let inner = self.clone();
                 tokio::spawn(async move { inner.send_single(order).await });
@@ -214,6 +214,11 @@ fn read_body(body: Result<Bytes, String>) -> Body {
             }
         },
     }
+}
+
+/// Whether a status says that the batch as such was not carried out, and nothing of its calls.
+fn is_no_to_the_batch(status: u16) -> bool {
+    matches!(status, 300..=499 | 501) && !matches!(status, 408 | 425 | 429)
 }
 
 fn read_batch(orders: &[Order], reply: Result<Reply, TransportError>, took: Duration) -> Vec<Answer> {

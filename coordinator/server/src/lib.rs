@@ -34,7 +34,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -86,6 +85,7 @@ pub struct Server {
     stopping: Arc<AtomicBool>,
     stop_listening: CancellationToken,
     stop_driving: CancellationToken,
+    ended: CancellationToken,
     listener: JoinHandle<bool>,
     driver: JoinHandle<()>,
     metrics: Arc<Metrics>,
@@ -142,10 +142,16 @@ impl Server {
         let stopping = app.stopping.clone();
         let (stop_listening, stop_driving) = (CancellationToken::new(), CancellationToken::new());
         let router = api::router(app, config.tokens);
-        let driver = tokio::spawn(driver.run(taken, stop_driving.clone()));
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let driving = driver.run(taken, stop_driving.clone());
+        let driver = tokio::spawn(async move {
+            let _guard = guard;
+            driving.await;
+        });
         let listener =
             tokio::spawn(amends_wire::listen::serve(listener, router, config.listen, stop_listening.clone()));
-        Ok(Server { address, stopping, stop_listening, stop_driving, listener, driver, metrics })
+        Ok(Server { address, stopping, stop_listening, stop_driving, ended, listener, driver, metrics })
     }
 
     /// The address it listens on.
@@ -168,9 +174,8 @@ impl Server {
         let _ = self.listener.await;
     }
 
-    /// Waits until the run loop has ended by itself, which it does only by a fault.
+    /// Waits until the run loop has ended by itself, which it does only by a fault. Harmless to ask again.
     pub async fn failed(&mut self) {
-        let _ = (&mut self.driver).await;
-        tokio::time::sleep(Duration::ZERO).await;
+        self.ended.cancelled().await;
     }
 }

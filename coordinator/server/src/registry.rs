@@ -58,7 +58,7 @@ impl Registry {
         let mut definitions = Definitions::default();
         for row in store.definitions().await? {
             match Text::read(&row.text) {
-                Ok(text) => definitions.insert(Arc::new(text), row),
+                Ok(text) => drop(definitions.insert(Arc::new(text), row)),
                 Err(_) => {
                     tracing::error!(
                         name = row.name,
@@ -178,10 +178,11 @@ impl Registry {
             created_at: crate::clock::now(),
         };
         let put = store.put_definition(&row).await.map_err(unavailable)?;
-        if !matches!(put, DefinitionPut::Conflict(_)) {
-            self.write().insert(Arc::new(text), row.clone());
+        if matches!(put, DefinitionPut::Conflict(_)) {
+            return Ok((put, row));
         }
-        Ok((put, row))
+        let kept = self.write().insert(Arc::new(text), row);
+        Ok((put, kept))
     }
 
     /// Registers a participant or refreshes it; says whether it is new.
@@ -237,13 +238,15 @@ impl Registry {
 }
 
 impl Definitions {
-    fn insert(&mut self, text: Arc<Text>, row: DefinitionRow) {
+    /// Keeps a definition and returns what is known of it, which may be older.
+    fn insert(&mut self, text: Arc<Text>, row: DefinitionRow) -> DefinitionRow {
         if row.registered {
             self.by_name.insert((text.name.clone(), row.version), row.hash.clone());
         }
         let entry = self.by_hash.entry(row.hash.clone());
         let entry = entry.or_insert_with(|| Entry { text, row: row.clone(), resolved: None });
         entry.row.registered |= row.registered;
+        entry.row.clone()
     }
 }
 

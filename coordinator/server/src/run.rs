@@ -20,6 +20,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Something asked of the run loop.
 pub(crate) enum Command {
@@ -93,6 +94,9 @@ impl Default for Timing {
 /// The most commands taken before a batch is written.
 const COMMANDS_AT_ONCE: usize = 2048;
 
+/// How soon sagas are read again after a batch whose outcome is not known.
+const DOUBT: Duration = Duration::from_millis(100);
+
 type Writing = Pin<Box<dyn Future<Output = (Result<Vec<Written>, Error>, Duration)> + Send>>;
 
 /// The loop's own state.
@@ -103,6 +107,7 @@ pub(crate) struct Loop {
     registry: Arc<Registry>,
     dispatcher: Dispatcher,
     metrics: Arc<Metrics>,
+    limits: Limits,
     timing: Timing,
     /// Starts whose durability somebody waits for.
     starts: BTreeMap<SagaId, Vec<oneshot::Sender<Started>>>,
@@ -112,6 +117,8 @@ pub(crate) struct Loop {
     followers: BTreeMap<SagaId, Vec<mpsc::Sender<()>>>,
     /// Sagas to be read again because a batch's outcome is not known.
     doubtful: BTreeSet<SagaId>,
+    /// When to look next for what has no owner, or is doubtful.
+    claim_at: tokio::time::Instant,
     in_flight: usize,
     stopping: bool,
 }
@@ -133,12 +140,14 @@ impl Loop {
             registry,
             dispatcher,
             metrics,
+            limits,
             timing,
             starts: BTreeMap::new(),
             inputs: BTreeMap::new(),
             ends: BTreeMap::new(),
             followers: BTreeMap::new(),
             doubtful: BTreeSet::new(),
+            claim_at: tokio::time::Instant::now(),
             in_flight: 0,
             stopping: false,
         }
@@ -148,14 +157,16 @@ impl Loop {
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, stop: CancellationToken) {
         let mut taken = Vec::with_capacity(COMMANDS_AT_ONCE);
         let mut writing: Option<Writing> = None;
-        let mut claim_at = tokio::time::Instant::now();
         let mut heartbeat = tokio::time::interval(self.timing.lease / 3);
         let mut drained_by: Option<tokio::time::Instant> = None;
         loop {
-            if writing.is_none()
-                && let Some(batch) = self.coordinator.take_batch()
-            {
-                writing = Some(self.write(batch));
+            if writing.is_none() {
+                // Between two batches, and not only when there is none: a busy coordinator takes over as well.
+                if !self.stopping && self.claim_at <= tokio::time::Instant::now() {
+                    let pause = if self.claim().await { Duration::ZERO } else { self.timing.claim_every };
+                    self.claim_at = tokio::time::Instant::now() + pause;
+                }
+                writing = self.coordinator.take_batch().map(|batch| self.write(batch));
             }
             if self.stopping && writing.is_none() && self.in_flight == 0 {
                 break;
@@ -167,6 +178,12 @@ impl Loop {
                     writing = None;
                     self.written(outcome, took);
                 }
+                // What is due comes before what has arrived, so that no load holds up a timer or the lease.
+                _ = heartbeat.tick() => self.heartbeat(),
+                () = wake => {
+                    let effects = self.coordinator.tick(now());
+                    self.perform(effects);
+                }
                 count = commands.recv_many(&mut taken, COMMANDS_AT_ONCE) => {
                     if count == 0 {
                         self.stopping = true;
@@ -177,16 +194,7 @@ impl Loop {
                         self.take(command, at);
                     }
                 }
-                () = wake => {
-                    let effects = self.coordinator.tick(now());
-                    self.perform(effects);
-                }
-                _ = heartbeat.tick() => self.heartbeat(),
-                () = tokio::time::sleep_until(claim_at), if !self.stopping && writing.is_none() => {
-                    let more = self.claim().await;
-                    let pause = if more { Duration::from_millis(1) } else { self.timing.claim_every };
-                    claim_at = tokio::time::Instant::now() + pause;
-                }
+                () = tokio::time::sleep_until(self.claim_at), if !self.stopping && writing.is_none() => {}
                 () = stop.cancelled(), if !self.stopping => {
                     self.stopping = true;
                     drained_by = Some(tokio::time::Instant::now() + self.timing.drain);
@@ -224,6 +232,7 @@ impl Loop {
                     self.tell_unavailable(*id);
                 }
                 self.doubtful.extend(ids);
+                self.claim_at = tokio::time::Instant::now() + DOUBT.min(self.timing.claim_every);
             }
         }
     }
@@ -421,11 +430,32 @@ impl Loop {
                 }
                 more
             }
+            Err(Error::LeaseLost) => {
+                self.rejoin();
+                true
+            }
             Err(error) => {
                 tracing::warn!(%error, "sagas without an owner could not be claimed");
                 false
             }
         }
+    }
+
+    /// Begins again as a new member, because another coordinator took over while this one was not heard of.
+    ///
+    /// Nothing that is held here can be written any more, so it is forgotten, and whoever waits is told.
+    fn rejoin(&mut self) {
+        tracing::warn!(sagas = self.coordinator.len(), "the lease was lost; joining again as a new member");
+        self.owner.incarnation = Uuid::now_v7();
+        self.coordinator = Coordinator::new(self.limits);
+        let waiting: BTreeSet<SagaId> = self.starts.keys().chain(self.inputs.keys()).copied().collect();
+        for id in waiting {
+            self.tell_unavailable(id);
+        }
+        self.ends.clear();
+        self.followers.clear();
+        self.doubtful.clear();
+        self.heartbeat();
     }
 
     fn adopt(&mut self, stored: Stored) {

@@ -22,9 +22,13 @@ use axum::{
 use futures::Stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::{convert::Infallible, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Journal records read from the store at a time.
 const JOURNAL_PAGE: usize = 500;
+
+/// Between two looks at a saga that is not held here.
+const ELSEWHERE: Duration = Duration::from_millis(200);
 
 /// `POST /v1/sagas`
 pub(crate) async fn start(
@@ -46,7 +50,8 @@ pub(crate) async fn start(
     };
     let id = SagaId::now_v7();
     let start = Start { id, definition, input: request.input, key: request.key, labels: request.labels };
-    let (started, end) = app.handle.start(start, fingerprint, wait.is_some()).await.map_err(no_answer)?;
+    let started = app.handle.start(start, fingerprint, wait.is_some()).await;
+    let (started, end) = started.map_err(|NoAnswer| no_answer(&app))?;
     match started {
         Started::New => answer(&app, id, end, wait, StatusCode::CREATED).await,
         Started::Repeat(id) => answer(&app, id, None, wait, StatusCode::OK).await,
@@ -183,11 +188,13 @@ fn follow(app: App, id: SagaId, after: u64) -> impl Stream<Item = Result<sse::Ev
                 }
             }
             if ended { return }
-            match &mut grown {
-                Some(grown) => { let _ = tokio::time::timeout(Duration::from_secs(5), grown.recv()).await; }
-                None => tokio::time::sleep(Duration::from_secs(1)).await,
-            }
+            let word = match &mut grown {
+                Some(grown) => tokio::time::timeout(Duration::from_secs(5), grown.recv()).await.ok().flatten(),
+                None => None,
+            };
             if app.is_stopping() { return }
+            // No word will come of a saga that is not held here.
+            if word.is_none() { tokio::time::sleep(ELSEWHERE).await }
         }
     }
 }
@@ -215,30 +222,36 @@ async fn answer(
     Ok(response)
 }
 
-async fn await_end(app: &App, id: SagaId, end: Option<End>, wait: Duration) -> Result<Arc<Saga>, Failure> {
-    let end = match end {
-        Some(end) => end,
-        None => match app.handle.get(id, true).await.map_err(no_answer)? {
-            (Some(_), Some(end)) => end,
-            _ => match find(app, id).await? {
-                saga if saga.is_terminal() => return Ok(saga),
-                _ => {
-                    app.handle.get(id, true).await.map_err(no_answer)?.1.ok_or_else(|| no_answer(NoAnswer))?
-                }
-            },
-        },
-    };
-    match tokio::time::timeout(wait, end).await {
-        Ok(Ok(saga)) => Ok(saga),
-        // The time is up, or the saga left this coordinator: the truth is what the store says.
-        Ok(Err(_)) | Err(_) => find(app, id).await,
+/// Waits for a saga's end wherever it runs, and says how it stands when the time is up.
+async fn await_end(
+    app: &App,
+    id: SagaId,
+    mut end: Option<End>,
+    wait: Duration,
+) -> Result<Arc<Saga>, Failure> {
+    let until = Instant::now() + wait;
+    loop {
+        if end.is_none() {
+            end = app.handle.get(id, true).await.ok().and_then(|(_, end)| end);
+        }
+        if let Some(end) = end.take()
+            && let Ok(Ok(saga)) = tokio::time::timeout_at(until, end).await
+        {
+            return Ok(saga);
+        }
+        let saga = find(app, id).await?;
+        if saga.is_terminal() || app.is_stopping() || Instant::now() >= until {
+            return Ok(saga);
+        }
+        // It is not held here: another coordinator drives it, or its last write is in doubt.
+        tokio::time::sleep_until(until.min(Instant::now() + ELSEWHERE)).await;
     }
 }
 
 /// A saga's durable state, from memory where it is live and from its journal where it is not.
 async fn find(app: &App, id: SagaId) -> Result<Arc<Saga>, Failure> {
-    let (held, _) = app.handle.get(id, false).await.map_err(no_answer)?;
-    if let Some(saga) = held {
+    // Without an answer of the run loop, as while stopping, the store has the same truth.
+    if let Ok((Some(saga), _)) = app.handle.get(id, false).await {
         return Ok(saga);
     }
     match app.store.load(id).await.map_err(unavailable)? {
@@ -255,7 +268,7 @@ fn replay(app: &App, stored: Stored) -> Result<Arc<Saga>, Failure> {
 }
 
 async fn give(app: &App, id: SagaId, input: Input) -> Result<(), Failure> {
-    match app.handle.input(id, input.clone()).await.map_err(no_answer)? {
+    match app.handle.input(id, input.clone()).await.map_err(|NoAnswer| no_answer(app))? {
         Ok(()) => Ok(()),
         Err(Refusal::Rejected(why)) => Err(rejected(why)),
         Err(Refusal::Unavailable) => Err(unavailable(amends_store::Error::Unavailable(
@@ -266,7 +279,7 @@ async fn give(app: &App, id: SagaId, input: Input) -> Result<(), Failure> {
             let saga = find(app, id).await?;
             match amends_saga::decide(&saga, input, crate::clock::now()) {
                 Ok(_) if saga.is_terminal() => Ok(()),
-                Ok(_) => Err(no_answer(NoAnswer)),
+                Ok(_) => Err(no_answer(app)),
                 Err(why) => Err(rejected(why)),
             }
         }
@@ -292,10 +305,12 @@ pub(crate) fn unavailable(error: amends_store::Error) -> Failure {
     Problem::new(Slug::StoreUnavailable, error.to_string()).retry_after(1).into()
 }
 
-fn no_answer(_: NoAnswer) -> Failure {
-    Problem::new(Slug::StoreUnavailable, "the coordinator could not take the request in time")
-        .retry_after(1)
-        .into()
+fn no_answer(app: &App) -> Failure {
+    let (slug, detail) = match app.is_stopping() {
+        true => (Slug::ShuttingDown, "this coordinator is stopping; repeat the request with the same key"),
+        false => (Slug::StoreUnavailable, "the coordinator could not take the request in time; repeat it"),
+    };
+    Problem::new(slug, detail).retry_after(1).into()
 }
 
 fn parse_id(text: &str) -> Result<SagaId, Failure> {
