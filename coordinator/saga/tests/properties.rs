@@ -5,8 +5,8 @@
 //! oracle that shares nothing with the core.
 
 use amends_saga::{
-    Answer, CallKey, Definition, Direction, Event, Input, Json, Millis, Op, OpPhase, Question, Record, Report, Saga,
-    SagaId, Start, StepPhase, Timestamp, decide, due, sketch, start,
+    Answer, CallKey, Definition, Direction, Event, Input, Json, Millis, Op, OpPhase, Question, Record,
+    Report, Saga, SagaId, Start, StepPhase, Timestamp, decide, due, sketch, start,
 };
 use proptest::prelude::*;
 use std::{
@@ -227,13 +227,19 @@ impl Walk {
         for call in &wants.calls {
             let step = usize::from(call.key.step.0);
             let drains = self.saga.direction == Direction::Backward && call.key.op == Op::Action;
-            assert!(!drains || self.shape.flavours[step] % 8 == 5, "only a call without a barrier is waited for");
+            assert!(
+                !drains || self.shape.flavours[step] % 8 == 5,
+                "only a call without a barrier is waited for"
+            );
             let failures = self.oracle.failures.get(&(step, call.key.op)).copied().unwrap_or(0);
             assert!(failures < 4, "I24: attempts are bounded");
         }
         let parked: Vec<usize> = wants.parked.iter().map(|ix| usize::from(ix.0)).collect();
         let expected: Vec<usize> = self.oracle.parked.iter().copied().collect();
-        assert!(self.saga.is_terminal() || parked == expected, "I22: {parked:?} are parked, not {expected:?}");
+        assert!(
+            self.saga.is_terminal() || parked == expected,
+            "I22: {parked:?} are parked, not {expected:?}"
+        );
         if self.saga.is_terminal() {
             assert_eq!(wants, amends_saga::Due::default(), "a saga that has ended wants nothing");
         }
@@ -277,7 +283,8 @@ impl Walk {
     /// Time passes until something is due.
     fn pass(&mut self) {
         let wants = due(&self.saga);
-        let next = wants.calls.iter().map(|call| call.at).chain(wants.wake_at).filter(|at| *at > self.now).min();
+        let next =
+            wants.calls.iter().map(|call| call.at).chain(wants.wake_at).filter(|at| *at > self.now).min();
         self.now = next.unwrap_or_else(|| self.now.after(Millis(1)));
         self.input(Input::Tick);
     }

@@ -16,8 +16,8 @@
 //! ```
 
 use amends_saga::{
-    Answer, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record, Report, Saga, SagaId,
-    Start, Timestamp, answer,
+    Answer, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record, Report, Saga,
+    SagaId, Start, Timestamp, answer,
     answer::{Asked, Body},
     coordinator::{Admission, Append, Effect, Limits, Written},
     sketch,
@@ -27,7 +27,8 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path, sync::Arc};
 #[test]
 fn every_scenario_ends_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<_> = fs::read_dir(&folder).expect("the scenarios").map(|f| f.expect("a file").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(&folder).expect("the scenarios").map(|f| f.expect("a file").path()).collect();
     files.sort();
     assert!(files.len() >= 12, "the scenarios are there");
     let update = std::env::var_os("AMENDS_UPDATE").is_some();
@@ -285,9 +286,7 @@ fn read(key: CallKey, rest: &str) -> Answer {
     match first {
         "timeout" => Answer::Unknown { report: Report::new(None, "no answer within 5 s", 5000), retry_after },
         "garbage" => answer::read(key.op, asked, 200, None, Body::Bad("not JSON".to_owned()), 1),
-        status => {
-            answer::read(key.op, asked, status.parse().expect("a status"), retry_after, body, 1)
-        }
+        status => answer::read(key.op, asked, status.parse().expect("a status"), retry_after, body, 1),
     }
 }
 

@@ -8,6 +8,9 @@
 //! [`space`] is the world, [`search`] goes through it, and the laws of [`space::State`] are the names of the project's
 //! invariants.
 
+mod laws;
+mod participant;
+mod print;
 pub mod search;
 pub mod space;
 
@@ -33,25 +36,42 @@ pub enum Bug {
     UnknownCommitTrusted,
 }
 
-/// The models of the ordinary run, by name.
-///
-/// Together they have more than a million states.
-pub fn models(bug: Option<Bug>) -> Vec<(&'static str, Model)> {
-    let quick = "attempts=2 first=0ms max=0ms quick=1 slow=1 slow_first=0ms slow_max=0ms";
-    let once = "attempts=1 quick=1 slow=0";
-    let linear = format!("linear\na: p.a / p.ua {quick}\nb: p.b / p.ub {once}\nc: p.c / p.uc {once}");
+/// One model with its name.
+pub type Named = (&'static str, Model);
+
+const QUICK: &str = "attempts=2 first=0ms max=0ms quick=1 slow=1 slow_first=0ms slow_max=0ms";
+const ONCE: &str = "attempts=1 quick=1 slow=0";
+
+/// The models, with the bounds of the ordinary run or wider ones.
+pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
+    let linear = format!("linear\na: p.a / p.ua {QUICK}\nb: p.b / p.ub {ONCE}\nc: p.c / p.uc {ONCE}");
+    let single = format!("single\na: p.a / p.ua {ONCE}");
     let diamond = format!(
-        "diamond\na: p.a / p.ua {once}\nb: p.b / p.ub {once} after=a\nc: p.c / p.uc {once} after=a\n\
-         d: p.d / p.ud {once} after=b,c"
+        "diamond\na: p.a / p.ua {ONCE}\nb: p.b / p.ub {ONCE} after=a\nc: p.c / p.uc {ONCE} after=a\n\
+         d: p.d / p.ud {ONCE} after=b,c"
     );
-    let payment = format!("payment\na: p.a / p.ua {quick}\npay: await pay timeout=1m\nc: p.c / p.uc {once}");
-    let asking = format!("asking\na: p.a / p.ua {quick} status\nb: p.b / p.ub {once} status");
-    let bounds = Bounds::default();
+    let payment = format!("payment\na: p.a / p.ua {QUICK}\npay: await pay timeout=1m\nc: p.c / p.uc {ONCE}");
+    let asking = format!("asking\na: p.a / p.ua {QUICK} status\nb: p.b / p.ub {ONCE} status eager");
+    let small = Bounds { claims: 1, ..Bounds::default() };
+    let alone = Bounds { claims: 0, crashes: 0, refusals: 0, zombies: false, ..small };
     let list = [
-        ("three steps in a row", linear, Bounds { cancels: 1, ..bounds }),
-        ("a diamond", diamond, Bounds { claims: 1, zombies: false, ..bounds }),
-        ("an await: signal, timeout and cancel", payment, Bounds { cancels: 1, signals: 1, ..bounds }),
-        ("status first, and eager undoing", asking.replace("b: p.b", "b: p.b"), Bounds { undo_refusals: 1, ..bounds }),
+        ("an await that nothing answers", &payment, alone),
+        ("claimed again while still held", &single, Bounds { claims: 2, crashes: 1, ..alone }),
+        ("a gateway in the way", &asking, Bounds { claims: 1, gates: 1, ..alone }),
+        ("three steps in a row", &linear, Bounds { cancels: 1, ..small }),
+        ("two take-overs", &linear, Bounds { claims: 2, zombies: false, refusals: 0, ..small }),
+        ("a diamond", &diamond, Bounds { zombies: false, crashes: 0, ..small }),
+        (
+            "an await: signal, timeout, cancel",
+            &payment,
+            Bounds { cancels: 1, signals: 1, refusals: 0, ..small },
+        ),
+        ("status first, eager undoing", &asking, Bounds { undo_refusals: 1, crashes: 0, ..small }),
     ];
-    list.into_iter().map(|(name, text, bounds)| (name, Model::new(sketch::definition(&text), bounds, bug))).collect()
+    let widen = |bounds: Bounds| Bounds { claims: bounds.claims + 1, crashes: 2, zombies: true, ..bounds };
+    let model = |(name, text, bounds): (&'static str, &String, Bounds)| {
+        let bounds = if wide { widen(bounds) } else { bounds };
+        (name, Model::new(sketch::definition(text), bounds, bug))
+    };
+    list.into_iter().map(model).collect()
 }

@@ -146,7 +146,8 @@ fn expand<S: Space>(space: &S, chunk: &[(u32, Box<S::State>)], seen: &Seen) -> V
     let threads = thread::available_parallelism().map_or(1, usize::from).min(8);
     let share = chunk.len().div_ceil(threads).max(64);
     thread::scope(|scope| {
-        let workers: Vec<_> = chunk.chunks(share).map(|part| scope.spawn(|| successors(space, part, seen))).collect();
+        let workers: Vec<_> =
+            chunk.chunks(share).map(|part| scope.spawn(|| successors(space, part, seen))).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect()
     })
 }

@@ -105,7 +105,10 @@ impl Checker {
     pub fn sent(&mut self, id: SagaId, step: u16, op: Op, believes: Direction) {
         let durable = self.sagas.get(&id).is_some_and(|facts| facts.intents.contains(&(step, op)));
         if !durable {
-            self.violated(format!("I11: {} {step} of {id} was sent before its intent was durable", op.as_str()));
+            self.violated(format!(
+                "I11: {} {step} of {id} was sent before its intent was durable",
+                op.as_str()
+            ));
         }
         if op == Op::Action && believes == Direction::Backward {
             self.violated(format!("I5: action {step} of {id} was sent after the saga turned round"));
@@ -124,7 +127,9 @@ impl Checker {
             broken.push(format!("I9: step {step} of {id} was undone but never done"));
         }
         match self.sagas.get(&id) {
-            Some(facts) if facts.intents.contains(&(step, op)) => broken.extend(facts.order(branch, op, shop)),
+            Some(facts) if facts.intents.contains(&(step, op)) => {
+                broken.extend(facts.order(branch, op, shop))
+            }
             _ => broken.push(format!("I11: {} {step} of {id} took effect without an intent", op.as_str())),
         }
         broken.extend(stock(shop));
@@ -132,7 +137,12 @@ impl Checker {
     }
 
     /// Looks at everything once nothing can happen any more.
-    pub fn at_rest(&mut self, shop: &Participants, pieces: i64, store: impl Fn(SagaId) -> Option<(Head, Vec<Record>)>) {
+    pub fn at_rest(
+        &mut self,
+        shop: &Participants,
+        pieces: i64,
+        store: impl Fn(SagaId) -> Option<(Head, Vec<Record>)>,
+    ) {
         let mut broken: Vec<Violation> = stock(shop);
         for (sku, stock) in shop.stock.iter().enumerate() {
             if stock.available + stock.held + stock.sold != pieces {
@@ -181,7 +191,8 @@ impl Facts {
     }
 
     fn event(&mut self, id: SagaId, event: &Event) -> Option<Violation> {
-        let step = event.step().map(|name| self.plan.definition.find(name).expect("a step of its definition").0);
+        let step =
+            event.step().map(|name| self.plan.definition.find(name).expect("a step of its definition").0);
         if let Some(status) = self.ended {
             return Some(format!("I4: {id} had ended {status:?}, then came {event:?}"));
         }
@@ -190,7 +201,9 @@ impl Facts {
                 let step = step.expect("a call has a step");
                 let first = self.intents.insert((step, *op));
                 match op {
-                    Op::Action if self.turned => return Some(format!("I5: {id} began step {step} after the turn")),
+                    Op::Action if self.turned => {
+                        return Some(format!("I5: {id} began step {step} after the turn"));
+                    }
                     Op::Compensation if !self.turned => {
                         return Some(format!("I5: {id} undoes step {step} without having turned round"));
                     }
@@ -206,7 +219,10 @@ impl Facts {
                 let failed = self.failed.entry((step, *op)).or_default();
                 *failed += 1;
                 if *failed >= max {
-                    return Some(format!("I24: {} {step} of {id} failed {failed} times and goes on", op.as_str()));
+                    return Some(format!(
+                        "I24: {} {step} of {id} failed {failed} times and goes on",
+                        op.as_str()
+                    ));
                 }
             }
             Event::CallExhausted { op, timeout, .. } => {
@@ -220,7 +236,8 @@ impl Facts {
                     }
                 }
             }
-            Event::CallRefused { op: Op::Compensation, .. } | Event::CallUnprepared { op: Op::Compensation, .. } => {
+            Event::CallRefused { op: Op::Compensation, .. }
+            | Event::CallUnprepared { op: Op::Compensation, .. } => {
                 self.parked.extend(step);
             }
             Event::Compensating { .. } => {
@@ -237,7 +254,10 @@ impl Facts {
             Event::Compensated => {
                 self.ended = Some(Status::Compensated);
                 if !self.parked.is_empty() {
-                    return Some(format!("I22: {id} is called compensated with steps {:?} parked", self.parked));
+                    return Some(format!(
+                        "I22: {id} is called compensated with steps {:?} parked",
+                        self.parked
+                    ));
                 }
             }
             _ => {}
@@ -261,14 +281,16 @@ impl Facts {
         match op {
             Op::Compensation => {
                 let mut later = self.plan.later[usize::from(step)].iter().copied();
-                let standing = later.find(|l| stands(*l) && self.plan.has_undo(*l) && !self.parked.contains(l))?;
+                let standing =
+                    later.find(|l| stands(*l) && self.plan.has_undo(*l) && !self.parked.contains(l))?;
                 Some(format!("I10: step {step} of {id} was undone while step {standing} stood"))
             }
             Op::Action => {
                 let undone = |other: u16| {
                     shop.barriers.get(&(id, other)).is_some_and(|barrier| barrier.undo_effects > 0)
                 };
-                let before = (0..self.plan.later.len() as u16).filter(|u| self.plan.later[usize::from(*u)].contains(&step));
+                let before = (0..self.plan.later.len() as u16)
+                    .filter(|u| self.plan.later[usize::from(*u)].contains(&step));
                 // A parked step that was passed over is known to be in doubt: a repair item holds it.
                 let mut before = before.filter(|_| self.plan.has_undo(step) && !self.parked.contains(&step));
                 let gone = before.find(|u| undone(*u))?;
@@ -284,10 +306,14 @@ impl Facts {
             let (did, undid) = (barrier.effects, barrier.undo_effects);
             match self.ended {
                 Some(Status::Completed) if (did, undid) != (1, 0) => {
-                    broken.push(format!("I6: {id} completed with step {step} done {did} and undone {undid} times"));
+                    broken.push(format!(
+                        "I6: {id} completed with step {step} done {did} and undone {undid} times"
+                    ));
                 }
                 Some(Status::Compensated) if did != undid && self.plan.has_undo(step) => {
-                    broken.push(format!("I7: {id} is compensated with step {step} done {did} and undone {undid} times"));
+                    broken.push(format!(
+                        "I7: {id} is compensated with step {step} done {did} and undone {undid} times"
+                    ));
                 }
                 None if did != undid && self.plan.has_undo(step) && !self.holds_up(step) => {
                     broken.push(format!("I22: step {step} of {id} stands and no repair item holds it"));
@@ -355,14 +381,18 @@ impl Facts {
 
     /// Whether a step is parked, or waits for one that is.
     fn holds_up(&self, step: u16) -> bool {
-        self.parked.contains(&step) || self.plan.later[usize::from(step)].iter().any(|l| self.parked.contains(l))
+        self.parked.contains(&step)
+            || self.plan.later[usize::from(step)].iter().any(|l| self.parked.contains(l))
     }
 
     /// Whether the three databases tell one story of the saga.
     fn agrees(&self, id: SagaId, shop: &Participants) -> Vec<Violation> {
         let mut broken = Vec::new();
         let has = |action: &str| {
-            self.plan.definition.steps().any(|(_, s)| s.call().is_some_and(|c| c.action.name.as_str() == action))
+            self.plan
+                .definition
+                .steps()
+                .any(|(_, s)| s.call().is_some_and(|c| c.action.name.as_str() == action))
         };
         let hold = shop.holds.get(&self.cart.order).map(|(hold, _)| *hold);
         let order = shop.orders.get(&self.cart.order).copied();
@@ -373,14 +403,18 @@ impl Facts {
                 let held = if has("confirm") { Hold::Sold } else { Hold::Held };
                 let ordered = if has("pay") { Order::Paid } else { Order::Created };
                 if hold != Some(held) || order != Some(ordered) || (has("record") && counted != pieces) {
-                    broken.push(format!("I20: {id} completed with {hold:?}, {order:?}, {counted} of {pieces} counted"));
+                    broken.push(format!(
+                        "I20: {id} completed with {hold:?}, {order:?}, {counted} of {pieces} counted"
+                    ));
                 }
             }
             Some(Status::Compensated) => {
                 let held = matches!(hold, Some(Hold::Held | Hold::Sold));
                 let ordered = matches!(order, Some(Order::Created | Order::Paid));
                 if held || ordered || counted != 0 {
-                    broken.push(format!("I20: {id} is compensated with {hold:?}, {order:?}, {counted} counted"));
+                    broken.push(format!(
+                        "I20: {id} is compensated with {hold:?}, {order:?}, {counted} counted"
+                    ));
                 }
             }
             _ => {}

@@ -73,7 +73,10 @@ impl World {
         let client = self.clients.len();
         let plan = *self.random.pick(&self.mix.definitions);
         let lines = (0..self.random.within(1, 4))
-            .map(|_| Line { sku: self.random.below(self.mix.skus as u64) as usize, pieces: self.random.within(1, 4) })
+            .map(|_| Line {
+                sku: self.random.below(self.mix.skus as u64) as usize,
+                pieces: self.random.within(1, 4),
+            })
             .collect();
         let cart = Cart { order: client as u64, lines };
         let cancels = self.random.chance(self.mix.cancels);
@@ -126,7 +129,9 @@ impl World {
         match self.clients[client].told {
             Told::Nothing => self.clients[client].told = Told::Accepted(id),
             Told::Accepted(before) if before == id => return,
-            told => return self.checker.violated(format!("I2: caller {client} was told {told:?}, then of {id}")),
+            told => {
+                return self.checker.violated(format!("I2: caller {client} was told {told:?}, then of {id}"));
+            }
         }
         self.count(Situation::Acknowledged);
         let (key, fingerprint) = (self.clients[client].key.clone(), self.clients[client].fingerprint());

@@ -93,7 +93,9 @@ impl Mix {
             never_returns: some(1) == 1,
             self_fence: some(1) == 1,
             nodes: 1 + random.below(3) as usize,
-            definitions: (0..1 + random.below(2)).map(|_| random.below(definitions as u64) as usize).collect(),
+            definitions: (0..1 + random.below(2))
+                .map(|_| random.below(definitions as u64) as usize)
+                .collect(),
             skus: 1 + random.below(5) as usize,
             stock: random.within(3, 60),
             sagas_max: if random.chance(100) { 3 } else { 1000 },

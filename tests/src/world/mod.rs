@@ -94,8 +94,14 @@ enum Event {
 enum Fault {
     Crash(usize),
     Restart(usize),
-    Pause { node: usize, ms: i64 },
-    Outage { participant: usize, ms: i64 },
+    Pause {
+        node: usize,
+        ms: i64,
+    },
+    Outage {
+        participant: usize,
+        ms: i64,
+    },
     Heal,
     /// Looks whether everything has settled.
     Look,
@@ -344,6 +350,9 @@ impl fmt::Display for Settings {
     /// The command that repeats the run.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seed, sagas) = (self.seed, self.sagas);
-        write!(f, "AMENDS_SIM_SEED={seed} AMENDS_SIM_SAGAS={sagas} cargo test -p amends-tests --test simulation -- --nocapture")
+        write!(
+            f,
+            "AMENDS_SIM_SEED={seed} AMENDS_SIM_SAGAS={sagas} cargo test -p amends-tests --test simulation -- --nocapture"
+        )
     }
 }

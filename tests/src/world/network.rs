@@ -88,7 +88,9 @@ impl World {
         let (key, operation) = (request.call.key, &request.call.operation);
         self.stir(&[6, request.send, u64::from(is_copy)]);
         let Some(reply) = self.answer(request) else { return };
-        self.note(|_| format!("{} {} answers {}: {}", operation.participant, operation.name, request.send, reply.status));
+        self.note(|_| {
+            format!("{} {} answers {}: {}", operation.participant, operation.name, request.send, reply.status)
+        });
         if is_copy || self.random.chance(self.mix.loss) {
             return;
         }
@@ -98,7 +100,9 @@ impl World {
         };
         let garbled = matches!(reply.body, Body::Bad(_));
         let mut answer = answer::read(key.op, asked, reply.status, reply.retry_after, reply.body, 1);
-        if let (Answer::Unknown { report, .. }, true, Some(Bug::GarbageRefuses)) = (&answer, garbled, self.bug) {
+        if let (Answer::Unknown { report, .. }, true, Some(Bug::GarbageRefuses)) =
+            (&answer, garbled, self.bug)
+        {
             answer = Answer::Refused(report.clone());
         }
         if matches!(answer, Answer::NotSeen) {
@@ -231,9 +235,7 @@ impl World {
             return Reply { status, body, retry_after: None };
         }
         match said {
-            Said::Done => {
-                Reply { status: 200, body: Body::Json(Json::default()), retry_after: None }
-            }
+            Said::Done => Reply { status: 200, body: Body::Json(Json::default()), retry_after: None },
             Said::Pending => {
                 let retry_after = self.random.chance(300).then(|| Millis(self.random.below(3) * 1000));
                 Reply { retry_after, ..Reply::bare(202, "working on it") }

@@ -1,9 +1,10 @@
 //! One coordinator process: the production value, driven as the server drives it.
 
-use super::{Event as WorldEvent, Fault, World, bugs::Bug, count::Situation, mix::Mix, network, shop::Plan, store};
+use super::{
+    Event as WorldEvent, Fault, World, bugs::Bug, count::Situation, mix::Mix, network, shop::Plan, store,
+};
 use amends_saga::{
-    Answer, Direction, Report, Saga, SagaId,
-    CallKey, Input, Start,
+    Answer, CallKey, Direction, Input, Report, Saga, SagaId, Start,
     coordinator::{Admission, Coordinator, Effect, Limits, Written},
 };
 use amends_store::{Owner, Stored};
@@ -150,7 +151,9 @@ impl World {
 
     pub(super) fn node(&mut self, node: usize, incarnation: u32, event: Event) {
         let it = &self.nodes[node];
-        if !it.is_up || (it.incarnation != incarnation && !matches!(event, Event::Start { .. } | Event::Cancel { .. })) {
+        if !it.is_up
+            || (it.incarnation != incarnation && !matches!(event, Event::Start { .. } | Event::Cancel { .. }))
+        {
             return;
         }
         if it.paused_until > self.now {
@@ -345,7 +348,12 @@ impl World {
         self.next_send += 1;
         let send = self.next_send;
         self.nodes[node].sends.insert(send, (id, call.key, false));
-        self.note(|_| format!("node {node} sends {send}: {} {} {:?} of {id}", call.operation.participant, call.operation.name, call.key));
+        self.note(|_| {
+            format!(
+                "node {node} sends {send}: {} {} {:?} of {id}",
+                call.operation.participant, call.operation.name, call.key
+            )
+        });
         let incarnation = self.nodes[node].incarnation;
         let timeout = call.operation.timeout.0 as i64;
         let report = Report::new(None, "no answer in time", call.operation.timeout.0);

@@ -103,14 +103,16 @@ pub struct Cart {
 impl Cart {
     /// Writes it as a saga's input.
     pub fn to_json(&self) -> Json {
-        let lines: Vec<_> = self.lines.iter().map(|line| serde_json::json!([line.sku, line.pieces])).collect();
+        let lines: Vec<_> =
+            self.lines.iter().map(|line| serde_json::json!([line.sku, line.pieces])).collect();
         Arc::new(serde_json::json!({ "order": self.order, "lines": lines }))
     }
 
     /// Reads it from a call's body.
     pub fn from_json(body: &Json) -> Cart {
         let number = |value: &serde_json::Value| value.as_i64().expect("a number in the cart");
-        let line = |pair: &serde_json::Value| Line { sku: number(&pair[0]) as usize, pieces: number(&pair[1]) };
+        let line =
+            |pair: &serde_json::Value| Line { sku: number(&pair[0]) as usize, pieces: number(&pair[1]) };
         let lines = body["lines"].as_array().expect("a body with lines");
         Cart { order: number(&body["order"]) as u64, lines: lines.iter().map(line).collect() }
     }

@@ -62,7 +62,12 @@ impl SharedStore {
         Ok(claimed)
     }
 
-    pub(super) fn reclaim(&mut self, owner: &Owner, ids: &[SagaId], now: Timestamp) -> Result<Vec<Stored>, Error> {
+    pub(super) fn reclaim(
+        &mut self,
+        owner: &Owner,
+        ids: &[SagaId],
+        now: Timestamp,
+    ) -> Result<Vec<Stored>, Error> {
         let claimed = self.tables.reclaim(owner, ids, now)?;
         self.owned(owner, &claimed);
         Ok(claimed)
@@ -147,7 +152,9 @@ impl World {
         self.stir(&[3, node as u64, batch.len() as u64]);
         let is_zombie = self.nodes[node].incarnation != incarnation;
         for ((append, outcome), (epoch, head)) in batch.iter().zip(&outcomes).zip(originals) {
-            self.note(|_| format!("store: {} +{} from node {node}: {outcome:?}", append.id, append.records.len()));
+            self.note(|_| {
+                format!("store: {} +{} from node {node}: {outcome:?}", append.id, append.records.len())
+            });
             match outcome {
                 Written::Done => {
                     self.checker.committed(append.id, epoch, append.after_seq, &head, &append.records);

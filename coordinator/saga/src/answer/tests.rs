@@ -38,7 +38,8 @@ fn every_status_is_read_by_the_table() {
             (Op::Compensation, Asked::Status),
         ];
         for body in [Body::Empty, Body::Json(Json::default())] {
-            let means: String = columns.iter().map(|(op, asked)| letter(*op, *asked, status, body.clone())).collect();
+            let means: String =
+                columns.iter().map(|(op, asked)| letter(*op, *asked, status, body.clone())).collect();
             assert_eq!(means, expected, "status {status}");
         }
     }
@@ -47,7 +48,9 @@ fn every_status_is_read_by_the_table() {
 #[test]
 fn a_bad_body_makes_only_a_success_unknown() {
     let bad = || Body::Bad("3 bytes that are not JSON".to_owned());
-    for (status, expected) in [(200, 'u'), (204, 'u'), (202, 'p'), (409, 'r'), (422, 'c'), (500, 'u'), (302, 'c')] {
+    for (status, expected) in
+        [(200, 'u'), (204, 'u'), (202, 'p'), (409, 'r'), (422, 'c'), (500, 'u'), (302, 'c')]
+    {
         assert_eq!(letter(Op::Action, Asked::Call, status, bad()), expected, "status {status}");
     }
 }
@@ -79,7 +82,9 @@ fn retry_after_is_kept_up_to_an_hour() {
 fn a_report_says_what_a_person_wants_to_read() {
     let check = |body: &str, expected: &str| {
         let body = Body::Json(Json::new(serde_json::from_str(body).expect("JSON")));
-        let Answer::Refused(report) = read(Op::Action, Asked::Call, 409, None, body, 7) else { panic!("refused") };
+        let Answer::Refused(report) = read(Op::Action, Asked::Call, 409, None, body, 7) else {
+            panic!("refused")
+        };
         assert_eq!((report.message.as_str(), report.status, report.latency_ms), (expected, Some(409), 7));
     };
     check(r#"{"message":"sold out","detail":"no"}"#, "sold out");

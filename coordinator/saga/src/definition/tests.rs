@@ -25,7 +25,8 @@ fn define(steps: Vec<Step>) -> Result<Definition, Vec<Fault>> {
 
 #[test]
 fn the_descendants_of_a_diamond_are_all_that_follows() {
-    let definition = sketch::definition("x\na: p.do none\nb: p.do none\nc: p.do none after=a\nd: p.do none after=b,c");
+    let definition =
+        sketch::definition("x\na: p.do none\nb: p.do none\nc: p.do none after=a\nd: p.do none after=b,c");
     let check = |step: &str, expected: &[&str]| {
         let ix = definition.find(step).expect("a step");
         assert_eq!(names(&definition, definition.descendants(ix)), expected);

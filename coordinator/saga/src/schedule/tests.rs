@@ -16,7 +16,9 @@ fn an_action_waits_longer_each_time_up_to_its_cap() {
 fn a_compensation_is_tried_three_times_quickly_and_then_twelve_times_slowly() {
     let schedule = UndoSchedule::DEFAULT;
     assert_eq!(schedule.attempts_max(), 15);
-    let full = [100, 200, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000, 300_000];
+    let full = [
+        100, 200, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000, 300_000,
+    ];
     for (i, full) in full.into_iter().enumerate() {
         let wait = schedule.delay(i as u32 + 1, Mix::new(7)).0;
         assert!((full / 2..=full).contains(&wait), "wait {} is {wait} ms, not about {full}", i + 1);
