@@ -27,7 +27,7 @@ async fn main() {
         "{:>6} {:>12} {:>11} {:>14} {:>10} {:>10}",
         "batch", "appends/s", "commits/s", "CPU µs/append", "p50 ms", "p99 ms"
     );
-    for batch in [1, 16, 64, 256] {
+    for batch in sizes() {
         measure(directory.path(), batch, Duration::from_secs(seconds)).await;
     }
 }
@@ -108,4 +108,11 @@ fn cpu_seconds() -> f64 {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
     (ticks(11) + ticks(12)) / 100.0
+}
+
+/// The batch sizes to measure: the second argument, separated by commas.
+fn sizes() -> Vec<usize> {
+    let wanted = std::env::args().nth(2).unwrap_or_default();
+    let sizes: Vec<usize> = wanted.split(',').filter_map(|size| size.parse().ok()).collect();
+    if sizes.is_empty() { vec![1, 16, 64, 256] } else { sizes }
 }

@@ -202,7 +202,7 @@ struct Page {
 }
 
 /// By how much the time in an id and the time of acceptance may differ, in milliseconds.
-const ID_SLACK_MS: i64 = 3_600_000;
+const ID_SLACK_MS: i64 = 60_000;
 
 impl Page {
     fn walk(
