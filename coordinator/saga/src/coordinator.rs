@@ -557,3 +557,6 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

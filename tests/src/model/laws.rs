@@ -1,6 +1,6 @@
 //! The laws every state keeps: what is durable, against what the participant holds.
 
-use super::space::{Model, State};
+use super::{space::Model, state::State};
 use amends_saga::{Direction, OpPhase, ParkReason, Saga, StepIx, StepPhase};
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@
 //! and not a timer; only what an await waits for needs the clock. What is bounded, so that the search
 //! ends: attempts, claims, crashes, refusals, one cancel and one signal.
 //!
-//! [`space`] is the world, [`search`] goes through it, and the laws of [`space::State`] are the names of the project's
+//! [`space`] is the world, [`search`] goes through it, and the laws of [`state::State`] are the names of the project's
 //! invariants.
 
 mod laws;
@@ -13,9 +13,11 @@ mod participant;
 mod print;
 pub mod search;
 pub mod space;
+pub mod state;
 
 use amends_saga::{planted, sketch};
-use space::{Bounds, Model};
+use space::Model;
+use state::Bounds;
 
 /// A bug of the model's participant or store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,9 +1,6 @@
 //! The model's participant: one barrier for every step, and answers that stay the same.
 
-use super::{
-    Bug,
-    space::{Model, State},
-};
+use super::{Bug, space::Model, state::State};
 use amends_saga::{CallKey, Op, StepIx};
 
 /// What the participant's barrier knows of a step.

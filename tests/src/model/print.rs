@@ -1,6 +1,6 @@
 //! Fingerprints: a state without what cannot matter for what follows, such as times and texts.
 
-use super::space::{ID, Node, State};
+use super::state::{ID, Node, State};
 use amends_saga::{
     CallKey, OpPhase, OpState, Saga, StepPhase,
     coordinator::{Append, Written},

@@ -1,62 +1,22 @@
-//! The world of the model: its states, what can happen in them, and the laws they keep.
+//! The world of the model: what can happen in a state, and what becomes of it then.
 
 use super::{
     Bug, laws,
     participant::{Barrier, Said},
     print,
     search::Space,
+    state::{Action, Bounds, ID, Left, NODES, Node, State},
 };
 use amends_saga::{
-    Answer, CallKey, Coordinator, Definition, Direction, Input, Json, Name, Op, Question, Report, Saga,
-    SagaId, Start, StepIx, Timestamp,
-    coordinator::{Append, Effect, Limits, Written},
+    Answer, CallKey, Definition, Direction, Input, Json, Name, Op, Question, Report, Saga, Start, StepIx,
+    Timestamp,
+    coordinator::{Append, Effect, Written},
     due, planted,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-
-/// Coordinators.
-const NODES: usize = 2;
-
-pub(super) const ID: SagaId = SagaId::from_u128(1);
-
-/// What bounds the search.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Claims after the start; the last owner stays.
-    pub claims: u64,
-    /// Crashes that lose a coordinator's memory.
-    pub crashes: u8,
-    /// Actions refused by the participant.
-    pub refusals: u8,
-    /// Requests stopped with a contract error before the participant.
-    pub gates: u8,
-    /// Compensations refused.
-    pub undo_refusals: u8,
-    /// Cancels.
-    pub cancels: u8,
-    /// Signals.
-    pub signals: u8,
-    /// Whether a write of a crashed coordinator may still arrive.
-    pub zombies: bool,
-}
-
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds {
-            claims: 2,
-            crashes: 1,
-            refusals: 1,
-            gates: 0,
-            undo_refusals: 0,
-            cancels: 0,
-            signals: 0,
-            zombies: true,
-        }
-    }
-}
 
 /// A definition with its bounds.
 #[derive(Debug)]
@@ -66,84 +26,6 @@ pub struct Model {
     bounds: Bounds,
     bug: Option<Bug>,
     signal: Name,
-}
-
-/// What happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// The store applies a coordinator's write.
-    Apply(usize),
-    /// A coordinator learns how its write ended.
-    Report(usize),
-    /// A coordinator learns nothing of its write, which took effect or arrives late or never.
-    Lose(usize),
-    /// A coordinator loses its memory; its write may still arrive.
-    Crash(usize),
-    /// The late write of a crashed coordinator arrives.
-    Zombie,
-    /// A coordinator claims the saga.
-    Claim(usize),
-    /// A request arrives and is answered as usual.
-    Deliver(usize, CallKey),
-    /// A request arrives and is refused.
-    Refuse(usize, CallKey),
-    /// A request is stopped on its way with a contract error.
-    Gate(usize, CallKey),
-    /// An answer arrives.
-    Answer(usize, CallKey),
-    /// No answer arrives in time.
-    Timeout(usize, CallKey),
-    /// A request that nobody waits for arrives.
-    Loose(u16, Op),
-    /// Somebody cancels.
-    Cancel(usize),
-    /// The signal arrives.
-    Signal(usize),
-    /// Time passes until a coordinator's next timer.
-    Wake(usize),
-}
-
-/// A coordinator process.
-#[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) coordinator: Arc<Coordinator>,
-    /// The write on its way to the store.
-    pub(super) write: Option<Arc<Append>>,
-    /// How the store ended it.
-    pub(super) result: Option<Written>,
-    pub(super) print: u64,
-}
-
-/// Everything there is.
-#[derive(Debug, Clone)]
-pub struct State {
-    /// The durable saga, once it is.
-    pub(super) row: Option<Arc<Saga>>,
-    pub(super) row_print: u64,
-    pub(super) owner: usize,
-    pub(super) epoch: u64,
-    pub(super) nodes: [Arc<Node>; NODES],
-    pub(super) zombie: Option<Arc<Append>>,
-    pub(super) barriers: Vec<Barrier>,
-    /// Requests still on their way that nobody waits for.
-    pub(super) loose: BTreeSet<(u16, Op)>,
-    pub(super) answers: BTreeSet<(usize, CallKey, Said)>,
-    /// Requests that were stopped; no copy of them arrives either.
-    pub(super) gated: BTreeSet<(usize, CallKey)>,
-    pub(super) left: Left,
-    pub(super) now: Timestamp,
-    pub(super) broken: Option<&'static str>,
-}
-
-/// How often what is bounded can still happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Left {
-    pub(super) crashes: u8,
-    pub(super) refusals: u8,
-    pub(super) gates: u8,
-    pub(super) undo_refusals: u8,
-    pub(super) cancels: u8,
-    pub(super) signals: u8,
 }
 
 impl Model {
@@ -253,39 +135,6 @@ impl Model {
     fn tidy(&self, state: &mut State) {
         let barriers = &state.barriers;
         state.loose.retain(|(step, op)| self.is_live(barriers[usize::from(*step)], *op));
-    }
-}
-
-impl State {
-    fn node(&mut self, node: usize) -> &mut Node {
-        Arc::make_mut(&mut self.nodes[node])
-    }
-
-    fn set_row(&mut self, saga: Saga) {
-        self.row_print = print::of_saga(&saga);
-        self.row = Some(Arc::new(saga));
-    }
-
-    fn holds(&self, node: usize) -> Option<&Saga> {
-        self.nodes[node].coordinator.get(ID)
-    }
-
-    /// Whether the saga would be driven on if this coordinator lost it: somebody may claim it still.
-    fn can_be_lost(&self, node: usize, claims: u64) -> bool {
-        self.owner != node || self.epoch <= claims
-    }
-}
-
-impl Node {
-    fn new() -> Node {
-        let coordinator = Coordinator::new(Limits { sagas_max: 1, batch_max: 1 });
-        let mut node = Node { coordinator: Arc::new(coordinator), write: None, result: None, print: 0 };
-        node.print = print::of_node(&node);
-        node
-    }
-
-    fn coordinator(&mut self) -> &mut Coordinator {
-        Arc::make_mut(&mut self.coordinator)
     }
 }
 

@@ -101,7 +101,7 @@ impl Outcome {
 }
 
 fn same_again(settings: Settings, report: Report) -> Result<Report, String> {
-    if settings.seed % TWICE_EVERY == 0 && report.violations.is_empty() {
+    if settings.seed.is_multiple_of(TWICE_EVERY) && report.violations.is_empty() {
         let again = attempt(settings)?;
         if again.digest != report.digest || again.counts != report.counts {
             return Err("the same seed went another way the second time".to_owned());

@@ -240,10 +240,8 @@ impl Facts {
             | Event::CallUnprepared { op: Op::Compensation, .. } => {
                 self.parked.extend(step);
             }
-            Event::Compensating { .. } => {
-                if std::mem::replace(&mut self.turned, true) {
-                    return Some(format!("I5: {id} turned round twice"));
-                }
+            Event::Compensating { .. } if std::mem::replace(&mut self.turned, true) => {
+                return Some(format!("I5: {id} turned round twice"));
             }
             Event::Completed { .. } => {
                 self.ended = Some(Status::Completed);

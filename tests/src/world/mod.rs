@@ -330,11 +330,10 @@ impl World {
 
     /// Writes a line to the log, if one is kept.
     fn note(&mut self, line: impl FnOnce(&World) -> String) {
-        if self.log.is_some() {
-            let at = self.now - EPOCH_MS;
-            let line = format!("{:>8}.{:03}  {}", at / 1000, at % 1000, line(self));
-            self.log.as_mut().expect("a log is kept").push(line);
-        }
+        let Some(mut log) = self.log.take() else { return };
+        let at = self.now - EPOCH_MS;
+        log.push(format!("{:>8}.{:03}  {}", at / 1000, at % 1000, line(self)));
+        self.log = Some(log);
     }
 
     fn count_ends(&mut self) {
