@@ -10,20 +10,23 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  amends demo                                    coordinator and shop in one process, with carts that go wrong
-  amends serve                                   a coordinator on 127.0.0.1:7070, sagas in ./amends-data
-  amends participant inventory                   the shop's stock on 127.0.0.1:7101, registered with it
+  amends demo                       coordinator and shop in one process, with carts that go wrong
+  amends serve                      a coordinator on 127.0.0.1:7070, its sagas in ./amends-data
+  amends participant inventory      the shop's stock on 127.0.0.1:7101, registered with it
   amends definition register sagas/checkout.yaml
   amends saga start checkout --input cart.json --wait 10s
-  amends saga follow 0193f2a0-…                  the journal as it grows
+  amends saga follow 0193f2a0-…     the journal as it grows
 
-Values come from flags, then the environment (AMENDS_…), then one TOML file; `amends config` shows them all.
+Values come from flags, the environment (AMENDS_…), or one TOML file; `amends config` shows them.
 Exit codes: 0 done, 1 it could not be done, 2 bad usage, 3 the books do not balance.";
+
+/// The widest help text, in columns.
+const WIDTH: usize = 100;
 
 /// A saga coordinator: drives steps over several databases and makes good what cannot go on.
 #[derive(Debug, Parser)]
 #[command(name = "amends", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = EXAMPLES, max_term_width = 110)]
+#[command(after_help = EXAMPLES, max_term_width = WIDTH)]
 pub struct Args {
     /// Flags of every command.
     #[command(flatten)]
@@ -117,6 +120,9 @@ mod tests {
             } else {
                 let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(shown.contains("amends "), "{path} shows an example");
+                for line in shown.lines().filter(|line| line.chars().count() > WIDTH) {
+                    panic!("{path}: an example wraps: {line}");
+                }
             }
         }
         let mut command = Args::command();
@@ -126,5 +132,6 @@ mod tests {
         {
             check(sub, "amends");
         }
+        assert!(EXAMPLES.lines().all(|line| line.chars().count() <= WIDTH));
     }
 }

@@ -14,7 +14,7 @@ use amends_wire::{
 use futures::StreamExt;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use std::{error::Error, time::Duration};
 
 /// How long a connection may take to come about.
@@ -28,6 +28,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The longest answer that is read, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// The most misfits of a refused body that are told.
+const MISFITS_SHOWN_MAX: usize = 10;
 
 /// Why a call did not bring what it should.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +54,7 @@ pub enum ClientError {
         after: Duration,
     },
     /// It said no.
-    #[error("{}", .problem)]
+    #[error("{}", said(.problem, *.status))]
     Refused {
         /// The HTTP status.
         status: StatusCode,
@@ -102,6 +105,27 @@ pub fn chain(error: &dyn Error) -> String {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
+    }
+    text
+}
+
+/// A problem as one sentence with what does not fit and what to do; a detail that repeats the title is told once.
+fn said(problem: &ReadProblem, status: StatusCode) -> String {
+    let mut text = match problem.detail.as_str() {
+        detail if detail == problem.title => problem.title.clone(),
+        _ => problem.to_string(),
+    };
+    let misfits =
+        problem.extra.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for misfit in misfits.iter().take(MISFITS_SHOWN_MAX) {
+        let part = |member: &str| misfit.get(member).and_then(Value::as_str).unwrap_or_default();
+        text.push_str(&format!("\n  {} {}", part("path"), part("message")));
+    }
+    if misfits.len() > MISFITS_SHOWN_MAX {
+        text.push_str(&format!("\n  and {} more", misfits.len() - MISFITS_SHOWN_MAX));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        text.push_str("; give the token with --token or AMENDS_TOKEN");
     }
     text
 }

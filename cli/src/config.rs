@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 /// Shows every setting.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A setting comes from its flag, else its environment variable, else the TOML file, else its default. The file is
-./amends.toml where there is one, or what --config or AMENDS_CONFIG names:
+A setting comes from its flag, else its environment variable, else the TOML file, else its default.
+The file is ./amends.toml where there is one, or what --config or AMENDS_CONFIG names:
 
   coordinator = \"http://127.0.0.1:7070\"
   [serve]

@@ -38,7 +38,8 @@ It registers itself with the coordinator and goes on doing so, so it may be star
 
 Examples:
   amends participant order
-  amends participant order --listen 0.0.0.0:7102 --advertise http://10.0.0.7:7102 --coordinator http://10.0.0.5:7070
+  amends participant order --listen 0.0.0.0:7102 --advertise http://10.0.0.7:7102 \\
+       --coordinator http://10.0.0.5:7070
   curl http://127.0.0.1:7102/orders";
 
 const PRODUCT_EXAMPLES: &str = "\

@@ -35,8 +35,8 @@ const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 pub enum Command {
     /// Starts a saga
     #[command(after_help = "\
-Starting twice with the same key and the same input gives the same saga; with another input it is refused.
-With --wait, ends with 0 when the saga completed within that time, and with 1 when it is compensated or in repair.
+Starting twice with the same key and input gives the same saga; with another input it is refused.
+With --wait, ends with 1 when the saga was compensated or stands in repair, otherwise with 0.
 
 Examples:
   amends saga start checkout --input cart.json --key order-1001 --label order=1001 --wait 10s
@@ -63,7 +63,7 @@ Examples:
     List(list::Args),
     /// Prints a saga's journal, and each further event as it happens, until the saga ends
     #[command(after_help = "\
-Each line is an event; with --json each line is one JSON object. When the coordinator restarts, it goes on.
+Each line is an event; with --json it is one JSON object. When the coordinator restarts, it goes on.
 
 Examples:
   amends saga follow 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10

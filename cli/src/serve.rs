@@ -24,11 +24,11 @@ const TOKENS_BYTES_MAX: u64 = 1 << 20;
 /// Runs a coordinator.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The first line on standard output says where it listens; the log goes to stderr. SIGTERM and Ctrl-C stop it: it
-takes no new work, lets calls in flight end, and gives its sagas back. Sagas that were under way when it was killed
-go on at the next start.
+The first line on standard output says where it listens; the log goes to stderr. SIGTERM and
+Ctrl-C stop it: it takes no new work, lets calls in flight end, and gives its sagas back. Sagas
+that were under way when it was killed go on at the next start.
 
-Without a token it listens on this machine only. A file of tokens has one per line, after its role:
+Without a token it listens on this machine only. A file of tokens has a role and a token per line:
 
   admin   7f3c…      registers definitions and participants, and all below
   operate 91ab…      cancels sagas, works on the repair queue, and all below
@@ -36,7 +36,7 @@ Without a token it listens on this machine only. A file of tokens has one per li
 
 Examples:
   amends serve
-  amends serve --listen 127.0.0.1:0 --store sqlite:/var/lib/amends/coordinator.db --definitions sagas
+  amends serve --listen 127.0.0.1:0 --store sqlite:/var/lib/amends/sagas.db --definitions sagas
   AMENDS_TOKEN=7f3c… amends serve --listen 0.0.0.0:7070")]
 pub struct Args {
     /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7070]

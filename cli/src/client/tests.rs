@@ -36,6 +36,23 @@ async fn a_problem_is_told_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn what_does_not_fit_is_told_place_by_place() {
+    let body = "{\"title\":\"the input does not fit\",\"detail\":\"the input does not fit\",\
+                \"errors\":[{\"path\":\"/lines/0/qty\",\"message\":\"0 is less than 1\"}]}";
+    let answer = format!("HTTP/1.1 422 Unprocessable\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let error = check(answer.leak()).await.expect_err("a problem");
+    assert_eq!(error.to_string(), "the input does not fit\n  /lines/0/qty 0 is less than 1");
+}
+
+#[tokio::test]
+async fn a_missing_token_is_asked_for() {
+    let body = "{\"title\":\"no valid token\",\"detail\":\"send one\"}";
+    let answer = format!("HTTP/1.1 401 Unauthorized\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let error = check(answer.leak()).await.expect_err("a problem");
+    assert_eq!(error.to_string(), "no valid token: send one; give the token with --token or AMENDS_TOKEN");
+}
+
+#[tokio::test]
 async fn a_stranger_is_recognised() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>";
     let error = check(answer).await.expect_err("no coordinator").to_string();

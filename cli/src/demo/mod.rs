@@ -25,9 +25,9 @@ use std::{
 /// Shows what sagas do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Seven carts are run: four are paid, one is refused for stock, one is cancelled, and one is turned away by
-the order service while the inventory fails to give its stock back three times. Then the shop's databases
-are compared, and coordinator and shop go on serving until Ctrl-C.
+Seven carts are run: four are paid, one is refused for stock, one is cancelled, and one is turned
+away by the order service while the inventory fails to give its stock back three times. Then the
+shop's databases are compared, and coordinator and shop go on serving until Ctrl-C.
 
 Ends with 0 when every cart ended as expected and the books balance, with 3 when not.
 

@@ -106,9 +106,9 @@ pub(super) fn list_row(saga: &SagaView) -> [String; 7] {
 /// An event of the journal on one line.
 pub(super) fn journal_line(item: &JournalItem) -> String {
     let text = |member: &str| item.rest.get(member).and_then(Value::as_str);
-    let mut line = format!("{:>4}  {}  {:<15}", item.seq, item.at, item.kind);
+    let mut line = format!("{:>4}  {}  {:<16}", item.seq, item.at, item.kind);
     if let Some(step) = &item.step {
-        line.push_str(&format!("  {step}"));
+        line.push_str(&format!(" {step}"));
     }
     if let Some(op) = text("op") {
         line.push_str(&format!(" {op}"));
@@ -123,7 +123,7 @@ pub(super) fn journal_line(item: &JournalItem) -> String {
         "call_refused" | "call_exhausted" | "call_unprepared" => crate::table::Tone::Bad,
         _ => crate::table::Tone::Plain,
     };
-    painted(&line, tone)
+    painted(line.trim_end(), tone)
 }
 
 /// What else belongs on the line of an event.
@@ -200,7 +200,7 @@ mod tests {
         );
         check(
             json!({ "seq": 12, "at": at, "type": "compensated" }),
-            "  12  2026-11-20T18:00:00.000Z  compensated    ",
+            "  12  2026-11-20T18:00:00.000Z  compensated",
         );
     }
 }
