@@ -39,7 +39,8 @@ impl Embedded {
     pub(super) async fn start(data: Option<&Path>) -> anyhow::Result<Embedded> {
         let folder = match data {
             Some(data) => {
-                std::fs::create_dir_all(data).with_context(|| format!("{} cannot be made", data.display()))?;
+                std::fs::create_dir_all(data)
+                    .with_context(|| format!("{} cannot be made", data.display()))?;
                 None
             }
             None => Some(tempfile::Builder::new().prefix("amends-replay").tempdir()?),
@@ -65,10 +66,12 @@ impl Embedded {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let server = Server::start(config(), Arc::new(store), listener).await?;
         let base = BaseUrl::of(server.address());
-        let urls = ShopUrls { inventory: places[0].url()?, order: places[1].url()?, product: places[2].url()? };
+        let urls =
+            ShopUrls { inventory: places[0].url()?, order: places[1].url()?, product: places[2].url()? };
         let stop = CancellationToken::new();
         let running = participants.into_iter().zip(places);
-        let running = running.map(|(participant, place)| serve_one(participant, place, &base, &stop)).collect();
+        let running =
+            running.map(|(participant, place)| serve_one(participant, place, &base, &stop)).collect();
         let client = Client::new(base, None)?;
         Ok(Embedded { server, participants: running, stop, client, urls, _folder: folder })
     }
@@ -94,7 +97,7 @@ impl Embedded {
 fn config() -> Config {
     Config {
         name: "replay".to_owned(),
-        tokens: Tokens::new(Vec::<(&str, amends_server::Role)>::new()),
+        tokens: Tokens::default(),
         sagas: SagaLimits::default(),
         listen: ListenLimits::default(),
         timing: Timing::default(),
@@ -124,7 +127,8 @@ impl Place {
     /// Takes the port it had the last time, or another one when that is taken.
     async fn take(folder: &Path, name: &str) -> anyhow::Result<Place> {
         let file = folder.join(format!("{name}.port"));
-        let before: Option<u16> = std::fs::read_to_string(&file).ok().and_then(|port| port.trim().parse().ok());
+        let before: Option<u16> =
+            std::fs::read_to_string(&file).ok().and_then(|port| port.trim().parse().ok());
         if let Some(port) = before
             && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
         {
@@ -132,7 +136,8 @@ impl Place {
         }
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        std::fs::write(&file, port.to_string()).with_context(|| format!("{} cannot be written", file.display()))?;
+        std::fs::write(&file, port.to_string())
+            .with_context(|| format!("{} cannot be written", file.display()))?;
         Ok(Place { listener, moved: before.is_some() })
     }
 

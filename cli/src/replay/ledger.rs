@@ -37,7 +37,8 @@ impl<'a> Ledger<'a> {
         ledgers: &'a Ledgers,
     ) -> Ledger<'a> {
         let mut standing: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
-        let mut is_shared = ledgers.stock.iter().any(|stock| !orders.goods.keys().any(|sku| sku.get() == stock.sku));
+        let mut is_shared =
+            ledgers.stock.iter().any(|stock| !orders.goods.keys().any(|sku| sku.get() == stock.sku));
         for order in &ledgers.orders {
             match invoice_of(run, &order.order) {
                 None => is_shared = true,
@@ -68,10 +69,13 @@ impl<'a> Ledger<'a> {
     pub(super) fn digest(&self) -> String {
         let mut lines: Vec<String> = self.carts().map(|(_, cart)| self.order_line(cart)).collect();
         lines.sort_unstable();
-        let usable: BTreeMap<i64, i64> = self.ledgers.stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
-        let stock = self.orders.goods.keys().map(|sku| {
-            format!("stock {sku} {}\n", usable.get(&sku.get()).copied().unwrap_or_default())
-        });
+        let usable: BTreeMap<i64, i64> =
+            self.ledgers.stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
+        let stock = self
+            .orders
+            .goods
+            .keys()
+            .map(|sku| format!("stock {sku} {}\n", usable.get(&sku.get()).copied().unwrap_or_default()));
         let mut hasher = Sha256::new();
         lines.into_iter().chain(stock).for_each(|line| hasher.update(line));
         hex(&hasher.finalize())
@@ -120,14 +124,18 @@ impl<'a> Ledger<'a> {
         let mut check = new_check("stock_is_accounted_for", law);
         let mut ordered: BTreeMap<i64, i64> = BTreeMap::new();
         for order in self.ledgers.orders.iter().filter(|order| stands(order)) {
-            order.lines.iter().for_each(|line| *ordered.entry(line.sku).or_default() += line.qty - line.refunded);
+            order
+                .lines
+                .iter()
+                .for_each(|line| *ordered.entry(line.sku).or_default() += line.qty - line.refunded);
         }
         let stock: BTreeMap<i64, _> = self.ledgers.stock.iter().map(|stock| (stock.sku, stock)).collect();
         for sku in self.orders.goods.keys().map(|sku| sku.get()) {
             let of = |pieces: &BTreeMap<i64, i64>| pieces.get(&sku).copied().unwrap_or_default();
             let (brought, ordered) = (of(brought), of(&ordered));
             let (usable, inbound) = stock.get(&sku).map_or((0, 0), |stock| (stock.usable, stock.inbound));
-            let fits = usable + ordered == inbound && brought <= inbound && (self.is_shared || brought == inbound);
+            let fits =
+                usable + ordered == inbound && brought <= inbound && (self.is_shared || brought == inbound);
             note(&mut check, (!fits).then(|| {
                 format!("sku {sku}: {brought} brought in by the replay, {inbound} in all, {usable} usable, {ordered} ordered")
             }));
@@ -142,9 +150,13 @@ impl<'a> Ledger<'a> {
             let standing = self.standing.get(cart.invoice.as_str()).map(Vec::as_slice).unwrap_or_default();
             let wrong = match (end, standing) {
                 (End::Completed, [order]) => differs(cart, order),
-                (End::Completed, orders) => Some(format!("its saga completed, and it has {} orders", orders.len())),
+                (End::Completed, orders) => {
+                    Some(format!("its saga completed, and it has {} orders", orders.len()))
+                }
                 (End::Compensated(_), []) => None,
-                (End::Compensated(_), [order, ..]) => Some(format!("its saga was undone, but {} stands", order.order)),
+                (End::Compensated(_), [order, ..]) => {
+                    Some(format!("its saga was undone, but {} stands", order.order))
+                }
                 (End::Returned | End::Failed(_), _) => None,
             };
             note(&mut check, wrong.map(|why| format!("invoice {}: {why}", cart.invoice)));
@@ -176,7 +188,12 @@ fn differs(cart: &Cart, order: &Order) -> Option<String> {
         return Some(format!("its saga completed, but {} is {}", order.order, order.state));
     }
     let wrong = ordered != wanted || order.total_minor != total;
-    wrong.then(|| format!("it wants {wanted:?} for {total}, and {} has {ordered:?} for {}", order.order, order.total_minor))
+    wrong.then(|| {
+        format!(
+            "it wants {wanted:?} for {total}, and {} has {ordered:?} for {}",
+            order.order, order.total_minor
+        )
+    })
 }
 
 fn new_check(name: &'static str, law: &'static str) -> Check {

@@ -113,7 +113,8 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         let urls = find_shop(&args, &client, patience).await?;
         return replay(&args, globals, &orders, &client, urls).await;
     }
-    let embedded = Embedded::start(args.data.as_deref()).await.context("no coordinator could be started here")?;
+    let embedded =
+        Embedded::start(args.data.as_deref()).await.context("no coordinator could be started here")?;
     let done = replay(&args, globals, &orders, embedded.client(), embedded.urls().clone()).await;
     embedded.stop().await;
     done
@@ -144,9 +145,11 @@ async fn replay(
     let ledgers = insist(patience, || books::read(coordinator, &urls)).await?;
     let ledger = Ledger::new(&run, args.stock, orders, &ended, &ledgers);
     let (books, digest) = (ledger.books(), ledger.digest());
-    let file = args.file.as_ref().map_or_else(|| "the shipped example".to_owned(), |file| file.display().to_string());
-    let outcome =
-        Outcome { file, run: &run, orders, ended: &ended, books: &books, ledger: digest, elapsed };
+    let file = args
+        .file
+        .as_ref()
+        .map_or_else(|| "the shipped example".to_owned(), |file| file.display().to_string());
+    let outcome = Outcome { file, run: &run, orders, ended: &ended, books: &books, ledger: digest, elapsed };
     let report = Report::new(outcome);
     if globals.json {
         table::print_json(&report)?;

@@ -81,7 +81,10 @@ impl Report {
             p99_ms: 0.0,
             elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
         };
-        orders.rejects.iter().for_each(|reject| *report.rejected.entry(reject.reason.as_str()).or_default() += 1);
+        orders
+            .rejects
+            .iter()
+            .for_each(|reject| *report.rejected.entry(reject.reason.as_str()).or_default() += 1);
         let mut latencies = Vec::new();
         for one in ended {
             match &orders.events[one.index] {
@@ -129,7 +132,10 @@ impl Report {
         println!("replayed {} as {}", clean(&self.file), self.run);
         let mut table = Table::new(&["", "count"]);
         let mut row = |what: String, count: usize, tone: Tone| {
-            table.toned([(what, Tone::Plain), (count.to_string(), if count == 0 { Tone::Faint } else { tone })]);
+            table.toned([
+                (what, Tone::Plain),
+                (count.to_string(), if count == 0 { Tone::Faint } else { tone }),
+            ]);
         };
         row("carts".to_owned(), self.invoices, Tone::Plain);
         row("  completed".to_owned(), self.completed, Tone::Good);

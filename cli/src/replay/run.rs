@@ -172,7 +172,8 @@ impl Replay<'_> {
     /// Registers the definition, fills the catalogue, brings the goods in.
     pub(super) async fn prepare(&self, orders: &Orders) -> anyhow::Result<()> {
         let (name, version, text) = DEFINITION;
-        let register = || self.house.coordinator.register::<serde_json::Value>(name, version, text.to_owned());
+        let register =
+            || self.house.coordinator.register::<serde_json::Value>(name, version, text.to_owned());
         let registered = keep_at(Instant::now() + self.patience, register).await;
         registered.with_context(|| format!("the definition {name}@{version} cannot be registered"))?;
         let goods: Vec<_> = orders.goods.iter().collect();
@@ -182,9 +183,14 @@ impl Replay<'_> {
                 json!({ "sku": sku, "name": name, "price_minor": price_minor, "currency": CURRENCY, "version": 1 })
             });
             let body = json!({ "items": items.collect::<Vec<_>>() });
-            self.house.product.send(Method::PUT, "/catalogue", &body).await.context("the catalogue cannot be filled")?;
+            self.house
+                .product
+                .send(Method::PUT, "/catalogue", &body)
+                .await
+                .context("the catalogue cannot be filled")?;
         }
-        let mut stock: Vec<(Sku, i64)> = goods.iter().map(|(sku, of)| (**sku, self.stock.of(of.ordered))).collect();
+        let mut stock: Vec<(Sku, i64)> =
+            goods.iter().map(|(sku, of)| (**sku, self.stock.of(of.ordered))).collect();
         let mut delivery = 0;
         loop {
             stock.retain(|(_, pieces)| *pieces > 0);
@@ -192,7 +198,8 @@ impl Replay<'_> {
                 return Ok(());
             }
             for lines in stock.chunks_mut(DELIVERY_LINES) {
-                let part: Vec<_> = lines.iter().map(|(sku, pieces)| (*sku, (*pieces).min(DELIVERY_QTY))).collect();
+                let part: Vec<_> =
+                    lines.iter().map(|(sku, pieces)| (*sku, (*pieces).min(DELIVERY_QTY))).collect();
                 delivery += 1;
                 self.bring(&format!("{}-stock-{delivery}", self.run), &part).await?;
                 lines.iter_mut().for_each(|(_, pieces)| *pieces -= (*pieces).min(DELIVERY_QTY));

@@ -23,7 +23,9 @@ impl Transient for SiteError {
     fn is_transient(&self) -> bool {
         match self {
             SiteError::Unreachable { .. } => true,
-            SiteError::Refused { status, .. } => status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429),
+            SiteError::Refused { status, .. } => {
+                status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+            }
         }
     }
 }

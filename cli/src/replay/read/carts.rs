@@ -96,7 +96,8 @@ impl Gathering {
         let invoice = &mut self.invoices[at];
         let line = invoice.lines.entry(row.sku).or_insert((0, row.price_minor));
         if line.1 != row.price_minor && !invoice.is_return {
-            let detail = format!("price {} where an earlier line says {}, in minor units", row.price_minor, line.1);
+            let detail =
+                format!("price {} where an earlier line says {}, in minor units", row.price_minor, line.1);
             let (line, reason) = (row.line, Reason::PriceDiffers);
             return Some(Reject { line, invoice: row.invoice, stock_code: row.stock_code, reason, detail });
         }
@@ -105,7 +106,8 @@ impl Gathering {
         if invoice.customer.is_none() {
             invoice.customer = row.customer;
         }
-        let name: String = row.name.chars().filter(|letter| !letter.is_control()).take(NAME_CHARS_MAX).collect();
+        let name: String =
+            row.name.chars().filter(|letter| !letter.is_control()).take(NAME_CHARS_MAX).collect();
         if !name.trim().is_empty() {
             self.names.entry(row.sku).or_insert_with(|| name.trim().to_owned());
         }
@@ -148,7 +150,8 @@ impl Invoice {
     /// Why no order can hold it.
     fn fault(&self) -> Option<(Reason, String)> {
         if self.lines.len() > LINES_MAX {
-            let detail = format!("the invoice has {} lines; an order has at most {LINES_MAX}", self.lines.len());
+            let detail =
+                format!("the invoice has {} lines; an order has at most {LINES_MAX}", self.lines.len());
             return Some((Reason::TooManyLines, detail));
         }
         if let Some((sku, (qty, _))) = self.lines.iter().find(|(_, (qty, _))| *qty > QTY_MAX) {

@@ -92,7 +92,8 @@ impl Columns {
     }
 
     fn read(&self, record: &ByteRecord, line: u64, invoice: &str, stock_code: &str) -> Result<Row, Fault> {
-        let last = [self.invoice, self.code, self.name, self.quantity, self.price, self.customer].into_iter().max();
+        let last =
+            [self.invoice, self.code, self.name, self.quantity, self.price, self.customer].into_iter().max();
         let expected = last.unwrap_or_default() + 1;
         if record.len() < expected {
             let detail = format!("{} columns where at least {expected} are expected", record.len());
@@ -103,7 +104,8 @@ impl Columns {
         let sku = Sku::read(stock_code).map_err(|reason| (reason, shown("stock code", stock_code)))?;
         let qty = read_quantity(&field(self.quantity), invoice.starts_with('C'))?;
         let price = field(self.price);
-        let price_minor = price::minor(&price).map_err(|why| (Reason::BadPrice, format!("price {price:?} {why}")))?;
+        let price_minor =
+            price::minor(&price).map_err(|why| (Reason::BadPrice, format!("price {price:?} {why}")))?;
         let customer = read_customer(&field(self.customer));
         if price_minor == 0 && customer.is_none() && !invoice.starts_with('C') {
             return Err((Reason::StockCorrection, "neither price nor customer".to_owned()));
@@ -130,7 +132,9 @@ fn read_quantity(text: &str, is_return: bool) -> Result<i64, Fault> {
         (0, _) => Err((Reason::BadQuantity, "quantity 0".to_owned())),
         (i64::MIN, _) => Err((Reason::BadQuantity, shown("quantity", text))),
         (..0, false) => Err((Reason::StockCorrection, format!("quantity {quantity} outside a cancellation"))),
-        (1.., true) => Err((Reason::PositiveInCancellation, format!("quantity {quantity} in a cancellation"))),
+        (1.., true) => {
+            Err((Reason::PositiveInCancellation, format!("quantity {quantity} in a cancellation")))
+        }
         _ => Ok(quantity.abs()),
     }
 }
@@ -138,7 +142,8 @@ fn read_quantity(text: &str, is_return: bool) -> Result<i64, Fault> {
 /// A customer's number; spreadsheets like to write it as `17850.0`.
 fn read_customer(text: &str) -> Option<String> {
     let number = text.strip_suffix(".0").unwrap_or(text);
-    let fits = (1..=CUSTOMER_CHARS_MAX).contains(&number.chars().count()) && !number.chars().any(char::is_control);
+    let fits =
+        (1..=CUSTOMER_CHARS_MAX).contains(&number.chars().count()) && !number.chars().any(char::is_control);
     fits.then(|| number.to_owned())
 }
 
