@@ -92,7 +92,6 @@ struct New<'a> {
 #[derive(Debug)]
 struct Answered<'a> {
     key: Key<'a>,
-    hash: Hash,
     status: i16,
     response: String,
 }
@@ -164,7 +163,6 @@ pub async fn answer(tx: &mut Tx<'_>, answers: &[(&Call, &Reply)]) -> Result<(), 
         .iter()
         .map(|(call, reply)| Answered {
             key: key_of(call, call.caller.op),
-            hash: fingerprint(call),
             status: i16::try_from(reply.status).unwrap_or(i16::MAX),
             response: reply.body.to_string(),
         })

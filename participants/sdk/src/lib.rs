@@ -4,8 +4,13 @@
 //! [`Participant`] from its operations and hands it to [`run`]. An operation is served in one of two ways:
 //!
 //! - *plain*: a function from a call to a [`Reply`]; for what changes nothing.
-//! - *guarded*: a [`Body`] that runs inside the transaction of a [`Writer`], behind the barrier. The writer
-//!   takes everything that waits, so the calls of many sagas share one commit.
+//! - *guarded*: a [`Body`] that runs inside the transaction of a [`Writer`], behind the [`barrier`]. The writer
+//!   takes everything that waits, so the calls of many sagas share one commit. A body takes all those calls at
+//!   once; [`each`] makes one of a function that takes a single call.
+//!
+//! Either answers `POST /{operation}` and, when it offers a batch form, `POST /{operation}/batch`. The database is
+//! SQLite, PostgreSQL or MySQL ([`Database`]). `examples/thirty_lines.rs` is a whole participant, and
+//! `participants/README.md` is the same contract for other languages.
 //!
 //! The invariant it keeps: **a guarded call takes effect at most once, every attempt of it is answered
 //! alike, and an action that comes after its compensation is refused.**
@@ -50,6 +55,9 @@ pub enum Error {
     /// The writer's task is gone, because the participant is stopping.
     #[error("the participant is stopping")]
     Stopping,
+    /// It listens on every address of the machine, and the coordinator must be told one of them.
+    #[error("{0} is no address to be called at: say which one the coordinator reaches (advertise)")]
+    Nowhere(std::net::SocketAddr),
     /// The listener or the network.
     #[error("{0}")]
     Io(#[from] std::io::Error),

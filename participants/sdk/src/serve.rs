@@ -21,7 +21,8 @@ pub struct Registering {
 /// Serves a participant on `listener` until `stop`, registered with a coordinator when one is given.
 ///
 /// # Errors
-/// [`Error::Io`] when the listener has no address, [`Error::Client`] when the HTTP client cannot be made.
+/// [`Error::Io`] when the listener has no address, [`Error::Nowhere`] when it listens on every address and does not
+/// say under which it is reached, [`Error::Client`] when the HTTP client cannot be made.
 pub async fn run(
     participant: &Participant,
     listener: TcpListener,
@@ -30,7 +31,11 @@ pub async fn run(
 ) -> Result<(), Error> {
     let address = listener.local_addr()?;
     if let Some(to) = registering {
-        let url = to.advertise.unwrap_or_else(|| format!("http://{address}"));
+        let url = match to.advertise {
+            Some(url) => url,
+            None if address.ip().is_unspecified() => return Err(Error::Nowhere(address)),
+            None => format!("http://{address}"),
+        };
         let registration = participant.registration(&url);
         let registrar = Registrar::new(&to.coordinator, to.token, participant.name(), registration)?;
         tokio::spawn(registrar.keep(stop.child_token()));

@@ -144,7 +144,7 @@ async fn a_batch_is_bounded_and_read_strictly() {
 #[tokio::test]
 async fn with_secrets_only_signed_calls_are_taken_and_keys_rotate() {
     let (world, _folder) = world().await;
-    let [old, new, other] = [1u8, 2, 3].map(|byte| secret(byte));
+    let [old, new, other] = [1u8, 2, 3].map(secret);
     let participant = world.participant.clone().secrets(vec![new.clone(), old.clone()]);
     assert_eq!(participant.registration("http://127.0.0.1:1").secret, Some(new.expose()));
     let world = World { router: participant.router(), ..world };

@@ -33,7 +33,7 @@ static SELECT: LazyLock<Sized> = LazyLock::new(|| {
 static ANSWER: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(
         "insert into saga_barrier (saga_id, step, op, request_hash, status, response, created_at) values ",
-        |_| "(?, ?, ?, ?, ?, ?, 0)".to_owned(),
+        |_| "(?, ?, ?, '', ?, ?, 0)".to_owned(),
         ", ",
         " on duplicate key update status = values(status), response = values(response)",
     )
@@ -95,12 +95,11 @@ pub(super) async fn answer(
 ) -> Result<(), sqlx::Error> {
     for piece in ANSWER.pieces(rows) {
         let mut query = sqlx::query(piece.statement);
-        for Answered { key, hash, status, response } in piece.items {
+        for Answered { key, status, response } in piece.items {
             query = query
                 .bind(key.saga.as_bytes().to_vec())
                 .bind(key.step.to_owned())
                 .bind(key.op)
-                .bind(hash.to_vec())
                 .bind(*status)
                 .bind(response.clone());
         }

@@ -39,3 +39,6 @@ pub(super) struct Piece<'i, T> {
     pub(super) items: &'i [T],
     pub(super) statement: &'static str,
 }
+
+#[cfg(test)]
+mod tests;

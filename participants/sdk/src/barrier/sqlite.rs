@@ -23,11 +23,12 @@ static SELECT: LazyLock<Sized> = LazyLock::new(|| {
     )
 });
 
-// As an upsert, because an `update … from (values …)` first copies its rows into a table of its own.
+// As an upsert, because an `update … from (values …)` first copies its rows into a table of its own. The row is
+// there, so hash and time stay as they are.
 static ANSWER: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(
         "insert into saga_barrier (saga_id, step, op, request_hash, status, response, created_at) values ",
-        |_| "(?, ?, ?, ?, ?, ?, 0)".to_owned(),
+        |_| "(?, ?, ?, x'', ?, ?, 0)".to_owned(),
         ", ",
         " on conflict do update set status = excluded.status, response = excluded.response",
     )
@@ -89,12 +90,11 @@ pub(super) async fn answer(
 ) -> Result<(), sqlx::Error> {
     for piece in ANSWER.pieces(rows) {
         let mut query = sqlx::query(piece.statement);
-        for Answered { key, hash, status, response } in piece.items {
+        for Answered { key, status, response } in piece.items {
             query = query
                 .bind(key.saga.as_bytes().to_vec())
                 .bind(key.step.to_owned())
                 .bind(key.op)
-                .bind(hash.to_vec())
                 .bind(*status)
                 .bind(response.clone());
         }
