@@ -16,6 +16,7 @@ mod lock;
 mod member;
 mod migrate;
 mod number;
+mod read;
 mod row;
 mod writer;
 
@@ -162,11 +163,11 @@ impl Store for SqliteStore {
     }
 
     async fn load(&self, id: SagaId) -> Result<Option<Stored>, Error> {
-        list::load(&mut *self.reader().await, id).await
+        read::load(&mut *self.reader().await, id).await
     }
 
     async fn find_key(&self, key: &str) -> Result<Option<(SagaId, Fingerprint)>, Error> {
-        list::find_key(&mut *self.reader().await, key).await
+        read::find_key(&mut *self.reader().await, key).await
     }
 
     async fn list(&self, filter: &Filter, after: Option<SagaId>, limit: usize) -> Result<Vec<Stored>, Error> {
@@ -174,11 +175,11 @@ impl Store for SqliteStore {
     }
 
     async fn journal(&self, id: SagaId, after_seq: u64, limit: usize) -> Result<Vec<Record>, Error> {
-        list::journal(&mut *self.reader().await, id, after_seq, limit).await
+        read::journal(&mut *self.reader().await, id, after_seq, limit).await
     }
 
     async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
-        list::counts(&mut *self.reader().await).await
+        read::counts(&mut *self.reader().await).await
     }
 
     async fn put_definition(&self, row: &DefinitionRow) -> Result<DefinitionPut, Error> {
