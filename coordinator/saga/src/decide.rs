@@ -540,3 +540,6 @@ fn repeated_signal(
         Err(Rejected::SignalConflict("another payload has been taken for this signal"))
     })
 }
+
+#[cfg(test)]
+mod tests;
