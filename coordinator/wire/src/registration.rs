@@ -195,3 +195,6 @@ fn yes() -> bool {
 fn is_yes(value: &bool) -> bool {
     *value
 }
+
+#[cfg(test)]
+mod tests;
