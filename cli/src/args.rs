@@ -110,6 +110,9 @@ mod tests {
     #[test]
     fn every_command_explains_itself_and_shows_an_example() {
         fn check(command: &clap::Command, path: &str) {
+            if command.get_name() == "help" {
+                return;
+            }
             let path = format!("{path} {}", command.get_name());
             assert!(command.get_about().is_some(), "{path} says what it does");
             for arg in command.get_arguments() {
@@ -127,9 +130,7 @@ mod tests {
         }
         let mut command = Args::command();
         command.build();
-        for sub in
-            command.get_subcommands().filter(|sub| !matches!(sub.get_name(), "help" | "bench" | "replay"))
-        {
+        for sub in command.get_subcommands().filter(|sub| !matches!(sub.get_name(), "bench" | "replay")) {
             check(sub, "amends");
         }
         assert!(EXAMPLES.lines().all(|line| line.chars().count() <= WIDTH));

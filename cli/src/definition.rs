@@ -117,11 +117,11 @@ fn check(files: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> {
         }
         match read {
             Ok(text) => println!(
-                "{}: {}@{} is well formed ({} steps)",
+                "{}: {}@{} is well formed ({})",
                 source.name,
                 text.name,
                 text.version,
-                text.steps().count()
+                steps(text.steps().count())
             ),
             Err(faults) => println!("{}", faults.render(&source.name, &source.text)),
         }
@@ -216,4 +216,8 @@ pub fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(escape).collect()
+}
+
+fn steps(count: usize) -> String {
+    format!("{count} step{}", if count == 1 { "" } else { "s" })
 }

@@ -1,7 +1,7 @@
 //! Tables and colours on the terminal: plain where nobody looks, and plain with `NO_COLOR`.
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, presets};
-use std::io::IsTerminal;
+use std::{ffi::OsStr, io::IsTerminal};
 
 /// What a cell wants to be looked at as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,10 +20,12 @@ pub enum Tone {
 
 /// Whether standard output is coloured: it is a terminal, `NO_COLOR` is not set, and the terminal is not a dumb one.
 pub fn colours() -> bool {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal()
-        && !set("NO_COLOR")
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    let var = std::env::var_os;
+    coloured(std::io::stdout().is_terminal(), var("NO_COLOR").as_deref(), var("TERM").as_deref())
+}
+
+fn coloured(terminal: bool, no_color: Option<&OsStr>, term: Option<&OsStr>) -> bool {
+    terminal && no_color.is_none_or(OsStr::is_empty) && term.is_none_or(|term| term != "dumb")
 }
 
 /// Text in a tone, coloured when [`colours`] says so.
@@ -130,6 +132,20 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_want_them() {
+        let text = OsStr::new;
+        for (terminal, no_color, term, expected) in [
+            (true, None, Some(text("xterm")), true),
+            (true, Some(text("")), None, true),
+            (true, Some(text("1")), Some(text("xterm")), false),
+            (true, None, Some(text("dumb")), false),
+            (false, None, Some(text("xterm")), false),
+        ] {
+            assert_eq!(coloured(terminal, no_color, term), expected, "{terminal} {no_color:?} {term:?}");
+        }
+    }
 
     #[test]
     fn a_table_is_plain_where_nobody_looks() {

@@ -1,0 +1,8 @@
+//! The executable from outside: what it prints, how it ends, and that its processes work together.
+
+mod binary;
+mod definitions;
+mod demo;
+mod services;
+mod settings;
+mod usage;
