@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 
 /// Reads a registration of one operation's terms beside `release`, and checks it.
 fn check(terms: Value) -> Result<Registration, String> {
-    let body = json!({ "instances": ["http://127.0.0.1:7101"], "operations": { "hold": terms, "release": {} } });
+    let body =
+        json!({ "instances": ["http://127.0.0.1:7101"], "operations": { "hold": terms, "release": {} } });
     read(&body)
 }
 
 fn read(body: &Value) -> Result<Registration, String> {
-    let registration: Registration = serde_json::from_value(body.clone()).map_err(|error| error.to_string())?;
+    let registration: Registration =
+        serde_json::from_value(body.clone()).map_err(|error| error.to_string())?;
     registration.check().map(|()| registration)
 }
 
