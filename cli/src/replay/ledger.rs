@@ -13,7 +13,10 @@ use crate::{
     shop::Order,
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 /// A replay's file, what became of it, and what the databases say.
 #[derive(Debug)]
@@ -37,8 +40,8 @@ impl<'a> Ledger<'a> {
         ledgers: &'a Ledgers,
     ) -> Ledger<'a> {
         let mut standing: BTreeMap<&str, Vec<&Order>> = BTreeMap::new();
-        let mut is_shared =
-            ledgers.stock.iter().any(|stock| !orders.goods.keys().any(|sku| sku.get() == stock.sku));
+        let own: BTreeSet<i64> = orders.goods.keys().map(|sku| sku.get()).collect();
+        let mut is_shared = ledgers.stock.iter().any(|stock| !own.contains(&stock.sku));
         for order in &ledgers.orders {
             match invoice_of(run, &order.order) {
                 None => is_shared = true,
@@ -214,3 +217,6 @@ fn note(check: &mut Check, wrong: Option<String>) {
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

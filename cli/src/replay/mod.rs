@@ -43,20 +43,22 @@ const RUN_CHARS_MAX: usize = 32;
 /// Replays orders from a file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The file is CSV as the public \"Online Retail\" data set has it, with the columns InvoiceNo, StockCode, Description,
-Quantity, UnitPrice and CustomerID. Every invoice is one cart and one saga; one whose number begins with C brings
-goods back. Lines that are no merchandise or make no sense are counted by reason, and told one by one with --rejects.
-A line without price is a gift when it has a customer, and a correction of stock, which is left out, when it has none.
+The file is CSV as the public \"Online Retail\" data set has it, with the columns InvoiceNo,
+StockCode, Description, Quantity, UnitPrice and CustomerID. Every invoice is one cart and one
+saga; one whose number begins with C brings goods back. Lines that are no merchandise or make no
+sense are counted by reason, and told one by one with --rejects. A line without a price is a
+gift when it has a customer, and a correction of stock, which is left out, when it has none.
 
-An interrupted replay may be run again: it finds what it has done and ends with the same ledger. Without --coordinator
-it runs a coordinator and a shop of its own, in --data or in a directory that is gone afterwards.
+An interrupted replay may be run again: it finds what it has done and ends with the same ledger.
+Without --coordinator it runs a coordinator and a shop of its own, in --data or in a directory
+that is gone afterwards.
 
 Examples:
-  amends replay                                              a small example that is shipped
+  amends replay                                 a small example that is shipped
   amends replay online-retail.csv --stock 50 --rejects left-out.csv
   amends replay online-retail.csv --coordinator http://127.0.0.1:7070 --concurrency 64 --json
 
-Exit codes: 0 every saga ended and the books balance, 3 they do not, 1 it could not be replayed.")]
+Exit codes: 0 every saga ended and the books balance, 3 not so, 1 it could not be replayed.")]
 pub struct Args {
     /// The file of orders [default: the shipped example]
     #[arg(value_name = "FILE.csv")]

@@ -289,3 +289,6 @@ impl Replay<'_> {
 pub(super) fn order_number(run: &str, invoice: &str, number: u32) -> String {
     if number == 1 { format!("{run}-{invoice}") } else { format!("{run}-{invoice}-{number}") }
 }
+
+#[cfg(test)]
+mod tests;
