@@ -3,12 +3,13 @@
 use amends_wire::problem::{MEDIA_TYPE, Problem, Slug};
 use axum::{
     body::Body,
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// The largest request body, in bytes.
@@ -62,6 +63,21 @@ pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Respons
     }
 }
 
+/// The parameters in an address's path. What cannot be decoded names nothing.
+#[derive(Debug)]
+pub(crate) struct Path<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, Failure> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(parameters)) => Ok(Path(parameters)),
+            Err(error) => Err(problem(Slug::NotFound, format!("the address: {}", error.body_text()))),
+        }
+    }
+}
+
 /// The kinds of body a route reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Media {
@@ -87,9 +103,12 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
 }
 
 impl Raw {
-    /// The bytes of a JSON body.
+    /// The bytes of a JSON body. Every call reads an object; an array would be taken for its members in order.
     pub(crate) fn json(&self) -> Result<&[u8], Failure> {
         match self.media {
+            Media::Json if self.bytes.trim_ascii_start().starts_with(b"[") => {
+                Err(problem(Slug::MalformedBody, "the body is an array; send an object"))
+            }
             Media::Json => Ok(&self.bytes),
             Media::Yaml => Err(problem(Slug::UnsupportedMediaType, "this call reads application/json")),
         }

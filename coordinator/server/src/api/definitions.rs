@@ -1,7 +1,7 @@
 //! Definitions: register, list, show.
 
 use super::{App, query::Query};
-use crate::http::{Failure, Raw, json, problem};
+use crate::http::{Failure, Path, Raw, json, problem};
 use amends_saga::Name;
 use amends_store::{DefinitionPut, DefinitionRow};
 use amends_wire::{
@@ -10,7 +10,7 @@ use amends_wire::{
     problem::{Problem, Slug},
 };
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::Response,
 };
 use http::StatusCode;

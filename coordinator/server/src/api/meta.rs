@@ -1,10 +1,10 @@
 //! Health, metrics, the API's own description and its problem pages.
 
 use super::App;
-use crate::http::{Failure, json, problem};
+use crate::http::{Failure, Path, json, problem};
 use amends_wire::problem::Slug;
 use axum::{
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};

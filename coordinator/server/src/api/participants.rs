@@ -1,14 +1,14 @@
 //! Participants: register, list, show, remove.
 
 use super::{App, definitions::parse_name, query::Query};
-use crate::http::{Failure, Raw, json, problem};
+use crate::http::{Failure, Path, Raw, json, problem};
 use amends_wire::{
     api::{List, body},
     problem::Slug,
     registration::Registration,
 };
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
 use http::StatusCode;

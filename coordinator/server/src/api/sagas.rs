@@ -3,7 +3,7 @@
 use super::{App, query::Query};
 use crate::{
     handle::{End, NoAnswer},
-    http::{Failure, Raw, json, problem},
+    http::{Failure, Path, Raw, json, problem},
     run::{Refusal, Started},
 };
 use amends_saga::{Input, Name, Rejected, Saga, SagaId, Start};
@@ -13,7 +13,7 @@ use amends_wire::{
     problem::{Problem, Slug},
 };
 use axum::{
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::{
         IntoResponse, Response,
         sse::{self, KeepAlive, Sse},

@@ -1,0 +1,15 @@
+//! The coordinator through its HTTP API, over real sockets: what it accepts, what it refuses and how, and what
+//! it makes of participants that misbehave. The store is in memory, so that it can be told to fail as well.
+
+mod access;
+mod answers;
+mod bad_input;
+mod catalogue;
+mod faults;
+mod hardening;
+mod lists;
+mod meta;
+mod starting;
+mod stub;
+mod verbs;
+mod world;
