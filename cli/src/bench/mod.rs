@@ -31,8 +31,8 @@ pub struct Args {
     /// Seconds measured in each cell, after a warm-up of one second
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// What is run [default: all of them]
-    #[arg(long, value_enum)]
+    /// What is run; may repeat or be a list with commas [default: all of them]
+    #[arg(long, value_enum, value_delimiter = ',')]
     workload: Vec<Workload>,
     /// Worker threads of the coordinator
     #[arg(long, default_value_t = 1)]

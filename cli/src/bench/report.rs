@@ -18,7 +18,7 @@ pub(super) fn print(cells: &[Cell], seconds: u64, globals: &Globals) -> anyhow::
         "sagas/s",
         "p50 ms",
         "p99 ms",
-        "CPU µs a saga, by process",
+        "CPU us a saga, by process",
         "fsyncs a saga",
         "KB written a saga",
     ]);
