@@ -33,6 +33,8 @@ pub enum Bug {
     EarlyAck,
     /// A coordinator does not read again what a failed write has left in doubt.
     DoubtfulNotReclaimed,
+    /// A coordinator goes on after a claim whose answer was lost, and never learns what it owns.
+    LostClaimIgnored,
     /// "Never seen" is taken for done.
     NotSeenMeansDone,
     /// An unreadable answer is taken for a refusal.
@@ -58,6 +60,7 @@ pub const ALL: &[Bug] = &[
     Bug::UnknownCommitTrusted,
     Bug::EarlyAck,
     Bug::DoubtfulNotReclaimed,
+    Bug::LostClaimIgnored,
     Bug::NotSeenMeansDone,
     Bug::GarbageRefuses,
     Bug::TimeoutRefuses,

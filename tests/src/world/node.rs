@@ -233,7 +233,10 @@ impl World {
         // A claim that took effect without the coordinator learning of it: it cannot know what it owns.
         if !claimed.is_empty() && self.random.chance(self.mix.store_after) {
             self.note(|_| format!("node {node} begins anew: a claim was not answered"));
-            return self.boot(node);
+            if self.bug != Some(Bug::LostClaimIgnored) {
+                self.boot(node);
+            }
+            return;
         }
         for stored in claimed {
             self.adopt(node, stored);
