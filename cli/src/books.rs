@@ -10,6 +10,7 @@ pub use compare::compare;
 
 use crate::{
     client::Client,
+    output::say,
     shop::{Audit, Order, Product, SetAside, Shop, ShopUrls, Stock},
     table::{Tone, clean, painted},
 };
@@ -139,27 +140,28 @@ impl Books {
             Verdict::Balanced => ("balanced", Tone::Good),
             Verdict::Unbalanced => ("unbalanced", Tone::Bad),
         };
-        println!("books: {}", painted(word, tone));
-        println!(
+        say!("books: {}", painted(word, tone));
+        say!(
             "  stock    {} in = {} on the shelf + {} set aside + {} shipped; {} of these are sold",
-            figures.inbound, figures.usable, figures.held, figures.shipped, figures.sold
+            figures.inbound,
+            figures.usable,
+            figures.held,
+            figures.shipped,
+            figures.sold
         );
-        println!("  orders   {}", counted(figures.orders.iter()));
-        println!("  sagas    {}", counted(figures.sagas.iter()));
+        say!("  orders   {}", counted(figures.orders.iter()));
+        say!("  sagas    {}", counted(figures.sagas.iter()));
         let money: Vec<String> = figures
             .paid_minor
             .iter()
             .map(|(currency, minor)| format!("{} {currency}", decimal(*minor)))
             .collect();
-        println!(
-            "  money    {} taken",
-            if money.is_empty() { "nothing".to_owned() } else { money.join(", ") }
-        );
+        say!("  money    {} taken", if money.is_empty() { "nothing".to_owned() } else { money.join(", ") });
         for check in &self.checks {
             let mark = if check.kept { painted("ok", Tone::Good) } else { painted("BROKEN", Tone::Bad) };
-            println!("  {mark:<8} {} ({} looked at)", check.law, check.looked_at);
+            say!("  {mark:<8} {} ({} looked at)", check.law, check.looked_at);
             for violation in &check.violations {
-                println!("             {}", clean(violation));
+                say!("             {}", clean(violation));
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::{
     exit::Exit,
     globals::Globals,
+    output::say,
     settings::{Key, Source, keys},
     table::{self, Table, Tone},
 };
@@ -21,6 +22,8 @@ The file is ./amends.toml where there is one, or what --config or AMENDS_CONFIG 
   [inventory]
   listen = \"127.0.0.1:7101\"
 
+Ends with 1 when a value cannot be used.
+
 Examples:
   amends config
   AMENDS_LISTEN=127.0.0.1:8080 amends config --json")]
@@ -31,39 +34,54 @@ struct Line {
     key: &'static Key,
     value: Option<String>,
     source: Source,
+    misfit: Option<String>,
 }
 
 /// Shows every setting.
 ///
+/// Ends with [`Exit::No`] when one of them cannot be used.
+///
 /// # Errors
-/// When the output is closed.
+/// When it cannot be written as JSON.
 pub fn run(_args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let lines: Vec<Line> = keys::ALL.iter().map(|key| line(key, globals)).collect();
+    let exit = if lines.iter().any(|line| line.misfit.is_some()) { Exit::No } else { Exit::Done };
     if globals.json {
         let file = globals.settings.file().map(|file| file.path().display().to_string());
         let settings: Vec<Value> = lines.iter().map(Line::json).collect();
         table::print_json(&json!({ "file": file, "settings": settings }))?;
-        return Ok(Exit::Done);
+        return Ok(exit);
     }
     let mut table = Table::new(&["setting", "value", "source", "environment", "what it is"]);
     for line in &lines {
-        let tone = if line.source == Source::Default { Tone::Faint } else { Tone::Plain };
+        let tone = match line.source {
+            _ if line.misfit.is_some() => Tone::Bad,
+            Source::Default => Tone::Faint,
+            Source::Flag | Source::Env(_) | Source::File(_) => Tone::Plain,
+        };
         let cells = [line.key.to_string(), line.shown(), line.source.to_string(), line.key.env.to_owned()];
         let cells = cells.into_iter().map(|cell| (cell, tone));
         table.toned(cells.chain([(line.key.about.to_owned(), Tone::Faint)]));
     }
     table.print();
-    Ok(Exit::Done)
+    for line in &lines {
+        if let Some(misfit) = &line.misfit {
+            say!("{} from {} cannot be used: {misfit}", line.key, line.source);
+        }
+    }
+    Ok(exit)
 }
 
 fn line(key: &'static Key, globals: &Globals) -> Line {
     let flag = globals.flags.iter().find(|(name, _)| key.table.is_empty() && *name == key.name);
     if let Some((_, value)) = flag {
-        return Line { key, value: Some(value.clone()), source: Source::Flag };
+        return Line { key, value: Some(value.clone()), source: Source::Flag, misfit: None };
     }
     match globals.settings.text(key) {
-        Some((value, source)) => Line { key, value: Some(value.to_owned()), source },
-        None => Line { key, value: None, source: Source::Default },
+        Some((value, source)) => {
+            Line { key, value: Some(value.to_owned()), source, misfit: (key.misfit)(value) }
+        }
+        None => Line { key, value: None, source: Source::Default, misfit: None },
     }
 }
 
@@ -84,6 +102,7 @@ impl Line {
             "source": self.source.to_string(),
             "env": self.key.env,
             "about": self.key.about,
+            "misfit": self.misfit,
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     exit::Exit,
     globals::Globals,
+    output::say,
     table::{self, Table},
 };
 use amends_wire::{
@@ -116,14 +117,14 @@ fn check(files: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> {
             continue;
         }
         match read {
-            Ok(text) => println!(
+            Ok(text) => say!(
                 "{}: {}@{} is well formed ({})",
                 source.name,
                 text.name,
                 text.version,
                 steps(text.steps().count())
             ),
-            Err(faults) => println!("{}", faults.render(&source.name, &source.text)),
+            Err(faults) => say!("{}", faults.render(&source.name, &source.text)),
         }
     }
     if globals.json {
@@ -150,7 +151,7 @@ async fn register(files: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> 
         match source.parse() {
             Ok(text) => texts.push((text, source)),
             Err(faults) => {
-                print!("{}", faults.render(&source.name, &source.text));
+                say!("{}", faults.render(&source.name, &source.text).trim_end());
                 return Ok(Exit::No);
             }
         }
@@ -162,7 +163,7 @@ async fn register(files: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> 
             client.register::<DefinitionView>(text.name.as_str(), text.version, source.text.clone()).await?;
         if !globals.json {
             let said = if status == StatusCode::CREATED { "registered" } else { "was registered already" };
-            println!("{}@{} {said}", view.name, view.version);
+            say!("{}@{} {said}", view.name, view.version);
         }
         registered.push(DefinitionView { content: None, ..view });
     }
@@ -179,7 +180,7 @@ async fn list(globals: &Globals) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     if list.items.is_empty() {
-        println!("no definition is registered; register one with `amends definition register FILE`");
+        say!("no definition is registered; register one with `amends definition register FILE`");
         return Ok(Exit::Done);
     }
     let mut table = Table::new(&["definition", "registered", "hash"]);

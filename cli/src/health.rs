@@ -4,6 +4,7 @@ use crate::{
     client::ClientError,
     exit::Exit,
     globals::Globals,
+    output::say,
     table::{self, Table},
 };
 use amends_wire::api::{List, ParticipantView};
@@ -45,15 +46,15 @@ pub async fn run(_args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let version = health["version"].as_str().unwrap_or("of unknown version");
     match &ready {
-        None => println!("{} takes work (version {version})", client.base()),
-        Some(why) => println!("{} takes no new work: {why} (version {version})", client.base()),
+        None => say!("{} takes work (version {version})", client.base()),
+        Some(why) => say!("{} takes no new work: {why} (version {version})", client.base()),
     }
     match participants {
         Ok(list) if list.items.is_empty() => {
-            println!("no participant is registered; start one with `amends participant inventory`");
+            say!("no participant is registered; start one with `amends participant inventory`");
         }
         Ok(list) => participants_table(&list.items).print(),
-        Err(error) => println!("its participants are not shown: {error}"),
+        Err(error) => say!("its participants are not shown: {error}"),
     }
     Ok(exit)
 }

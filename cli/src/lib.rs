@@ -17,6 +17,7 @@ pub mod globals;
 pub mod health;
 pub mod logs;
 pub mod manual;
+pub mod output;
 pub mod participant;
 pub mod process;
 pub mod progress;

@@ -116,8 +116,9 @@ async fn serve(
         advertise: advertise.map(|url| url.to_string()),
     };
     let stop = process::stop_on_signal()?;
-    process::announce(&listener)?;
-    tracing::info!(participant = participant.name(), address = %listener.local_addr()?, "the participant starts");
+    let address = listener.local_addr()?;
+    tracing::info!(participant = participant.name(), %address, "the participant runs");
+    process::announce(address);
     amends_sdk::run(participant, listener, Some(registering), stop)
         .await
         .context("the participant stopped")?;

@@ -1,8 +1,11 @@
 //! What a process does once: its runtime, its TLS provider, its listener, and how it learns that it is to end.
 
-use crate::settings::{BaseUrl, Listen};
+use crate::{
+    output::say,
+    settings::{BaseUrl, Listen},
+};
 use anyhow::Context;
-use std::io::Write;
+use std::net::SocketAddr;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -40,14 +43,8 @@ pub async fn listen(on: Listen) -> anyhow::Result<TcpListener> {
 }
 
 /// Says where this process listens, as the first line of its output, for people and for programs that wait for it.
-///
-/// # Errors
-/// When standard output is closed.
-pub fn announce(listener: &TcpListener) -> anyhow::Result<()> {
-    let url = BaseUrl::of(listener.local_addr()?);
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "listening on {url}")?;
-    out.flush().context("standard output is closed")
+pub fn announce(address: SocketAddr) {
+    say!("listening on {}", BaseUrl::of(address));
 }
 
 /// A token that is cancelled at the first Ctrl-C or SIGTERM; the second one ends the process at once.

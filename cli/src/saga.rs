@@ -9,6 +9,7 @@ use crate::{
     client::{Client, ClientError, Start},
     exit::Exit,
     globals::Globals,
+    output::say,
     table::{self, Tone, painted},
 };
 use amends_saga::{SagaId, Status};
@@ -151,7 +152,7 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
             let (status, saga) =
                 client.signal::<Box<RawValue>>(id, &name, signal_id.as_deref(), &payload).await?;
             if !globals.json && status == StatusCode::ACCEPTED {
-                println!("the signal is kept until the saga waits for it");
+                say!("the signal is kept until the saga waits for it");
             }
             print(&saga, globals)?;
             Ok(Exit::Done)
@@ -166,7 +167,7 @@ async fn start(client: &Client, args: &StartArgs, globals: &Globals) -> anyhow::
     let wait = args.wait.map(duration);
     let (status, raw) = client.start::<Box<RawValue>>(&start, wait).await?;
     if !globals.json && status == StatusCode::OK {
-        println!("this key was used before with the same input: it is the same saga");
+        say!("this key was used before with the same input: it is the same saga");
     }
     let saga = print(&raw, globals)?;
     Ok(if wait.is_some() { outcome(saga.status) } else { Exit::Done })
@@ -194,7 +195,7 @@ fn outcome(status: Status) -> Exit {
 fn print(raw: &RawValue, globals: &Globals) -> anyhow::Result<SagaView> {
     let saga: SagaView = serde_json::from_str(raw.get()).context("the coordinator's answer is no saga")?;
     match globals.json {
-        true => println!("{}", raw.get()),
+        true => say!("{}", raw.get()),
         false => view::print(&saga),
     }
     Ok(saga)
@@ -202,8 +203,8 @@ fn print(raw: &RawValue, globals: &Globals) -> anyhow::Result<SagaView> {
 
 async fn follow(client: &Client, id: SagaId, globals: &Globals) -> anyhow::Result<Exit> {
     let each = |item: &JournalItem, text: &str| match globals.json {
-        true => println!("{text}"),
-        false => println!("{}", view::journal_line(item)),
+        true => say!("{text}"),
+        false => say!("{}", view::journal_line(item)),
     };
     let mut seq = 0;
     let mut tries = 0;

@@ -112,9 +112,9 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         defaults: Defaults::default(),
     };
     let stop = process::stop_on_signal()?;
-    process::announce(&listener)?;
-    tracing::info!(name, store = %at, address = %listener.local_addr()?, "the coordinator starts");
     let mut server = Server::start(config, store, listener).await?;
+    tracing::info!(name, store = %at, address = %server.address(), "the coordinator runs");
+    process::announce(server.address());
     tokio::select! {
         () = stop.cancelled() => {
             server.stop().await;
@@ -142,7 +142,10 @@ pub async fn open(at: &Store, shared: bool, name: &str) -> anyhow::Result<Sqlite
 /// # Errors
 /// When the text has faults, its version is taken by other content, or the store does not answer.
 pub async fn register(store: &dyn amends_store::Store, file: &str, source: &str) -> anyhow::Result<()> {
-    let text = Text::read(source).map_err(|faults| anyhow::anyhow!("{}", faults.render(file, source)))?;
+    let text = Text::read(source).map_err(|faults| {
+        let shown = faults.render(file, source);
+        anyhow::anyhow!("a definition has faults and is not registered\n\n{}", shown.trim_end())
+    })?;
     let row = DefinitionRow {
         hash: text.hash.clone(),
         name: text.name.to_string(),

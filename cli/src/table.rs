@@ -1,5 +1,6 @@
 //! Tables and colours on the terminal: plain where nobody looks, and plain with `NO_COLOR`.
 
+use crate::output::say;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, presets};
 use std::{ffi::OsStr, io::IsTerminal};
 
@@ -111,7 +112,7 @@ impl Table {
 
     /// Prints it.
     pub fn print(&self) {
-        println!("{}", self.text());
+        say!("{}", self.text());
     }
 }
 
@@ -125,7 +126,7 @@ pub fn clean(text: &str) -> String {
 /// # Errors
 /// When it is no JSON.
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::{export, story::Told};
 use crate::{
     books::{Books, Check, Figures, Verdict},
     embedded::Embedded,
+    output::say,
     saga::status_word,
     settings::BaseUrl,
     table::{Table, Tone, painted},
@@ -64,23 +65,23 @@ impl Report {
             ]);
         }
         table.print();
-        println!();
+        say!();
         for told in &self.sagas {
-            println!("{}  {}", told.name, told.explanation);
+            say!("{}  {}", told.name, told.explanation);
             if !told.as_expected {
                 let error = told.error.as_deref().unwrap_or("no reason is known");
                 let expected = status_word(told.expected);
-                println!(
+                say!(
                     "        {}",
                     painted(&format!("this was not expected: {expected}; {error}"), Tone::Bad)
                 );
             }
         }
-        println!();
+        say!();
         let books = Books { verdict: self.books, checks: self.checks.clone(), figures: self.figures.clone() };
         books.print();
-        println!();
-        println!(
+        say!();
+        say!(
             "{} carts: {} completed, {} compensated ({} of them after failed reversals), in {} ms",
             self.sagas.len(),
             self.completed,
@@ -93,33 +94,33 @@ impl Report {
 
 /// Says what is about to be seen.
 pub(super) fn print_opening(base: &BaseUrl) {
-    println!("listening on {base}");
-    println!();
-    println!(
+    say!("listening on {base}");
+    say!();
+    say!(
         "A coordinator and a shop of three participants (inventory, order, product) run in this process, each"
     );
-    println!(
+    say!(
         "with a database of its own. A cart is a saga: quote, reserve, order, payment, confirm, paid. When a"
     );
-    println!("step cannot go on, what was done before it is undone.");
-    println!();
+    say!("step cannot go on, what was done before it is undone.");
+    say!();
 }
 
 /// Says what can be tried now.
 pub(super) fn print_what_next(embedded: &Embedded) {
     let base = embedded.client.base();
-    println!();
-    println!("Everything goes on serving until Ctrl-C. In another terminal:");
-    println!();
-    println!("  {}", export(base));
-    println!("  amends saga list");
-    println!("  amends saga list --status compensated --json");
-    println!("  amends saga follow ID");
-    println!("  echo '{{\"order\":\"mine-1\",\"lines\":[{{\"sku\":1,\"qty\":2}}]}}' > cart.json");
-    println!("  amends saga start checkout --input cart.json --key mine-1");
-    println!("  amends saga signal ID payment --payload '{{\"receipt\":\"R-1\"}}'");
-    println!("  curl -s '{base}/v1/sagas?status=compensated'");
-    println!("  curl -s {}", embedded.shop.inventory.join("/stock"));
-    println!("  curl -s {}", embedded.shop.order.join("/orders"));
-    println!("  curl -s {}", embedded.shop.inventory.join("/audit"));
+    say!();
+    say!("Everything goes on serving until Ctrl-C. In another terminal:");
+    say!();
+    say!("  {}", export(base));
+    say!("  amends saga list");
+    say!("  amends saga list --status compensated --json");
+    say!("  amends saga follow ID");
+    say!("  echo '{{\"order\":\"mine-1\",\"lines\":[{{\"sku\":1,\"qty\":2}}]}}' > cart.json");
+    say!("  amends saga start checkout --input cart.json --key mine-1");
+    say!("  amends saga signal ID payment --payload '{{\"receipt\":\"R-1\"}}'");
+    say!("  curl -s '{base}/v1/sagas?status=compensated'");
+    say!("  curl -s {}", embedded.shop.inventory.join("/stock"));
+    say!("  curl -s {}", embedded.shop.order.join("/orders"));
+    say!("  curl -s {}", embedded.shop.inventory.join("/audit"));
 }

@@ -1,7 +1,7 @@
 //! `amends saga list`.
 
 use super::{label, print_list};
-use crate::{client::Client, exit::Exit, globals::Globals, table};
+use crate::{client::Client, exit::Exit, globals::Globals, output::say, table};
 use amends_wire::api::{List, SagaView};
 
 /// Which sagas to list.
@@ -46,12 +46,12 @@ pub(super) async fn run(client: &Client, args: &Args, globals: &Globals) -> anyh
         return Ok(Exit::Done);
     }
     if page.items.is_empty() {
-        println!("no saga fits");
+        say!("no saga fits");
         return Ok(Exit::Done);
     }
     print_list(&page.items);
     if let Some(next) = page.next {
-        println!("there are more: add --cursor {next}");
+        say!("there are more: add --cursor {next}");
     }
     Ok(Exit::Done)
 }

@@ -1,6 +1,9 @@
 //! Sagas and their journals for people.
 
-use crate::table::{Table, clean, painted, status_tone};
+use crate::{
+    output::say,
+    table::{Table, clean, painted, status_tone},
+};
 use amends_saga::Status;
 use amends_wire::api::{JournalItem, OpView, SagaView, StepView, Time};
 use serde::Serialize;
@@ -24,21 +27,15 @@ pub fn status_word(status: Status) -> &'static str {
 /// Prints a saga with its steps.
 pub(super) fn print(saga: &SagaView) {
     let status = status_word(saga.status);
-    println!(
-        "saga {}  {}@{}  {}",
-        saga.id,
-        saga.definition,
-        saga.version,
-        painted(status, status_tone(status))
-    );
+    say!("saga {}  {}@{}  {}", saga.id, saga.definition, saga.version, painted(status, status_tone(status)));
     let mut facts: Vec<String> = vec![format!("started {}", saga.created_at)];
     facts.extend(saga.ended_at.map(|at| format!("ended {at} after {}", lasted(saga.created_at, at))));
     facts.extend(saga.key.as_ref().map(|key| format!("key {}", clean(key))));
     facts.extend(saga.labels.iter().map(|(name, text)| format!("{}={}", clean(name), clean(text))));
-    println!("  {}", facts.join("  "));
+    say!("  {}", facts.join("  "));
     if let Some(error) = &saga.error {
         let step = error.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
-        println!("  turned round{step}: {} ({})", clean(&error.message), word(&error.kind));
+        say!("  turned round{step}: {} ({})", clean(&error.message), word(&error.kind));
     }
     if let Some(steps) = saga.steps.as_ref().filter(|steps| !steps.is_empty()) {
         let mut table =
@@ -46,13 +43,13 @@ pub(super) fn print(saga: &SagaView) {
         for row in step_rows(steps) {
             table.row(row);
         }
-        println!("{}", table.text());
+        say!("{}", table.text());
     }
     if let Some(output) = &saga.output {
-        println!("output {output}");
+        say!("output {output}");
     }
     for repair in &saga.repairs {
-        println!("repair item {}: {} {}", repair.id, repair.step, repair.operation);
+        say!("repair item {}: {} {}", repair.id, repair.step, repair.operation);
     }
 }
 

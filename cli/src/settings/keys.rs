@@ -1,9 +1,10 @@
 //! Every setting there is, in the order in which `amends config` shows them.
 
-use std::fmt;
+use super::{BaseUrl, Listen, LogFormat, Store, Switch, Token};
+use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 /// One setting.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Key {
     /// The table of the file it stands in; empty for the top.
     pub table: &'static str,
@@ -17,11 +18,23 @@ pub struct Key {
     pub about: &'static str,
     /// Whether its value must not be shown.
     pub secret: bool,
+    /// Says what is wrong with a text, if anything is.
+    pub misfit: fn(&str) -> Option<String>,
+}
+
+/// What is wrong with a text that is to be a `T`.
+fn read<T: FromStr<Err: fmt::Display>>(text: &str) -> Option<String> {
+    text.parse::<T>().err().map(|error| error.to_string())
 }
 
 impl Key {
     const fn new(table: &'static str, name: &'static str, env: &'static str, about: &'static str) -> Key {
-        Key { table, name, env, default: None, about, secret: false }
+        Key { table, name, env, default: None, about, secret: false, misfit: read::<String> }
+    }
+
+    const fn is(mut self, misfit: fn(&str) -> Option<String>) -> Key {
+        self.misfit = misfit;
+        self
     }
 
     const fn or(mut self, default: &'static str) -> Key {
@@ -52,41 +65,53 @@ impl fmt::Display for Key {
 /// Where the coordinator answers.
 pub static COORDINATOR: Key =
     Key::new("", "coordinator", "AMENDS_COORDINATOR", "where the coordinator answers")
-        .or("http://127.0.0.1:7070");
+        .or("http://127.0.0.1:7070")
+        .is(read::<BaseUrl>);
 /// The bearer token.
 pub static TOKEN: Key =
-    Key::new("", "token", "AMENDS_TOKEN", "the bearer token to send; `serve` accepts it as admin").hidden();
+    Key::new("", "token", "AMENDS_TOKEN", "the bearer token to send; `serve` accepts it as admin")
+        .hidden()
+        .is(read::<Token>);
 /// What to log.
 pub static LOG: Key = Key::new("", "log", "AMENDS_LOG", "what to log; info for services, warn otherwise");
 /// How to write the log.
-pub static LOG_FORMAT: Key = Key::new("", "log_format", "AMENDS_LOG_FORMAT", "text or json").or("text");
+pub static LOG_FORMAT: Key =
+    Key::new("", "log_format", "AMENDS_LOG_FORMAT", "text or json").or("text").is(read::<LogFormat>);
 
 /// Where a coordinator listens.
-pub static SERVE_LISTEN: Key =
-    Key::new("serve", "listen", "AMENDS_LISTEN", "the address to listen on").or("127.0.0.1:7070");
+pub static SERVE_LISTEN: Key = Key::new("serve", "listen", "AMENDS_LISTEN", "the address to listen on")
+    .or("127.0.0.1:7070")
+    .is(read::<Listen>);
 /// Where a coordinator keeps its sagas.
 pub static SERVE_STORE: Key = Key::new("serve", "store", "AMENDS_STORE", "where sagas are kept")
-    .or("sqlite:./amends-data/coordinator.db");
+    .or("sqlite:./amends-data/coordinator.db")
+    .is(read::<Store>);
 /// Whether several coordinators use the same file.
 pub static SERVE_SHARED: Key =
-    Key::new("serve", "shared", "AMENDS_SHARED", "several coordinators on one file").or("false");
+    Key::new("serve", "shared", "AMENDS_SHARED", "several coordinators on one file")
+        .or("false")
+        .is(read::<Switch>);
 /// What a coordinator is called.
 pub static SERVE_NAME: Key = Key::new("serve", "name", "AMENDS_NAME", "its name in journals and logs");
 /// The file with tokens and roles.
 pub static SERVE_TOKENS_FILE: Key =
-    Key::new("serve", "tokens_file", "AMENDS_TOKENS_FILE", "lines of a role and a token");
+    Key::new("serve", "tokens_file", "AMENDS_TOKENS_FILE", "lines of a role and a token").is(read::<PathBuf>);
 /// Sagas that have not ended, at most.
 pub static SERVE_SAGAS_MAX: Key =
-    Key::new("serve", "sagas_max", "AMENDS_SAGAS_MAX", "sagas that have not ended, at most").or("100000");
+    Key::new("serve", "sagas_max", "AMENDS_SAGAS_MAX", "sagas that have not ended, at most")
+        .or("100000")
+        .is(read::<NonZeroUsize>);
 /// Worker threads of a coordinator.
-pub static SERVE_THREADS: Key = Key::new("serve", "threads", "AMENDS_THREADS", "worker threads").or("2");
+pub static SERVE_THREADS: Key =
+    Key::new("serve", "threads", "AMENDS_THREADS", "worker threads").or("2").is(read::<NonZeroUsize>);
 /// Definitions registered at the start.
 pub static SERVE_DEFINITIONS: Key = Key::new(
     "serve",
     "definitions",
     "AMENDS_DEFINITIONS",
     "a directory of definitions to register at the start",
-);
+)
+.is(read::<PathBuf>);
 
 /// The settings of one participant.
 #[derive(Debug)]
@@ -102,18 +127,18 @@ pub struct ParticipantKeys {
 macro_rules! participant {
     ($keys:ident, $listen:ident, $store:ident, $advertise:ident, $table:literal, $port:literal) => {
         static $listen: Key = Key::new($table, "listen", "AMENDS_LISTEN", "the address to listen on")
-            .or(concat!("127.0.0.1:", $port));
-        static $store: Key = Key::new($table, "store", "AMENDS_STORE", "where its data is kept").or(concat!(
-            "sqlite:./amends-data/",
-            $table,
-            ".db"
-        ));
+            .or(concat!("127.0.0.1:", $port))
+            .is(read::<Listen>);
+        static $store: Key = Key::new($table, "store", "AMENDS_STORE", "where its data is kept")
+            .or(concat!("sqlite:./amends-data/", $table, ".db"))
+            .is(read::<Store>);
         static $advertise: Key = Key::new(
             $table,
             "advertise",
             "AMENDS_ADVERTISE",
             "the address it registers, if not that it listens on",
-        );
+        )
+        .is(read::<BaseUrl>);
         /// The settings of this participant.
         pub static $keys: ParticipantKeys =
             ParticipantKeys { listen: &$listen, store: &$store, advertise: &$advertise };

@@ -77,6 +77,16 @@ impl Place {
         collect(child, args)
     }
 
+    /// Runs a command whose output nobody reads; gives its exit code and its errors.
+    pub(crate) fn run_with_closed_output(&self, args: &[&str]) -> (Option<i32>, String) {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut child = self.command(args).stdout(writer).spawn().expect("the executable starts");
+        let mut err = String::new();
+        child.stderr.take().expect("its errors").read_to_string(&mut err).expect("text");
+        (wait(&mut child).expect("it ends").code(), err)
+    }
+
     /// Starts a service and waits until it says where it listens.
     pub(crate) fn serve(&self, args: &[&str]) -> Service {
         let mut child = self.command(args).stderr(Stdio::null()).spawn().expect("the executable starts");

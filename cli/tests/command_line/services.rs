@@ -212,6 +212,17 @@ fn tokens_are_asked_for_and_have_roles() {
 }
 
 #[test]
+fn a_directory_with_a_faulty_definition_stops_the_start_and_shows_the_fault() {
+    let place = Place::new();
+    std::fs::create_dir(place.path().join("defs")).expect("a directory");
+    place.file("defs/bad.yaml", "saga: ping\nsteps:\n  - one: { action: a.b, after: [two] }\n");
+    let ended = place.run(&["serve", "--listen", "127.0.0.1:0", "--definitions", "defs"]).code(1);
+    assert!(ended.err.starts_with("error: a definition has faults and is not registered\n"), "{}", ended.err);
+    assert!(ended.err.contains("--> defs/bad.yaml:3:"), "{}", ended.err);
+    assert_eq!(ended.out, "");
+}
+
+#[test]
 fn a_participant_may_be_started_before_its_coordinator() {
     let place = Place::new();
     let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

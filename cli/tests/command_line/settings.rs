@@ -58,6 +58,19 @@ fn an_unknown_setting_stops_every_command_with_what_was_meant() {
 }
 
 #[test]
+fn a_value_that_cannot_be_used_is_shown_and_ends_with_1() {
+    let place = Place::new().env("AMENDS_SAGAS_MAX", "many");
+    let ended = place.run(&["config"]).code(1);
+    assert!(
+        ended.out.contains("serve.sagas_max from env AMENDS_SAGAS_MAX cannot be used: "),
+        "{}",
+        ended.out
+    );
+    let ended = place.run(&["serve", "--listen", "127.0.0.1:0"]).code(1);
+    assert!(ended.err.starts_with("error: AMENDS_SAGAS_MAX is \"many\": "), "{}", ended.err);
+}
+
+#[test]
 fn a_named_file_must_be_there() {
     let ended = Place::new().env("AMENDS_CONFIG", "absent.toml").run(&["config"]).code(1);
     assert!(ended.err.starts_with("error: the settings in absent.toml cannot be read: "), "{}", ended.err);

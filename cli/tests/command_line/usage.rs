@@ -94,6 +94,13 @@ fn every_shell_gets_completions_and_every_command_a_page() {
 }
 
 #[test]
+fn a_reader_that_goes_away_ends_the_process_quietly() {
+    let place = Place::new();
+    let (code, err) = place.run_with_closed_output(&["config"]);
+    assert_eq!((code, err.as_str()), (Some(141), ""));
+}
+
+#[test]
 fn help_and_version_are_plain_in_a_pipe() {
     let place = Place::new().env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1");
     for args in [&["--help"][..], &["saga", "start", "--help"], &["--version"]] {
