@@ -110,6 +110,13 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let is_named = globals.flags.iter().any(|(name, _)| *name == "coordinator")
         || globals.settings.text(&keys::COORDINATOR).is_some_and(|(_, source)| source != Source::Default);
     if is_named {
+        if let Some(data) = &args.data {
+            anyhow::bail!(
+                "--data {} is for a coordinator of the replay's own, and {} is named; leave out one of them",
+                data.display(),
+                globals.coordinator
+            );
+        }
         let patience = patience(&args);
         let client = globals.client()?;
         let urls = find_shop(&args, &client, patience).await?;
