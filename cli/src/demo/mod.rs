@@ -5,13 +5,7 @@ mod report;
 mod story;
 
 use crate::{
-    books,
-    embedded::Embedded,
-    exit::Exit,
-    globals::Globals,
-    process, progress,
-    settings::{BaseUrl, Listen},
-    shop::Shop,
+    books, embedded::Embedded, exit::Exit, globals::Globals, process, progress, settings::Listen, shop::Shop,
 };
 use anyhow::{Context, bail};
 use report::Report;
@@ -81,9 +75,9 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         Ok(_) => Exit::Broken,
         Err(_) => Exit::No,
     };
-    if !args.exit && report.is_ok() {
+    if let (false, Ok(report)) = (args.exit, &report) {
         if !globals.json {
-            report::print_what_next(&embedded);
+            report::print_what_next(&embedded, report);
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -128,9 +122,4 @@ fn refuse_used(dir: &Path) -> anyhow::Result<()> {
         bail!("{} holds the databases of an earlier run; name an empty directory with --data", dir.display());
     }
     Ok(())
-}
-
-/// The address of the coordinator, as a shell variable is set.
-fn export(base: &BaseUrl) -> String {
-    format!("export AMENDS_COORDINATOR={base}")
 }

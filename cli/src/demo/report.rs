@@ -1,6 +1,6 @@
 //! What the demo says: a table for people, one object for programs.
 
-use super::{export, story::Told};
+use super::story::Told;
 use crate::{
     books::{Books, Check, Figures, Verdict},
     embedded::Embedded,
@@ -106,21 +106,33 @@ pub(super) fn print_opening(base: &BaseUrl) {
     say!();
 }
 
-/// Says what can be tried now.
-pub(super) fn print_what_next(embedded: &Embedded) {
+/// Says what can be tried now, with the address, the executable and a saga as they are.
+pub(super) fn print_what_next(embedded: &Embedded, report: &Report) {
     let base = embedded.client.base();
+    let amends = executable();
+    let failed = report.sagas.iter().max_by_key(|told| told.failed_reversals);
+    let shown = failed.map_or("ID".to_owned(), |told| told.id.to_string());
     say!();
     say!("Everything goes on serving until Ctrl-C. In another terminal:");
     say!();
-    say!("  {}", export(base));
-    say!("  amends saga list");
-    say!("  amends saga list --status compensated --json");
-    say!("  amends saga follow ID");
+    say!("  export AMENDS_COORDINATOR={base}");
+    say!("  {amends} saga list");
+    say!("  {amends} saga follow {shown}");
     say!("  echo '{{\"order\":\"mine-1\",\"lines\":[{{\"sku\":1,\"qty\":2}}]}}' > cart.json");
-    say!("  amends saga start checkout --input cart.json --key mine-1");
-    say!("  amends saga signal ID payment --payload '{{\"receipt\":\"R-1\"}}'");
+    say!("  {amends} saga start checkout --input cart.json --key mine-1");
+    say!(
+        "  {amends} saga signal ID payment --payload '{{\"receipt\":\"R-1\"}}'    # the ID that start printed"
+    );
     say!("  curl -s '{base}/v1/sagas?status=compensated'");
     say!("  curl -s {}", embedded.shop.inventory.join("/stock"));
     say!("  curl -s {}", embedded.shop.order.join("/orders"));
     say!("  curl -s {}", embedded.shop.inventory.join("/audit"));
+}
+
+/// How this executable was called, so that what is printed can be typed as it is.
+fn executable() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let plain = !called.is_empty()
+        && called.chars().all(|letter| letter.is_alphanumeric() || "/._-".contains(letter));
+    if plain { called } else { "amends".to_owned() }
 }
