@@ -18,7 +18,7 @@ mod run;
 pub use amends_saga::coordinator::Limits as SagaLimits;
 pub use amends_wire::listen::Limits as ListenLimits;
 pub use auth::{Role, Tokens};
-pub use dispatch::{HttpTransport, Reply, Transport, TransportError};
+pub use dispatch::{BodyError, HttpTransport, Reply, Transport, TransportError};
 pub use http::BODY_BYTES_MAX;
 pub use metrics::Metrics;
 pub use run::Timing;

@@ -253,3 +253,6 @@ impl Definitions {
 fn unknown(name: &str) -> Failure {
     problem(Slug::UnknownDefinition, format!("no definition \"{name}\" is registered; register it first"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,17 @@ pub enum TransportError {
     Broken(String),
 }
 
+/// Why an answer's body could not be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than is read.
+    #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
+    TooLong,
+    /// The connection ended before the body did.
+    #[error("the answer was cut short: {0}")]
+    Cut(String),
+}
+
 /// Something that can post a body to a participant.
 #[cfg_attr(test, mockall::automock)]
 #[async_trait]
@@ -82,16 +93,15 @@ impl Transport for HttpTransport {
     }
 }
 
-async fn read_capped(response: &mut reqwest::Response) -> Result<Bytes, String> {
-    let too_long = || format!("the answer is longer than {ANSWER_BYTES_MAX} bytes");
+async fn read_capped(response: &mut reqwest::Response) -> Result<Bytes, BodyError> {
     let announced = response.content_length().unwrap_or(0);
     if announced > ANSWER_BYTES_MAX as u64 {
-        return Err(too_long());
+        return Err(BodyError::TooLong);
     }
     let mut first = match response.chunk().await {
         Ok(Some(chunk)) => chunk,
         Ok(None) => return Ok(Bytes::new()),
-        Err(error) => return Err(format!("the answer was cut short: {}", chain(&error))),
+        Err(error) => return Err(BodyError::Cut(chain(&error))),
     };
     let mut rest: Option<BytesMut> = None;
     loop {
@@ -101,16 +111,16 @@ async fn read_capped(response: &mut reqwest::Response) -> Result<Bytes, String> 
                 let body = rest.get_or_insert_with(|| BytesMut::from(&std::mem::take(&mut first)[..]));
                 body.extend_from_slice(&chunk);
                 if body.len() > ANSWER_BYTES_MAX {
-                    return Err(too_long());
+                    return Err(BodyError::TooLong);
                 }
             }
-            Err(error) => return Err(format!("the answer was cut short: {}", chain(&error))),
+            Err(error) => return Err(BodyError::Cut(chain(&error))),
         }
     }
 }
 
 /// `Retry-After` in whole seconds or as an HTTP date.
-fn retry_after(headers: &HeaderMap) -> Option<Millis> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Millis> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(secs) = text.parse::<u64>() {
         return Some(Millis(secs.saturating_mul(1000)));

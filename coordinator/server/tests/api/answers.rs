@@ -281,6 +281,13 @@ async fn a_batch_that_is_refused_as_such_is_sent_call_by_call() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_answer_is_too_long_is_sent_call_by_call() {
+    let (_, sagas) =
+        check_batches("too long", (0..24).map(|_| Say::Long((1 << 20) + 20_000)).collect()).await;
+    assert!(sagas.iter().all(|saga| saga["steps"][1]["action"]["attempts"] == 1), "an attempt was spent");
+}
+
+#[tokio::test]
 async fn a_call_says_who_is_calling_and_every_attempt_says_the_same() {
     let world = World::new().await;
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
