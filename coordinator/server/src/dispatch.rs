@@ -10,7 +10,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-pub use transport::{HttpTransport, Transport, TransportError};
+pub use transport::{BodyError, HttpTransport, Transport, TransportError};
 
 use crate::{metrics::Metrics, registry::Registry, run::Command};
 use amends_saga::{
@@ -44,7 +44,7 @@ pub struct Reply {
     /// The participant's wish for the next attempt.
     pub retry_after: Option<Millis>,
     /// The body, or why it could not be read.
-    pub body: Result<Bytes, String>,
+    pub body: Result<Bytes, BodyError>,
 }
 
 /// Sends calls; cheap to clone.
@@ -152,9 +152,9 @@ impl Inner {
         let reply = self.post(&url.batch, headers, body, operation.timeout.into()).await;
         let took = begun.elapsed();
         if let Ok(reply) = &reply
-            && is_no_to_the_batch(reply.status.as_u16())
+            && must_go_one_by_one(reply)
         {
-            // The batch form itself was not taken; each call by itself gets an answer of its own.
+            // Each call by itself gets an answer of its own; what the batch did is met by the barrier.
             for order in orders {
                 let inner = self.clone();
                 tokio::spawn(async move { inner.send_single(order).await });
@@ -202,9 +202,9 @@ fn unknown(message: String, latency_ms: u64) -> Answer {
     Answer::Unknown { report: Report::new(None, message, latency_ms), retry_after: None }
 }
 
-fn read_body(body: Result<Bytes, String>) -> Body {
+fn read_body(body: Result<Bytes, BodyError>) -> Body {
     match body {
-        Err(what) => Body::Bad(what),
+        Err(what) => Body::Bad(what.to_string()),
         Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Body::Empty,
         Ok(bytes) => match serde_json::from_slice::<serde_json::Value>(&bytes) {
             Ok(value) => Body::Json(Arc::new(value)),
@@ -216,9 +216,13 @@ fn read_body(body: Result<Bytes, String>) -> Body {
     }
 }
 
-/// Whether a status says that the batch as such was not carried out, and nothing of its calls.
-fn is_no_to_the_batch(status: u16) -> bool {
-    matches!(status, 300..=499 | 501) && !matches!(status, 408 | 425 | 429)
+/// Whether a batch as such was not taken, or its answer is too long to be read, however often it is sent.
+fn must_go_one_by_one(reply: &Reply) -> bool {
+    match reply.status.as_u16() {
+        408 | 425 | 429 => false,
+        300..=499 | 501 => true,
+        _ => reply.status.is_success() && reply.body == Err(BodyError::TooLong),
+    }
 }
 
 fn read_batch(orders: &[Order], reply: Result<Reply, TransportError>, took: Duration) -> Vec<Answer> {
@@ -234,7 +238,7 @@ fn read_batch(orders: &[Order], reply: Result<Reply, TransportError>, took: Dura
         let report = Report::new(Some(reply.status.as_u16()), message, latency_ms);
         return orders.iter().map(|_| Answer::Unknown { report: report.clone(), retry_after }).collect();
     }
-    let parsed = reply.body.and_then(|bytes| {
+    let parsed = reply.body.map_err(|what| what.to_string()).and_then(|bytes| {
         serde_json::from_slice::<wire::BatchResults>(&bytes).map_err(|e| format!("the batch's answer: {e}"))
     });
     match parsed {
