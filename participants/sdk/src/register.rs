@@ -36,6 +36,8 @@ impl Registrar {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(Duration::from_secs(2))
+            // Shorter than the time after which the coordinator closes an idle connection.
+            .pool_idle_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(10))
             .build()?;
         let url = format!("{}/v1/participants/{name}", coordinator.trim_end_matches('/'));
