@@ -212,6 +212,18 @@ fn tokens_are_asked_for_and_have_roles() {
 }
 
 #[test]
+fn any_service_says_whether_it_is_well() {
+    let place = Place::new();
+    let shop = Shop::open(&place);
+    for service in [&shop.coordinator].into_iter().chain(&shop.participants) {
+        let well = place.run(&["health", "--url", &service.url]).code(0);
+        assert_eq!(well.out, format!("{} is well\n", service.url));
+    }
+    let nobody = place.run(&["health", "--url", "http://127.0.0.1:9"]).code(1);
+    assert!(nobody.err.starts_with("error: nobody answers at http://127.0.0.1:9"), "{}", nobody.err);
+}
+
+#[test]
 fn a_directory_with_a_faulty_definition_stops_the_start_and_shows_the_fault() {
     let place = Place::new();
     std::fs::create_dir(place.path().join("defs")).expect("a directory");
