@@ -254,7 +254,7 @@ fn read_batch(orders: &[Order], reply: Result<Reply, TransportError>, took: Dura
                     serde_json::Value::Null => Body::Empty,
                     value => Body::Json(Arc::new(value)),
                 };
-                let retry_after = result.retry_after.map(|secs| Millis::from_secs(secs));
+                let retry_after = result.retry_after.map(|secs| Millis(secs.saturating_mul(1000)));
                 answer::read(order.call.key.op, Asked::Call, result.status, retry_after, body, latency_ms)
             })
             .collect(),

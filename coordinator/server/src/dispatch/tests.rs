@@ -65,8 +65,8 @@ fn is_unknown(answer: &Answer, words: &str) -> bool {
 
 #[tokio::test]
 async fn a_single_call_is_answered_once_whatever_the_transport_does() {
-    type Outcome = fn() -> Result<Reply, TransportError>;
-    let table: [(Outcome, fn(&Answer) -> bool); 6] = [
+    type Case = (fn() -> Result<Reply, TransportError>, fn(&Answer) -> bool);
+    let table: [Case; 6] = [
         (|| reply(200, &json!({ "a": 1 })), |a| matches!(a, Answer::Done(v) if v["a"] == 1)),
         (
             || reply(409, &json!({ "message": "no" })),
@@ -177,7 +177,10 @@ async fn a_batch_with_a_wrong_answer_answers_nobody_definitely() {
     check_batch(200, |_| json!({}), unknown).await;
     check_batch(200, |_| json!({ "results": 7 }), unknown).await;
     check_batch(200, |n| json!({ "results": vec![json!({ "status": 200 }); n + 1] }), unknown).await;
-    check_batch(200, |n| json!({ "results": vec![json!({ "status": 200 }); n.saturating_sub(1)] }), unknown).await;
+    let fewer = |n: usize| json!({ "results": vec![json!({ "status": 200 }); n.saturating_sub(1)] });
+    check_batch(200, fewer, unknown).await;
+    let later = |n| json!({ "results": vec![json!({ "status": 503, "retry_after": u64::MAX }); n] });
+    check_batch(200, later, unknown).await;
     check_batch(429, |_| json!({}), unknown).await;
     check_batch(500, |_| json!({}), unknown).await;
 }
