@@ -8,6 +8,10 @@ use amends_tests::model::{
     search::{Found, search},
 };
 
+/// The search clones and drops small values all day long.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The states that the ordinary run visits, at least.
 const STATES: usize = 1_000_000;
 

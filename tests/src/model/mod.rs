@@ -62,7 +62,7 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
         ("a gateway in the way", &asking, Bounds { claims: 1, gates: 1, ..alone }),
         ("three steps in a row", &linear, Bounds { cancels: 1, ..small }),
         ("two take-overs", &linear, Bounds { claims: 2, zombies: false, refusals: 0, ..small }),
-        ("a diamond", &diamond, Bounds { zombies: false, crashes: 0, ..small }),
+        ("a diamond", &diamond, Bounds { zombies: false, crashes: 0, refusals: 0, ..small }),
         (
             "an await: signal, timeout, cancel",
             &payment,
