@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use amends_sdk::body::does_not_fit;
 use amends_sdk::{Body, Call, CallOp, Reply, Tx};
-use amends_wire::problem::{Misfit, Problem, Slug};
+use amends_wire::problem::Misfit;
 use async_trait::async_trait;
 
 use crate::books::{self, Error};
@@ -39,7 +40,7 @@ impl Body for Carts {
                     deeds.push((deed, Arc::new(Cause { saga: call.caller.saga, step })));
                     replies.push(None);
                 }
-                Err(misfits) => replies.push(Some(does_not_fit(&misfits))),
+                Err(misfits) => replies.push(Some(Reply::problem(&does_not_fit(&misfits)))),
             }
         }
         if deeds.is_empty() {
@@ -82,12 +83,6 @@ fn reply_of(outcome: Result<Done, Refusal>) -> Reply {
         Ok(done) => Reply::done(done.body()),
         Err(refusal) => Reply::refused(refusal.to_string(), refusal.details()),
     }
-}
-
-fn does_not_fit(misfits: &[Misfit]) -> Reply {
-    let detail =
-        misfits.first().map_or_else(String::new, |misfit| format!("{} {}", misfit.path, misfit.message));
-    Reply::problem(&Problem::new(Slug::InputDoesNotFit, detail).with("errors", misfits))
 }
 
 /// The writer rolls back on any error; only the database's own keeps its kind.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use amends_sdk::body::{Reader, given};
 use amends_wire::problem::Misfit;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::body::{Reader, given};
 use crate::money::{Currency, MINOR_MAX, Minor};
 
 #[cfg(test)]
@@ -297,36 +297,23 @@ pub(crate) fn sum<'a>(lines: impl Iterator<Item = &'a Line>) -> Option<Minor> {
 /// Reads, merges and sorts priced lines; what it returns counts only while there is no misfit.
 fn read_lines(reader: &mut Reader, body: &Value) -> Vec<Line> {
     let mut merged: BTreeMap<i64, Line> = BTreeMap::new();
-    for (index, sent) in reader.list(body, "lines", 1..=LINES_MAX).unwrap_or_default().iter().enumerate() {
-        let at = format!("/lines/{index}");
-        let Some(part) = read_part(reader, sent, &at) else { continue };
-        let price = match reader.integer_if_any(sent, &at, "price_minor", 0..=MINOR_MAX) {
-            Some(price) => Minor::new(price).unwrap_or_default(),
-            None => Minor::default(),
-        };
-        let line = merged.entry(part.sku).or_insert(Line { sku: part.sku, qty: 0, price });
-        line.qty += part.qty;
+    reader.each(body, "lines", 1..=LINES_MAX, |reader, sent, at| {
+        let (sku, qty) = reader.sku_and_qty(sent, at, QTY_MAX)?;
+        let price = reader.integer_if_any(sent, at, "price_minor", 0..=MINOR_MAX);
+        let price = price.and_then(Minor::new).unwrap_or_default();
+        let line = merged.entry(sku).or_insert(Line { sku, qty: 0, price });
+        line.qty += qty;
         if line.price != price {
-            let message = format!("is {price}, but another line of sku {} says {}", part.sku, line.price);
+            let message = format!("is {price}, but another line of sku {sku} says {}", line.price);
             reader.misfit(format!("{at}/price_minor"), message);
         }
-    }
+        Some(())
+    });
     merged.into_values().collect()
 }
 
 /// Reads, merges and sorts lines without a price; what it returns counts only while there is no misfit.
 fn read_parts(reader: &mut Reader, body: &Value) -> Vec<Part> {
-    let mut merged: BTreeMap<i64, i64> = BTreeMap::new();
-    for (index, sent) in reader.list(body, "lines", 1..=LINES_MAX).unwrap_or_default().iter().enumerate() {
-        if let Some(part) = read_part(reader, sent, &format!("/lines/{index}")) {
-            *merged.entry(part.sku).or_default() += part.qty;
-        }
-    }
-    merged.into_iter().map(|(sku, qty)| Part { sku, qty }).collect()
-}
-
-fn read_part(reader: &mut Reader, line: &Value, at: &str) -> Option<Part> {
-    let sku = reader.integer(line, at, "sku", 1..=i64::MAX);
-    let qty = reader.integer(line, at, "qty", 1..=QTY_MAX);
-    Some(Part { sku: sku?, qty: qty? })
+    let quantities = reader.quantities(body, LINES_MAX, QTY_MAX);
+    quantities.into_iter().map(|(sku, qty)| Part { sku, qty }).collect()
 }

@@ -26,7 +26,6 @@ use axum::Router;
 use std::sync::Arc;
 
 pub mod audit;
-pub mod body;
 pub mod book;
 pub mod command;
 mod http;

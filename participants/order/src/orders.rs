@@ -2,8 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use amends_sdk::body::does_not_fit;
 use amends_sdk::{Body, Call, CallOp, Reply, Tx};
-use amends_wire::problem::{Misfit, Problem, Slug};
+use amends_wire::problem::{Problem, Slug};
 use async_trait::async_trait;
 use uuid::fmt::Hyphenated;
 
@@ -46,7 +47,7 @@ impl Asked<'_> {
             Some(operation) => operation
                 .read(&call.body, call.caller.op == CallOp::Compensation)
                 .map(|command| (operation, command))
-                .map_err(misfit),
+                .map_err(|misfits| does_not_fit(&misfits)),
             None => {
                 Err(Problem::new(Slug::NotFound, format!("orders know no operation {:?}", call.operation)))
             }
@@ -66,12 +67,6 @@ impl Asked<'_> {
             Verdict::Refused { why, details } => Reply::refused(why, details),
         }
     }
-}
-
-/// A body that does not fit, with each place and why.
-fn misfit(misfits: Vec<Misfit>) -> Problem {
-    let first = misfits.first().map(|misfit| format!("{} {}", misfit.path, misfit.message));
-    Problem::new(Slug::InputDoesNotFit, first.unwrap_or_default()).with("errors", misfits)
 }
 
 fn now_ms() -> i64 {

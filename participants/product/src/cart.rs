@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use amends_sdk::body::{Reader, given};
 use amends_wire::problem::Misfit;
 use serde_json::Value;
-
-use crate::body::{Reader, given};
 
 #[cfg(test)]
 mod tests;
@@ -32,16 +31,7 @@ impl Cart {
     /// Everything that does not fit, at least one.
     pub fn read(body: &Value) -> Result<Cart, Vec<Misfit>> {
         let mut reader = Reader::default();
-        let mut lines = BTreeMap::new();
-        for (index, line) in reader.list(body, "lines", 1..=LINES_MAX).unwrap_or_default().iter().enumerate()
-        {
-            let at = format!("/lines/{index}");
-            let sku = reader.integer(line, &at, "sku", 1..=i64::MAX);
-            let qty = reader.integer(line, &at, "qty", 1..=QTY_MAX);
-            if let (Some(sku), Some(qty)) = (sku, qty) {
-                *lines.entry(sku).or_default() += qty;
-            }
-        }
+        let lines = reader.quantities(body, LINES_MAX, QTY_MAX);
         let currency = given(body, "currency").and_then(|_| read_currency(&mut reader, body, ""));
         reader.finish(Some(Cart { lines, currency }))
     }

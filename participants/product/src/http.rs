@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use amends_sdk::body::does_not_fit;
 use amends_sdk::{Reply, Task, Tx, Writer};
 use amends_wire::problem::{Misfit, Problem, Slug};
 use async_trait::async_trait;
@@ -96,7 +97,7 @@ impl From<sqlx::Error> for Failure {
 
 impl From<Vec<Misfit>> for Failure {
     fn from(misfits: Vec<Misfit>) -> Failure {
-        Failure(misfit(misfits))
+        Failure(does_not_fit(&misfits))
     }
 }
 
@@ -104,12 +105,6 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         Reply::problem(&self.0).into_response()
     }
-}
-
-/// A body that does not fit, with each place and why.
-pub(crate) fn misfit(misfits: Vec<Misfit>) -> Problem {
-    let first = misfits.first().map(|misfit| format!("{} {}", misfit.path, misfit.message));
-    Problem::new(Slug::InputDoesNotFit, first.unwrap_or_default()).with("errors", misfits)
 }
 
 async fn load(State(writer): State<Writer>, request: Request) -> Result<Json<Value>, Failure> {

@@ -13,12 +13,12 @@
 //! prices it. The catalogue is filled by [`load`]s, each write counting only when it is newer; [`audit`] checks it.
 //! Reading goes through a pool of its own and never waits for a writer.
 
+use amends_sdk::body::does_not_fit;
 use amends_sdk::faults::Faults;
 use amends_sdk::{Call, Database, Error, Operation, Participant, Reply, Secret, Writer};
 use axum::Router;
 
 pub mod audit;
-mod body;
 pub mod cart;
 pub mod gather;
 mod http;
@@ -101,7 +101,7 @@ impl Product {
 async fn answer(prices: &Prices, call: Call) -> Reply {
     let cart = match Cart::read(&call.body) {
         Ok(cart) => cart,
-        Err(misfits) => return Reply::problem(&http::misfit(misfits)),
+        Err(misfits) => return Reply::problem(&does_not_fit(&misfits)),
     };
     match prices.of(cart).await {
         Ok(Ok(quote)) => match serde_json::to_value(quote) {

@@ -1,10 +1,10 @@
 //! What is loaded into the catalogue: SKUs with a version, and what inventory says there is of them.
 
+use amends_sdk::body::{Reader, given};
 use amends_wire::problem::Misfit;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::body::{Reader, given};
 use crate::cart::read_currency;
 use crate::quote::{MINOR_MAX, Status};
 
@@ -75,12 +75,7 @@ fn read_each<T>(
     read: impl Fn(&mut Reader, &Value, &str) -> Option<T>,
 ) -> Result<Vec<T>, Vec<Misfit>> {
     let mut reader = Reader::default();
-    let sent = reader.list(body, "items", 1..=ITEMS_MAX).unwrap_or_default();
-    let items = sent
-        .iter()
-        .enumerate()
-        .filter_map(|(index, item)| read(&mut reader, item, &format!("/items/{index}")));
-    let items = items.collect();
+    let items = reader.each(body, "items", 1..=ITEMS_MAX, read);
     reader.finish(Some(items))
 }
 

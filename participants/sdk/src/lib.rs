@@ -16,6 +16,7 @@
 //! alike, and an action that comes after its compensation is refused.**
 
 pub mod barrier;
+pub mod body;
 mod caller;
 mod database;
 pub mod faults;

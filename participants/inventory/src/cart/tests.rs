@@ -1,5 +1,6 @@
 //! What may stand in a body, and where each misfit is found.
 
+use amends_sdk::body::MISFITS_MAX;
 use serde_json::{Value, json};
 
 use super::*;

@@ -104,7 +104,7 @@ pub(crate) fn cause(saga: u128, step: &str) -> Arc<Cause> {
 }
 
 pub(crate) fn order(number: &str) -> OrderNo {
-    OrderNo::new(number).unwrap()
+    OrderNo::stored(number)
 }
 
 pub(crate) fn cart(number: &str, lines: &[(i64, i64)]) -> Cart {

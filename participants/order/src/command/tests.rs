@@ -79,7 +79,7 @@ fn a_total_beyond_the_largest_amount_is_refused() {
 #[test]
 fn misfits_are_bounded() {
     let body = order_of(json!(vec![json!({}); 1000]));
-    assert_eq!(paths(Operation::Create, &body).len(), crate::body::MISFITS_MAX);
+    assert_eq!(paths(Operation::Create, &body).len(), amends_sdk::body::MISFITS_MAX);
 }
 
 #[test]
