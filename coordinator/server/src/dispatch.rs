@@ -115,7 +115,9 @@ impl Inner {
                 let body = Bytes::from(order.call.body.to_string());
                 let headers = headers(&order, &instance, &body);
                 let url = instance.address(&order.call.operation.name);
-                self.post(&url.single, headers, body, order.call.operation.timeout.into()).await
+                let reply = self.post(&url.single, headers, body, order.call.operation.timeout.into()).await;
+                rest_if_broken(&instance, &reply);
+                reply
             }
         };
         let answer = read(&order, reply, begun.elapsed());
@@ -150,6 +152,7 @@ impl Inner {
         let mut headers = json_headers();
         sign(&mut headers, &instance, &body, &orders[0]);
         let reply = self.post(&url.batch, headers, body, operation.timeout.into()).await;
+        rest_if_broken(&instance, &reply);
         let took = begun.elapsed();
         if let Ok(reply) = &reply
             && must_go_one_by_one(reply)
@@ -180,6 +183,13 @@ impl Inner {
         let command = Command::Answer { saga: order.saga, key: order.call.key, answer };
         // Fails only when the loop has ended; then the next owner sends the call again.
         let _ = self.answers.send(command).await;
+    }
+}
+
+/// Passes an instance over for a while when no connection to it holds.
+fn rest_if_broken(instance: &crate::registry::Instance, reply: &Result<Reply, TransportError>) {
+    if matches!(reply, Err(TransportError::Broken(_))) {
+        instance.rest();
     }
 }
 

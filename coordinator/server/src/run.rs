@@ -119,6 +119,8 @@ pub(crate) struct Loop {
     doubtful: BTreeSet<SagaId>,
     /// When to look next for what has no owner, or is doubtful.
     claim_at: tokio::time::Instant,
+    /// Whether the last claim may have taken effect without our knowing.
+    claim_in_doubt: bool,
     in_flight: usize,
     stopping: bool,
 }
@@ -148,6 +150,7 @@ impl Loop {
             followers: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             claim_at: tokio::time::Instant::now(),
+            claim_in_doubt: false,
             in_flight: 0,
             stopping: false,
         }
@@ -413,6 +416,9 @@ impl Loop {
 
     /// Takes over what has no owner; says whether there may be more.
     async fn claim(&mut self) -> bool {
+        if self.claim_in_doubt {
+            return self.give_back().await;
+        }
         let doubtful: Vec<SagaId> = self.doubtful.iter().copied().take(self.timing.claim_max).collect();
         let claimed = if doubtful.is_empty() {
             self.store.claim(&self.owner, self.timing.claim_max).await
@@ -436,16 +442,33 @@ impl Loop {
             }
             Err(error) => {
                 tracing::warn!(%error, "sagas without an owner could not be claimed");
+                self.claim_in_doubt = doubtful.is_empty();
                 false
             }
         }
     }
 
-    /// Begins again as a new member, because another coordinator took over while this one was not heard of.
+    /// Gives every saga back after a claim whose answer was lost: it may have made this coordinator the owner
+    /// of sagas it does not know, which nobody would drive. All of them are then claimed by a new member.
+    async fn give_back(&mut self) -> bool {
+        match self.store.release(&self.owner).await {
+            Ok(()) | Err(Error::LeaseLost) => {
+                self.claim_in_doubt = false;
+                self.rejoin();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store does not answer");
+                false
+            }
+        }
+    }
+
+    /// Begins again as a new member, because this one's sagas are its own no longer.
     ///
     /// Nothing that is held here can be written any more, so it is forgotten, and whoever waits is told.
     fn rejoin(&mut self) {
-        tracing::warn!(sagas = self.coordinator.len(), "the lease was lost; joining again as a new member");
+        tracing::warn!(sagas = self.coordinator.len(), "joining again as a new member");
         self.owner.incarnation = Uuid::now_v7();
         self.coordinator = Coordinator::new(self.limits);
         let waiting: BTreeSet<SagaId> = self.starts.keys().chain(self.inputs.keys()).copied().collect();

@@ -6,7 +6,7 @@ use crate::{
     clock::now,
     http::{Failure, problem},
 };
-use amends_saga::{Name, Timestamp, hash::Mix};
+use amends_saga::{Millis, Name, Timestamp, hash::Mix};
 use amends_store::Store;
 use amends_wire::{
     api::{BreakerState, BreakerView, InstanceView, ParticipantView},
@@ -21,18 +21,23 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 /// Participants at a time.
 const PARTICIPANTS_MAX: usize = 10_000;
 
+/// How long an instance that could not be reached is passed over while there are others.
+const REST: Millis = Millis::from_secs(2);
+
 /// One address to call.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Instance {
     pub(crate) id: String,
     pub(crate) secret: Option<Secret>,
+    /// Until when others are asked first, in milliseconds since 1970.
+    resting_until: AtomicI64,
     base: Url,
     /// Where each operation is called, parsed once.
     addresses: BTreeMap<Name, Address>,
@@ -106,7 +111,7 @@ impl Participants {
         Some(found.kept.operations.get(operation)?.batch?.max as usize)
     }
 
-    /// The next instance in turn that has not expired; the last resort is one that has.
+    /// The next instance in turn that has neither expired nor lately been out of reach, where there is one.
     pub(super) fn instance(&self, participant: &Name) -> Option<Arc<Instance>> {
         let found = self.get(participant)?;
         let count = found.instances.len();
@@ -116,7 +121,11 @@ impl Participants {
         let turn = found.turn.fetch_add(1, Ordering::Relaxed);
         let at = now();
         let order = (0..count).map(|i| (turn + i) % count);
-        let live = order.clone().find(|i| found.kept.instances[*i].expires_at.is_none_or(|end| end > at));
+        let is_live = |i: usize| {
+            let expires_at = found.kept.instances[i].expires_at;
+            expires_at.is_none_or(|end| end > at) && !found.instances[i].is_resting(at)
+        };
+        let live = order.clone().find(|i| is_live(*i));
         found.instances.get(live.unwrap_or(turn % count)).cloned()
     }
 
@@ -205,6 +214,15 @@ impl Participants {
 }
 
 impl Instance {
+    /// Notes that no connection could be made, so that the next calls go to other instances first.
+    pub(crate) fn rest(&self) {
+        self.resting_until.store(now().after(REST).0, Ordering::Relaxed);
+    }
+
+    fn is_resting(&self, at: Timestamp) -> bool {
+        self.resting_until.load(Ordering::Relaxed) > at.0
+    }
+
     /// Where an operation is called; one that is no longer offered is still called where it was.
     pub(crate) fn address(&self, operation: &Name) -> Cow<'_, Address> {
         match self.addresses.get(operation) {
@@ -278,7 +296,7 @@ impl Participant {
             let addresses = kept.operations.keys();
             let addresses = addresses.map(|name| (name.clone(), Address::of(&base, name))).collect();
             let (id, secret) = (instance_id(&known.url), secret.clone());
-            Some(Arc::new(Instance { id, secret, base, addresses }))
+            Some(Arc::new(Instance { id, secret, resting_until: AtomicI64::new(0), base, addresses }))
         });
         Participant { instances: instances.collect(), kept, turn: AtomicUsize::new(0) }
     }
