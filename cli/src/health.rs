@@ -17,8 +17,8 @@ use std::time::Duration;
 /// Asks a coordinator whether it is well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Ends with 0 when the coordinator takes new work, with 1 when it does not or nobody answers. With --url
-it asks any service, a participant too, and sends no token.
+Ends with 0 when the coordinator takes new work, with 1 when it does not or nobody answers.
+With --url it asks any service, a participant too, and sends no token.
 
 Examples:
   amends health

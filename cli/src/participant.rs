@@ -57,7 +57,7 @@ pub struct Args {
     /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7101, :7102, :7103]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<Listen>,
-    /// Where its data is kept [env: AMENDS_STORE] [default: sqlite:./amends-data/<participant>.db]
+    /// Where its data is kept [env: AMENDS_STORE] [default: sqlite:./amends-data/PARTICIPANT.db]
     #[arg(long, value_name = "sqlite:PATH")]
     store: Option<Store>,
     /// The address it registers, where that is not the one it listens on [env: AMENDS_ADVERTISE]
