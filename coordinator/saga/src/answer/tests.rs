@@ -1,3 +1,5 @@
+//! The whole answer table, and what a report keeps.
+
 use super::*;
 
 /// What each status means: `d`one, `p`ending, `r`efused, `c`ontract, `n`ot seen, `u`nknown.

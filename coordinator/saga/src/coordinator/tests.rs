@@ -1,3 +1,5 @@
+//! Many sagas as one value: admission, batches, adoption, timers.
+
 use super::*;
 use crate::{Answer, Definition, Json, Millis, Name, Op, Report, due::Question, sketch, state::Direction};
 use std::sync::Arc;

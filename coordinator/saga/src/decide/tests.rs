@@ -1,3 +1,5 @@
+//! What follows from an input, law by law.
+
 use super::*;
 use crate::{
     due::{Question, due},

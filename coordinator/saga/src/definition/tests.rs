@@ -1,3 +1,5 @@
+//! Graphs: order, circles, descendants.
+
 use super::*;
 use crate::sketch;
 use proptest::prelude::*;

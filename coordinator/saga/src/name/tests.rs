@@ -1,3 +1,5 @@
+//! Which texts are names.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Waits: bounds, repeatability, floors and caps.
+
 use super::*;
 use proptest::prelude::*;
 
