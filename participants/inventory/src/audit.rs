@@ -3,37 +3,12 @@
 //! Every law is a query that finds the rows which break it, so an empty answer means the law is kept. The laws hold
 //! at every commit, not only at rest.
 
+use amends_sdk::audit::{Law, check};
 use serde::Serialize;
-use serde_json::{Map, Value};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Column, Row, SqliteConnection, TypeInfo, ValueRef};
-
-/// The most violations that are shown of one law.
-pub const VIOLATIONS_MAX: i64 = 20;
+use sqlx::{Row, SqliteConnection};
 
 /// What the audit found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Audit {
-    /// Whether every law is kept.
-    pub kept: bool,
-    /// Each law, in a fixed order.
-    pub invariants: Vec<Invariant>,
-    /// Sums over all stock.
-    pub totals: Totals,
-}
-
-/// One law.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Invariant {
-    /// Its name.
-    pub name: &'static str,
-    /// What it says.
-    pub law: &'static str,
-    /// Whether it is kept.
-    pub kept: bool,
-    /// Rows that break it, at most [`VIOLATIONS_MAX`].
-    pub violations: Vec<Value>,
-}
+pub type Audit = amends_sdk::audit::Audit<Totals>;
 
 /// Sums over all stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -48,13 +23,6 @@ pub struct Totals {
     pub shipped: i64,
     /// Set aside once and given back since.
     pub released: i64,
-}
-
-/// A law's name, what it says, and the query for what breaks it.
-struct Law {
-    name: &'static str,
-    law: &'static str,
-    broken: &'static str,
 }
 
 const LAWS: [Law; 7] = [
@@ -127,15 +95,8 @@ const LAWS: [Law; 7] = [
 /// # Errors
 /// The database's own.
 pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, sqlx::Error> {
-    let mut invariants = Vec::with_capacity(LAWS.len());
-    for law in &LAWS {
-        let rows = sqlx::query(law.broken).bind(VIOLATIONS_MAX).fetch_all(&mut *connection).await?;
-        let violations = rows.iter().map(object).collect::<Result<Vec<_>, _>>()?;
-        let kept = violations.is_empty();
-        invariants.push(Invariant { name: law.name, law: law.law, kept, violations });
-    }
-    let kept = invariants.iter().all(|invariant| invariant.kept);
-    Ok(Audit { kept, invariants, totals: totals(connection).await? })
+    let invariants = check(connection, &LAWS, "").await?;
+    Ok(Audit::new(invariants, totals(connection).await?))
 }
 
 async fn totals(connection: &mut SqliteConnection) -> Result<Totals, sqlx::Error> {
@@ -153,19 +114,4 @@ async fn totals(connection: &mut SqliteConnection) -> Result<Totals, sqlx::Error
         shipped: row.try_get("shipped")?,
         released: row.try_get("released")?,
     })
-}
-
-/// A row as a JSON object of its columns.
-fn object(row: &SqliteRow) -> Result<Value, sqlx::Error> {
-    let mut object = Map::new();
-    for (index, column) in row.columns().iter().enumerate() {
-        let raw = row.try_get_raw(index)?;
-        let value = match raw.type_info().name() {
-            _ if raw.is_null() => Value::Null,
-            "TEXT" => Value::from(row.try_get::<String, _>(index)?),
-            _ => Value::from(row.try_get::<i64, _>(index)?),
-        };
-        object.insert(column.name().to_owned(), value);
-    }
-    Ok(Value::Object(object))
 }

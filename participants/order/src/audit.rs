@@ -5,39 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use amends_sdk::audit::{Law, check};
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::{Row, SqliteConnection, query};
 
 use crate::state::{Change, State};
 use crate::table::Error;
 
-/// The most violations that are shown of one law.
-pub const VIOLATIONS_MAX: i64 = 20;
-
 /// What the audit found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Audit {
-    /// Whether every law is kept.
-    pub kept: bool,
-    /// Each law, in a fixed order.
-    pub invariants: Vec<Invariant>,
-    /// Sums over all orders.
-    pub totals: Totals,
-}
-
-/// One law.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Invariant {
-    /// Its name.
-    pub name: &'static str,
-    /// What it says.
-    pub law: &'static str,
-    /// Whether it is kept.
-    pub kept: bool,
-    /// Rows that break it, at most [`VIOLATIONS_MAX`].
-    pub violations: Vec<Value>,
-}
+pub type Audit = amends_sdk::audit::Audit<Totals>;
 
 /// Sums over all orders.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -58,81 +34,70 @@ pub struct Totals {
     pub refunded_minor: BTreeMap<String, i64>,
 }
 
-/// A law's name, what it says, and the query for what breaks it: one JSON object a row, `?1` rows at most. `?2` holds
-/// the legal moves as `[[from, to], …]`.
-struct Law {
-    name: &'static str,
-    law: &'static str,
-    broken: &'static str,
-}
-
+/// In each, `?2` holds the legal moves as `[[from, to], …]`.
 const LAWS: [Law; 9] = [
     Law {
         name: "one_order_per_number",
         law: "an order's events begin with exactly one creation",
-        broken: "select json_object('order', order_no, 'creations', sum(from_state is null))
-            from order_event where ?2 is not null group by order_no having sum(from_state is null) <> 1 limit ?1",
+        broken: "select order_no as 'order', sum(from_state is null) as creations
+            from order_event group by order_no having sum(from_state is null) <> 1 limit ?1",
     },
     Law {
         name: "events_are_complete",
         law: "an order has as many events as its version says, numbered without a gap",
-        broken: "select json_object('order', o.order_no, 'version', o.version, 'events', count(e.version),
-                'last', max(e.version))
-            from orders o left join order_event e on e.order_no = o.order_no where ?2 is not null
+        broken: "select o.order_no as 'order', o.version, count(e.version) as events, max(e.version) as last
+            from orders o left join order_event e on e.order_no = o.order_no
             group by o.order_no having count(e.version) <> o.version or max(e.version) <> o.version limit ?1",
     },
     Law {
         name: "events_form_a_chain",
         law: "each event starts where the one before it led",
-        broken: "select json_object('order', e.order_no, 'version', e.version, 'from', e.from_state, 'before', p.to_state)
+        broken: "select e.order_no as 'order', e.version, e.from_state as 'from', p.to_state as 'before'
             from order_event e left join order_event p on p.order_no = e.order_no and p.version = e.version - 1
-            where ?2 is not null and e.version > 1 and (p.to_state is null or p.to_state <> e.from_state) limit ?1",
+            where e.version > 1 and (p.to_state is null or p.to_state <> e.from_state) limit ?1",
     },
     Law {
         name: "events_are_legal_moves",
         law: "each event is a move of the state machine",
-        broken: "select json_object('order', order_no, 'version', version, 'from', from_state, 'to', to_state)
+        broken: "select order_no as 'order', version, from_state as 'from', to_state as 'to'
             from order_event where (coalesce(from_state, ''), to_state) not in
                 (select value ->> 0, value ->> 1 from json_each(?2)) limit ?1",
     },
     Law {
         name: "state_is_where_events_lead",
         law: "an order stands where its last event led",
-        broken: "select json_object('order', o.order_no, 'state', o.state, 'event', e.to_state)
+        broken: "select o.order_no as 'order', o.state, e.to_state as event
             from orders o left join order_event e on e.order_no = o.order_no and e.version = o.version
-            where ?2 is not null and (e.to_state is null or e.to_state <> o.state) limit ?1",
+            where e.to_state is null or e.to_state <> o.state limit ?1",
     },
     Law {
         name: "total_is_what_lines_come_to",
         law: "an order has lines, and its amount is the sum of qty * price",
-        broken: "select json_object('order', o.order_no, 'total_minor', o.amount_minor, 'lines_minor', sum(l.qty * l.price_minor))
-            from orders o left join order_line l on l.order_no = o.order_no where ?2 is not null
+        broken: "select o.order_no as 'order', o.amount_minor as total_minor, sum(l.qty * l.price_minor) as lines_minor
+            from orders o left join order_line l on l.order_no = o.order_no
             group by o.order_no having o.amount_minor <> coalesce(sum(l.qty * l.price_minor), -1) limit ?1",
     },
     Law {
         name: "no_more_is_refunded_than_was_ordered",
         law: "of every line, refunded + shipped <= qty, and neither is below zero",
-        broken: "select json_object('order', order_no, 'sku', sku_id, 'qty', qty, 'refunded', refunded, 'shipped', shipped)
-            from order_line where ?2 is not null and (refunded + shipped > qty or refunded < 0 or shipped < 0 or qty <= 0)
-            limit ?1",
+        broken: "select order_no as 'order', sku_id as sku, qty, refunded, shipped
+            from order_line where refunded + shipped > qty or refunded < 0 or shipped < 0 or qty <= 0 limit ?1",
     },
     Law {
         name: "refunds_add_up",
         law: "an order's refunded money is the sum of its refunds and what its refunded pieces cost",
-        broken: "select json_object('order', order_no, 'refunded_minor', refunded_minor, 'refunds_minor', refunds,
-                'pieces_minor', pieces)
+        broken: "select order_no as 'order', refunded_minor, refunds as refunds_minor, pieces as pieces_minor
             from (select o.order_no, o.refunded_minor,
                     (select coalesce(sum(amount_minor), 0) from refund r where r.order_no = o.order_no) as refunds,
                     (select coalesce(sum(refunded * price_minor), 0) from order_line l where l.order_no = o.order_no) as pieces
                 from orders o)
-            where ?2 is not null and (refunded_minor <> refunds or refunded_minor <> pieces) limit ?1",
+            where refunded_minor <> refunds or refunded_minor <> pieces limit ?1",
     },
     Law {
         name: "states_match_the_lines",
         law: "refunded: nothing is open or shipped; shipped or done: nothing is open; unpaid: nothing moved",
-        broken: "select json_object('order', o.order_no, 'state', o.state, 'qty', sum(l.qty), 'refunded', sum(l.refunded),
-                'shipped', sum(l.shipped))
-            from orders o join order_line l on l.order_no = o.order_no where ?2 is not null group by o.order_no
+        broken: "select o.order_no as 'order', o.state, sum(l.qty) as qty, sum(l.refunded) as refunded, sum(l.shipped) as shipped
+            from orders o join order_line l on l.order_no = o.order_no group by o.order_no
             having (o.state in ('created', 'reserved', 'paid') and sum(l.refunded) + sum(l.shipped) <> 0)
                 or (o.state = 'refunded' and sum(l.refunded) <> sum(l.qty))
                 or (o.state = 'part_refunded' and (sum(l.refunded) not between 1 and sum(l.qty) - 1 or sum(l.shipped) <> 0))
@@ -150,17 +115,8 @@ const LAWS: [Law; 9] = [
 /// # Errors
 /// The database's own.
 pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, Error> {
-    let moves = moves();
-    let mut invariants = Vec::with_capacity(LAWS.len());
-    for law in &LAWS {
-        let rows = query(law.broken).bind(VIOLATIONS_MAX).bind(&moves).fetch_all(&mut *connection).await?;
-        let parse = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
-        let violations =
-            rows.iter().map(|row| row.try_get(0).map(parse)).collect::<Result<Vec<Value>, sqlx::Error>>()?;
-        invariants.push(Invariant { name: law.name, law: law.law, kept: violations.is_empty(), violations });
-    }
-    let kept = invariants.iter().all(|invariant| invariant.kept);
-    Ok(Audit { kept, invariants, totals: totals(connection).await? })
+    let invariants = check(connection, &LAWS, &moves()).await?;
+    Ok(Audit::new(invariants, totals(connection).await?))
 }
 
 /// The legal moves as JSON pairs; the creation comes from an empty name.

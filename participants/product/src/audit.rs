@@ -5,38 +5,14 @@
 
 use std::collections::BTreeMap;
 
+use amends_sdk::audit::{Law, check};
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::{Row, SqliteConnection, query};
 
 use crate::table::Error;
 
-/// The most violations that are shown of one law.
-pub const VIOLATIONS_MAX: i64 = 20;
-
 /// What the audit found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Audit {
-    /// Whether every law is kept.
-    pub kept: bool,
-    /// Each law, in a fixed order.
-    pub invariants: Vec<Invariant>,
-    /// Sums over the catalogue.
-    pub totals: Totals,
-}
-
-/// One law.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Invariant {
-    /// Its name.
-    pub name: &'static str,
-    /// What it says.
-    pub law: &'static str,
-    /// Whether it is kept.
-    pub kept: bool,
-    /// Rows that break it, at most [`VIOLATIONS_MAX`].
-    pub violations: Vec<Value>,
-}
+pub type Audit = amends_sdk::audit::Audit<Totals>;
 
 /// Sums over the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -49,36 +25,29 @@ pub struct Totals {
     pub availabilities: i64,
 }
 
-/// A law's name, what it says, and the query for what breaks it: one JSON object a row, `?1` rows at most.
-struct Law {
-    name: &'static str,
-    law: &'static str,
-    broken: &'static str,
-}
-
 const LAWS: [Law; 4] = [
     Law {
         name: "every_sku_has_a_price",
         law: "a price is from 0 to 2^53 - 1, in a currency of three upper-case letters",
-        broken: "select json_object('sku', sku_id, 'price_minor', price_minor, 'currency', currency) from product_sku
+        broken: "select sku_id as sku, price_minor, currency from product_sku
             where price_minor not between 0 and 9007199254740991 or currency not glob '[A-Z][A-Z][A-Z]' limit ?1",
     },
     Law {
         name: "every_sku_has_a_status",
         law: "a status is on_sale, off_sale or discontinued",
-        broken: "select json_object('sku', sku_id, 'status', status) from product_sku
+        broken: "select sku_id as sku, status from product_sku
             where status not in ('on_sale', 'off_sale', 'discontinued') limit ?1",
     },
     Law {
         name: "every_sku_belongs_to_a_product",
         law: "the product of a sku is in the catalogue",
-        broken: "select json_object('sku', s.sku_id, 'spu', s.spu_id) from product_sku s
+        broken: "select s.sku_id as sku, s.spu_id as spu from product_sku s
             left join product_spu p on p.spu_id = s.spu_id where p.spu_id is null limit ?1",
     },
     Law {
         name: "availability_never_negative",
         law: "what there is of a sku is not below zero",
-        broken: "select json_object('sku', sku_id, 'usable', usable, 'state', state) from sku_availability
+        broken: "select sku_id as sku, usable, state from sku_availability
             where usable < 0 limit ?1",
     },
 ];
@@ -90,16 +59,8 @@ const LAWS: [Law; 4] = [
 /// # Errors
 /// The database's own.
 pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, Error> {
-    let mut invariants = Vec::with_capacity(LAWS.len());
-    for law in &LAWS {
-        let rows = query(law.broken).bind(VIOLATIONS_MAX).fetch_all(&mut *connection).await?;
-        let parse = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
-        let violations =
-            rows.iter().map(|row| row.try_get(0).map(parse)).collect::<Result<Vec<Value>, sqlx::Error>>()?;
-        invariants.push(Invariant { name: law.name, law: law.law, kept: violations.is_empty(), violations });
-    }
-    let kept = invariants.iter().all(|invariant| invariant.kept);
-    Ok(Audit { kept, invariants, totals: totals(connection).await? })
+    let invariants = check(connection, &LAWS, "").await?;
+    Ok(Audit::new(invariants, totals(connection).await?))
 }
 
 async fn totals(connection: &mut SqliteConnection) -> Result<Totals, Error> {

@@ -15,6 +15,7 @@
 //! The invariant it keeps: **a guarded call takes effect at most once, every attempt of it is answered
 //! alike, and an action that comes after its compensation is refused.**
 
+pub mod audit;
 pub mod barrier;
 pub mod body;
 mod caller;
