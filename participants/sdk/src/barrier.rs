@@ -20,6 +20,7 @@
 //! inserted in one global order, so that two transactions never wait for each other in a circle.
 
 mod fingerprint;
+mod marks;
 mod mysql;
 mod postgres;
 mod sized;

@@ -5,6 +5,7 @@
 //! other fault into a warning. The driver counts rows found, not rows changed, so the count does not tell new
 //! rows from old ones: they are always read back, and a row without a status is new.
 
+use super::marks::{bind_key, marked_statements};
 use super::{Answered, Kept, Key, New, OVERTAKEN_PENDING, sized::Sized};
 use sqlx::{MySqlConnection, Row};
 use std::collections::BTreeMap;
@@ -48,26 +49,13 @@ static FORGET: LazyLock<Sized> = LazyLock::new(|| {
     )
 });
 
-pub(super) async fn insert(
-    connection: &mut MySqlConnection,
-    rows: &[New<'_>],
-    now_ms: i64,
-) -> Result<(), sqlx::Error> {
-    for piece in INSERT.pieces(rows) {
-        let mut query = sqlx::query(piece.statement);
-        for New { key, hash, status } in piece.items {
-            query = query
-                .bind(key.saga.as_bytes().to_vec())
-                .bind(key.step.to_owned())
-                .bind(key.op)
-                .bind(hash.to_vec())
-                .bind(*status)
-                .bind(now_ms);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
+const OVERTAKE: &str = "update saga_barrier set status = ? \
+    where saga_id = ? and step = ? and op = ? and status in (202, 425)";
+
+const SETTLE: &str = "update saga_barrier set status = ?, response = ? \
+    where saga_id = ? and step = ? and op = ? and status in (202, 425)";
+
+marked_statements!(MySqlConnection);
 
 pub(super) async fn select(
     connection: &mut MySqlConnection,
@@ -77,7 +65,7 @@ pub(super) async fn select(
     for piece in SELECT.pieces(keys) {
         let mut query = sqlx::query(piece.statement);
         for key in piece.items {
-            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
+            query = bind_key!(query, key);
         }
         for row in query.fetch_all(&mut *connection).await? {
             let saga: Vec<u8> = row.try_get(0)?;
@@ -87,71 +75,4 @@ pub(super) async fn select(
         }
     }
     Ok(keys.iter().map(|key| found.get(&(key.saga, key.step.to_owned(), key.op)).cloned()).collect())
-}
-
-pub(super) async fn answer(
-    connection: &mut MySqlConnection,
-    rows: &[Answered<'_>],
-) -> Result<(), sqlx::Error> {
-    for piece in ANSWER.pieces(rows) {
-        let mut query = sqlx::query(piece.statement);
-        for Answered { key, status, response } in piece.items {
-            query = query
-                .bind(key.saga.as_bytes().to_vec())
-                .bind(key.step.to_owned())
-                .bind(key.op)
-                .bind(*status)
-                .bind(response.clone());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn forget(connection: &mut MySqlConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    for piece in FORGET.pieces(keys) {
-        let mut query = sqlx::query(piece.statement);
-        for key in piece.items {
-            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Pending actions are few: a statement each.
-pub(super) async fn overtake(connection: &mut MySqlConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    for key in keys {
-        sqlx::query(
-            "update saga_barrier set status = ? \
-             where saga_id = ? and step = ? and op = ? and status in (202, 425)",
-        )
-        .bind(OVERTAKEN_PENDING)
-        .bind(key.saga.as_bytes().to_vec())
-        .bind(key.step.to_owned())
-        .bind(key.op)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn settle(
-    connection: &mut MySqlConnection,
-    key: Key<'_>,
-    status: i16,
-    response: String,
-) -> Result<bool, sqlx::Error> {
-    let settled = sqlx::query(
-        "update saga_barrier set status = ?, response = ? \
-         where saga_id = ? and step = ? and op = ? and status in (202, 425)",
-    )
-    .bind(status)
-    .bind(response)
-    .bind(key.saga.as_bytes().to_vec())
-    .bind(key.step.to_owned())
-    .bind(key.op)
-    .execute(connection)
-    .await?;
-    Ok(settled.rows_affected() == 1)
 }

@@ -1,5 +1,6 @@
 //! The barrier's statements for SQLite. Its transaction was begun with `begin immediate`: nobody else writes.
 
+use super::marks::{bind_key, marked_statements};
 use super::{Answered, Kept, Key, New, OVERTAKEN_PENDING, sized::Sized};
 use sqlx::{Row, SqliteConnection};
 use std::sync::LazyLock;
@@ -43,27 +44,13 @@ static FORGET: LazyLock<Sized> = LazyLock::new(|| {
     )
 });
 
-pub(super) async fn insert(
-    connection: &mut SqliteConnection,
-    rows: &[New<'_>],
-    now_ms: i64,
-) -> Result<u64, sqlx::Error> {
-    let mut inserted = 0;
-    for piece in INSERT.pieces(rows) {
-        let mut query = sqlx::query(piece.statement);
-        for New { key, hash, status } in piece.items {
-            query = query
-                .bind(key.saga.as_bytes().to_vec())
-                .bind(key.step.to_owned())
-                .bind(key.op)
-                .bind(hash.to_vec())
-                .bind(*status)
-                .bind(now_ms);
-        }
-        inserted += query.execute(&mut *connection).await?.rows_affected();
-    }
-    Ok(inserted)
-}
+const OVERTAKE: &str = "update saga_barrier set status = ? \
+    where saga_id = ? and step = ? and op = ? and status in (202, 425)";
+
+const SETTLE: &str = "update saga_barrier set status = ?, response = ? \
+    where saga_id = ? and step = ? and op = ? and status in (202, 425)";
+
+marked_statements!(SqliteConnection);
 
 pub(super) async fn select(
     connection: &mut SqliteConnection,
@@ -73,7 +60,7 @@ pub(super) async fn select(
     for piece in SELECT.pieces(keys) {
         let mut query = sqlx::query(piece.statement);
         for key in piece.items {
-            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
+            query = bind_key!(query, key);
         }
         for row in query.fetch_all(&mut *connection).await? {
             let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();
@@ -82,71 +69,4 @@ pub(super) async fn select(
         }
     }
     Ok(kept)
-}
-
-pub(super) async fn answer(
-    connection: &mut SqliteConnection,
-    rows: &[Answered<'_>],
-) -> Result<(), sqlx::Error> {
-    for piece in ANSWER.pieces(rows) {
-        let mut query = sqlx::query(piece.statement);
-        for Answered { key, status, response } in piece.items {
-            query = query
-                .bind(key.saga.as_bytes().to_vec())
-                .bind(key.step.to_owned())
-                .bind(key.op)
-                .bind(*status)
-                .bind(response.clone());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn forget(connection: &mut SqliteConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    for piece in FORGET.pieces(keys) {
-        let mut query = sqlx::query(piece.statement);
-        for key in piece.items {
-            query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(key.op);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Pending actions are few: a statement each.
-pub(super) async fn overtake(connection: &mut SqliteConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    for key in keys {
-        sqlx::query(
-            "update saga_barrier set status = ? \
-             where saga_id = ? and step = ? and op = ? and status in (202, 425)",
-        )
-        .bind(OVERTAKEN_PENDING)
-        .bind(key.saga.as_bytes().to_vec())
-        .bind(key.step.to_owned())
-        .bind(key.op)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn settle(
-    connection: &mut SqliteConnection,
-    key: Key<'_>,
-    status: i16,
-    response: String,
-) -> Result<bool, sqlx::Error> {
-    let settled = sqlx::query(
-        "update saga_barrier set status = ?, response = ? \
-         where saga_id = ? and step = ? and op = ? and status in (202, 425)",
-    )
-    .bind(status)
-    .bind(response)
-    .bind(key.saga.as_bytes().to_vec())
-    .bind(key.step.to_owned())
-    .bind(key.op)
-    .execute(connection)
-    .await?;
-    Ok(settled.rows_affected() == 1)
 }

@@ -1,0 +1,89 @@
+//! What the dialects that mark a value with `?` have in common: in which order values stand in a statement, and how
+//! statements for many rows go out. The statements themselves are each dialect's own.
+//!
+//! It is written as a macro, because sqlx has no trait for the number of rows that a statement touched.
+
+/// Makes `insert`, `answer`, `forget`, `overtake` and `settle` for a connection, of the statements that the module
+/// around it calls `INSERT`, `ANSWER`, `FORGET`, `OVERTAKE` and `SETTLE`.
+///
+/// A key is bound as `saga_id, step, op`.
+macro_rules! marked_statements {
+    ($connection:ty) => {
+        /// Returns how many rows the database says it inserted.
+        pub(super) async fn insert(
+            connection: &mut $connection,
+            rows: &[New<'_>],
+            now_ms: i64,
+        ) -> Result<u64, sqlx::Error> {
+            let mut inserted = 0;
+            for piece in INSERT.pieces(rows) {
+                let mut query = sqlx::query(piece.statement);
+                for New { key, hash, status } in piece.items {
+                    query = bind_key!(query, key).bind(hash.to_vec()).bind(*status).bind(now_ms);
+                }
+                inserted += query.execute(&mut *connection).await?.rows_affected();
+            }
+            Ok(inserted)
+        }
+
+        pub(super) async fn answer(
+            connection: &mut $connection,
+            rows: &[Answered<'_>],
+        ) -> Result<(), sqlx::Error> {
+            for piece in ANSWER.pieces(rows) {
+                let mut query = sqlx::query(piece.statement);
+                for Answered { key, status, response } in piece.items {
+                    query = bind_key!(query, key).bind(*status).bind(response.clone());
+                }
+                query.execute(&mut *connection).await?;
+            }
+            Ok(())
+        }
+
+        pub(super) async fn forget(
+            connection: &mut $connection,
+            keys: &[Key<'_>],
+        ) -> Result<(), sqlx::Error> {
+            for piece in FORGET.pieces(keys) {
+                let mut query = sqlx::query(piece.statement);
+                for key in piece.items {
+                    query = bind_key!(query, key);
+                }
+                query.execute(&mut *connection).await?;
+            }
+            Ok(())
+        }
+
+        /// Pending actions are few: a statement each.
+        pub(super) async fn overtake(
+            connection: &mut $connection,
+            keys: &[Key<'_>],
+        ) -> Result<(), sqlx::Error> {
+            for key in keys {
+                let query = sqlx::query(OVERTAKE).bind(OVERTAKEN_PENDING);
+                bind_key!(query, key).execute(&mut *connection).await?;
+            }
+            Ok(())
+        }
+
+        pub(super) async fn settle(
+            connection: &mut $connection,
+            key: Key<'_>,
+            status: i16,
+            response: String,
+        ) -> Result<bool, sqlx::Error> {
+            let query = sqlx::query(SETTLE).bind(status).bind(response);
+            let settled = bind_key!(query, key).execute(connection).await?;
+            Ok(settled.rows_affected() == 1)
+        }
+    };
+}
+
+/// Binds a key's three columns.
+macro_rules! bind_key {
+    ($query:expr, $key:expr) => {
+        $query.bind($key.saga.as_bytes().to_vec()).bind($key.step.to_owned()).bind($key.op)
+    };
+}
+
+pub(super) use {bind_key, marked_statements};
