@@ -25,10 +25,15 @@ use serde_json::value::RawValue;
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Definitions kept in memory that came with one start only, at most.
 const ONE_OFF_MAX: usize = 4096;
+
+/// Between two readings of what other coordinators have registered.
+const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 
 /// Everything registered.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(crate) struct Registry {
     defaults: Defaults,
     definitions: RwLock<Definitions>,
     participants: Participants,
+    /// When the last reading of what others have registered began.
+    refreshed: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -56,20 +63,39 @@ impl Registry {
     /// Reads everything from the store.
     pub(crate) async fn load(store: &dyn Store, defaults: Defaults) -> Result<Registry, amends_store::Error> {
         let mut definitions = Definitions::default();
+        store.definitions().await?.into_iter().for_each(|row| definitions.learn(row));
+        let definitions = RwLock::new(definitions);
+        let participants = Participants::load(store).await?;
+        Ok(Registry { defaults, definitions, participants, refreshed: tokio::sync::Mutex::new(None) })
+    }
+
+    /// Reads what other coordinators have registered in the same store: when something is not known here, and
+    /// now and then. What was registered before the call is known after it; [`REFRESH_PAUSE`] lies between two
+    /// readings, however many ask.
+    pub(crate) async fn refresh(&self, store: &dyn Store) -> Result<(), amends_store::Error> {
+        let asked = Instant::now();
+        let mut refreshed = self.refreshed.lock().await;
+        if let Some(before) = *refreshed {
+            if before >= asked {
+                return Ok(());
+            }
+            tokio::time::sleep_until(before + REFRESH_PAUSE).await;
+        }
+        let begun = Instant::now();
         for row in store.definitions().await? {
-            match Text::read(&row.text) {
-                Ok(text) => drop(definitions.insert(Arc::new(text), row)),
-                Err(_) => {
-                    tracing::error!(
-                        name = row.name,
-                        version = row.version,
-                        "a stored definition cannot be read"
-                    );
-                }
+            let is_known = self.read().by_hash.get(&row.hash).map(|entry| entry.row.registered);
+            if is_known != Some(row.registered) {
+                self.write().learn(row);
             }
         }
-        let participants = Participants::load(store).await?;
-        Ok(Registry { defaults, definitions: RwLock::new(definitions), participants })
+        self.participants.refresh(store).await?;
+        *refreshed = Some(begun);
+        Ok(())
+    }
+
+    /// Whether the definition of a saga is known here.
+    pub(crate) fn knows(&self, hash: &str) -> bool {
+        self.read().by_hash.contains_key(hash)
     }
 
     /// Every registered definition, by name and version.
@@ -98,6 +124,23 @@ impl Registry {
 
     /// The definition a start asks for, resolved, with the input checked against it.
     pub(crate) async fn to_run(
+        &self,
+        store: &Arc<dyn Store>,
+        wanted: &DefinitionRef,
+        input: &Json,
+    ) -> Result<Arc<Definition>, Failure> {
+        match self.known_to_run(store, wanted, input).await {
+            Err(Failure(problem))
+                if matches!(problem.slug, Slug::UnknownDefinition | Slug::UnknownOperation) =>
+            {
+                self.refresh(store.as_ref()).await.map_err(unavailable)?;
+                self.known_to_run(store, wanted, input).await
+            }
+            known => known,
+        }
+    }
+
+    async fn known_to_run(
         &self,
         store: &Arc<dyn Store>,
         wanted: &DefinitionRef,
@@ -238,6 +281,17 @@ impl Registry {
 }
 
 impl Definitions {
+    /// Keeps a definition that stands in the store.
+    fn learn(&mut self, row: DefinitionRow) {
+        match Text::read(&row.text) {
+            Ok(text) => drop(self.insert(Arc::new(text), row)),
+            Err(_) => {
+                let (name, version) = (row.name, row.version);
+                tracing::error!(name, version, "a stored definition cannot be read");
+            }
+        }
+    }
+
     /// Keeps a definition and returns what is known of it, which may be older.
     fn insert(&mut self, text: Arc<Text>, row: DefinitionRow) -> DefinitionRow {
         if row.registered {

@@ -401,10 +401,12 @@ impl Loop {
     /// for it, since the batch being written makes progress only while the loop runs.
     fn heartbeat(&mut self) {
         let ttl_ms = u64::try_from(self.timing.lease.as_millis()).unwrap_or(u64::MAX);
-        let (store, owner) = (self.store.clone(), self.owner.clone());
+        let (store, owner, registry) = (self.store.clone(), self.owner.clone(), self.registry.clone());
         tokio::spawn(async move {
             if let Err(error) = store.heartbeat(&owner, ttl_ms).await {
                 tracing::warn!(%error, "the heartbeat did not reach the store");
+            } else if let Err(error) = registry.refresh(store.as_ref()).await {
+                tracing::warn!(%error, "what others have registered could not be read");
             }
         });
         self.metrics.live(self.coordinator.len(), self.in_flight);
@@ -431,6 +433,11 @@ impl Loop {
                     self.doubtful.remove(id);
                 }
                 let more = !doubtful.is_empty() || claimed.len() == self.timing.claim_max;
+                if let Err(error) = self.learn_definitions(&claimed).await {
+                    tracing::warn!(%error, "what others have registered could not be read");
+                    self.claim_in_doubt = true;
+                    return false;
+                }
                 for stored in claimed {
                     self.adopt(stored);
                 }
@@ -445,6 +452,14 @@ impl Loop {
                 self.claim_in_doubt = doubtful.is_empty();
                 false
             }
+        }
+    }
+
+    /// Makes the definitions of these sagas known, where another coordinator was given them.
+    async fn learn_definitions(&self, claimed: &[Stored]) -> Result<(), Error> {
+        match claimed.iter().all(|stored| self.registry.knows(&stored.head.hash)) {
+            true => Ok(()),
+            false => self.registry.refresh(self.store.as_ref()).await,
         }
     }
 

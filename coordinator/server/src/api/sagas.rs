@@ -103,6 +103,7 @@ pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|stored| stored.id.to_string());
+    learn_definitions(&app, &found).await?;
     let items = found.into_iter().map(|stored| replay(&app, stored).map(|saga| SagaView::brief(&saga)));
     let items = items.collect::<Result<Vec<_>, Failure>>()?;
     Ok(json(StatusCode::OK, &List { items, next }))
@@ -255,8 +256,19 @@ async fn find(app: &App, id: SagaId) -> Result<Arc<Saga>, Failure> {
         return Ok(saga);
     }
     match app.store.load(id).await.map_err(unavailable)? {
-        Some(stored) => replay(app, stored),
+        Some(stored) => {
+            learn_definitions(app, std::slice::from_ref(&stored)).await?;
+            replay(app, stored)
+        }
         None => Err(problem(Slug::NotFound, format!("there is no saga {id}"))),
+    }
+}
+
+/// Makes the definitions of these sagas known, where another coordinator was given them.
+async fn learn_definitions(app: &App, found: &[Stored]) -> Result<(), Failure> {
+    match found.iter().all(|stored| app.registry.knows(&stored.head.hash)) {
+        true => Ok(()),
+        false => app.registry.refresh(app.store.as_ref()).await.map_err(unavailable),
     }
 }
 

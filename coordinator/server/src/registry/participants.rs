@@ -86,15 +86,26 @@ pub(super) struct Participants {
 
 impl Participants {
     pub(super) async fn load(store: &dyn Store) -> Result<Participants, amends_store::Error> {
-        let mut by_name = BTreeMap::new();
-        for (name, json) in store.participants().await? {
-            let kept = serde_json::from_str::<Kept>(&json).map_err(|error| {
-                amends_store::Error::Corrupt(format!("the registration of participant \"{name}\": {error}"))
-            })?;
-            let name = Name::parse(&name).map_err(|error| amends_store::Error::Corrupt(error.to_string()))?;
-            by_name.insert(name, Arc::new(Participant::new(kept.renewed())));
+        let kept = read(store).await?.into_iter();
+        let by_name = kept.map(|(name, kept)| (name, Arc::new(Participant::new(kept.renewed()))));
+        Ok(Participants { by_name: RwLock::new(by_name.collect()), ..Participants::default() })
+    }
+
+    /// Takes over what other coordinators have registered or removed in the same store.
+    pub(super) async fn refresh(&self, store: &dyn Store) -> Result<(), amends_store::Error> {
+        let _one = self.writing.lock().await;
+        let theirs = read(store).await?;
+        let ours: Vec<Name> = self.read().keys().cloned().collect();
+        for name in ours.into_iter().filter(|name| !theirs.contains_key(name)) {
+            self.write(name, None, true);
         }
-        Ok(Participants { by_name: RwLock::new(by_name), ..Participants::default() })
+        for (name, kept) in theirs {
+            // Where only times differ, ours are newer: a heartbeat is not written.
+            if self.get(&name).is_none_or(|ours| !ours.kept.says_the_same(&kept)) {
+                self.write(name, Some(Arc::new(Participant::new(kept.renewed()))), true);
+            }
+        }
+        Ok(())
     }
 
     /// Grows whenever an operation may mean something else than before.
@@ -240,6 +251,18 @@ impl Address {
         batch.set_path(&format!("{}/batch", single.path()));
         Address { single, batch }
     }
+}
+
+async fn read(store: &dyn Store) -> Result<BTreeMap<Name, Kept>, amends_store::Error> {
+    let corrupt = |name: &str, error: &dyn std::fmt::Display| {
+        amends_store::Error::Corrupt(format!("the registration of participant \"{name}\": {error}"))
+    };
+    let mut found = BTreeMap::new();
+    for (name, json) in store.participants().await? {
+        let kept: Kept = serde_json::from_str(&json).map_err(|error| corrupt(&name, &error))?;
+        found.insert(Name::parse(&name).map_err(|error| corrupt(&name, &error))?, kept);
+    }
+    Ok(found)
 }
 
 impl Kept {

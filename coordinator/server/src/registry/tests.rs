@@ -135,3 +135,23 @@ async fn a_registry_whose_store_fails_says_so_and_keeps_nothing() {
     assert_eq!(refused.0.slug, Slug::StoreUnavailable);
     assert!(registry.participant_views().is_empty());
 }
+
+#[tokio::test]
+async fn what_another_coordinator_registers_is_known_here_too() {
+    let store = store();
+    let (ours, theirs) = (load(&store).await, load(&store).await);
+    assert_eq!(to_run(&ours, &store).await.err(), Some(Slug::UnknownDefinition));
+    define(&theirs, &store, TRIP).await;
+    assert_eq!(to_run(&ours, &store).await.err(), Some(Slug::UnknownOperation));
+    register(&theirs, &store, "http://127.0.0.1:1", "1s", None).await;
+    let definition = to_run(&ours, &store).await.expect("it can run");
+    assert_eq!(timeout(&definition), Millis(1000));
+    register(&theirs, &store, "http://127.0.0.1:1", "3s", None).await;
+    assert_eq!(timeout(&to_run(&ours, &store).await.expect("it can run")), Millis(1000), "not yet");
+    ours.refresh(store.as_ref()).await.expect("refreshed");
+    assert_eq!(timeout(&to_run(&ours, &store).await.expect("it can run")), Millis(3000));
+    assert!(theirs.remove(&store, &name("p")).await.expect("removed"));
+    ours.refresh(store.as_ref()).await.expect("refreshed");
+    assert!(place(&ours).is_none());
+    assert!(ours.knows(&definition.hash) && !ours.knows("0000"));
+}

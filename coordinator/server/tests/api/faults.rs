@@ -151,6 +151,10 @@ async fn a_coordinator_whose_lease_was_lost_joins_again() {
     world.until_step(&held, 1, "waiting").await;
 
     let second = serve(Config { timing, ..config() }, Arc::new(store)).await;
+    // One that came with its start, and which the second one has not read.
+    let step = json!({ "await": "payment", "timeout": "15m" });
+    let whole = json!({ "saga": "once", "version": 1, "steps": [{ "payment": step }] });
+    let once = world.post("/v1/sagas", &json!({ "definition": whole, "input": {} })).await.id();
     // The first one was not heard of for ten minutes, and the second one takes its saga over.
     jump.store(600_000, Ordering::Relaxed);
     let begin = Instant::now();
@@ -160,14 +164,29 @@ async fn a_coordinator_whose_lease_was_lost_joins_again() {
     }
     let (id, _) = until_started(&world, "after").await;
     world.until(&id, "completed").await;
-    // A caller at the first one waits for what the second one drives.
-    let signal = format!("http://{}/v1/sagas/{held}/signals/payment", second.address());
-    let path = format!("/v1/sagas/{held}?wait=10s");
-    let pay = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        send(world.http.request(Method::POST, signal).json(&json!({ "payload": 5 }))).await
-    };
-    let (waited, paid) = tokio::join!(world.get(&path), pay);
-    assert_eq!((paid.status, waited.status, waited.text("status")), (200, 200, "completed"), "{waited:?}");
+    // Whichever drives a saga now takes its signal, and callers of both learn of its end.
+    let urls = [world.url.clone(), format!("http://{}", second.address())];
+    for id in [&held, &once] {
+        let wait = |url: &String| send(world.http.get(format!("{url}/v1/sagas/{id}?wait=10s")));
+        let (here, there, ()) = tokio::join!(wait(&urls[0]), wait(&urls[1]), pay(&world, &urls, id));
+        for answer in [here, there] {
+            assert_eq!((answer.status, answer.text("status")), (200, "completed"), "{answer:?}");
+        }
+    }
     second.stop().await;
+}
+
+/// Signals a payment to one coordinator after the other until it is taken.
+async fn pay(world: &World, urls: &[String], id: &str) {
+    let begin = Instant::now();
+    for url in urls.iter().cycle() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let signal = world.http.request(Method::POST, format!("{url}/v1/sagas/{id}/signals/payment"));
+        let answer = send(signal.json(&json!({ "payload": 5 }))).await;
+        if answer.status == 200 {
+            return;
+        }
+        answer.is_problem(503, "store_unavailable");
+        assert!(begin.elapsed() < PATIENCE, "nobody takes the signal");
+    }
 }
