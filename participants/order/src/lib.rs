@@ -20,10 +20,11 @@
 //! [`money`], [`table`] writes what changed. [`audit`] checks the result by its own laws. The core knows no database
 //! and no clock; the barrier and the shared commit are the sdk's.
 
-use amends_sdk::faults::Faults;
-use amends_sdk::{Database, Error, Participant, Secret, Writer, barrier};
+use amends_sdk::{Database, Error, Participant, Writer, barrier};
 use axum::Router;
 use std::sync::Arc;
+
+pub use amends_sdk::Config;
 
 pub mod audit;
 pub mod book;
@@ -51,29 +52,11 @@ pub const BATCH_MAX: u32 = 64;
 pub const SQLITE: [&str; 2] =
     [barrier::SQLITE, include_str!("../../../migrations/order/sqlite/0001_order.sql")];
 
-/// How to open the orders.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where they are kept: `sqlite:PATH`.
-    pub store: String,
-    /// Calls must be signed with one of these; unsigned calls are taken where there are none.
-    pub secrets: Vec<Secret>,
-    /// What goes wrong, for tests and demonstrations.
-    pub faults: Faults,
-}
-
 /// The orders of a shop.
 #[derive(Debug, Clone)]
 pub struct Order {
     participant: Participant,
     database: Database,
-}
-
-impl Config {
-    /// Orders kept at `store`, without signatures and faults.
-    pub fn new(store: impl Into<String>) -> Config {
-        Config { store: store.into(), secrets: Vec::new(), faults: Faults::new() }
-    }
 }
 
 /// Opens the orders, making their database where there is none, and starts their writer.

@@ -1,6 +1,6 @@
 //! Orders as a coordinator meets them: over the router, behind the barrier, on a database file.
 
-use amends_sdk::faults::On;
+use amends_sdk::faults::{Faults, On};
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::{Value, json};

@@ -14,9 +14,10 @@
 //! Reading goes through a pool of its own and never waits for a writer.
 
 use amends_sdk::body::does_not_fit;
-use amends_sdk::faults::Faults;
-use amends_sdk::{Call, Database, Error, Operation, Participant, Reply, Secret, Writer};
+use amends_sdk::{Call, Database, Error, Operation, Participant, Reply, Writer};
 use axum::Router;
+
+pub use amends_sdk::Config;
 
 pub mod audit;
 pub mod cart;
@@ -41,28 +42,10 @@ pub const BATCH_MAX: u32 = 64;
 /// The scripts that make a product database, in order.
 pub const SQLITE: [&str; 1] = [include_str!("../../../migrations/product/sqlite/0001_product.sql")];
 
-/// How to open the catalogue.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where it is kept: `sqlite:PATH`.
-    pub store: String,
-    /// Calls must be signed with one of these; unsigned calls are taken where there are none.
-    pub secrets: Vec<Secret>,
-    /// What goes wrong, for tests and demonstrations.
-    pub faults: Faults,
-}
-
 /// The catalogue of a shop.
 #[derive(Debug, Clone)]
 pub struct Product {
     participant: Participant,
-}
-
-impl Config {
-    /// A catalogue kept at `store`, without signatures and faults.
-    pub fn new(store: impl Into<String>) -> Config {
-        Config { store: store.into(), secrets: Vec::new(), faults: Faults::new() }
-    }
 }
 
 /// Opens the catalogue, making its database where there is none, and starts its readers and its writer.

@@ -12,6 +12,9 @@
 //! SQLite, PostgreSQL or MySQL ([`Database`]). `examples/thirty_lines.rs` is a whole participant, and
 //! `participants/README.md` is the same contract for other languages.
 //!
+//! Beside the calls: [`body`] reads bodies strictly and says what does not fit where, and [`audit`] checks the tables by
+//! the participant's own laws.
+//!
 //! The invariant it keeps: **a guarded call takes effect at most once, every attempt of it is answered
 //! alike, and an action that comes after its compensation is refused.**
 
@@ -19,6 +22,7 @@ pub mod audit;
 pub mod barrier;
 pub mod body;
 mod caller;
+mod config;
 mod database;
 pub mod faults;
 mod participant;
@@ -32,6 +36,7 @@ pub use amends_wire::{
     registration::Registration,
 };
 pub use caller::{Call, Caller};
+pub use config::Config;
 pub use database::{Database, Dialect, Migrations, Readers, Tx};
 pub use participant::{Operation, Participant};
 pub use register::Registrar;
