@@ -39,7 +39,7 @@ pub(crate) struct Tally {
 impl Books {
     /// Waits until every saga has ended, and reads everything.
     pub(crate) async fn read(sides: &Sides) -> Books {
-        let (http, url) = (client(), sides.coordinator.url());
+        let (http, url) = (client(), sides.coordinators[0].url());
         until_all_have_ended(&http, &url).await;
         let sagas = every_saga(&http, &url).await;
         let journals = stream::iter(sagas).map(|saga| with_journal(&http, &url, saga)).buffer_unordered(16);

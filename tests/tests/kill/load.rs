@@ -1,6 +1,9 @@
 //! Callers that start sagas, each under a key of its own, and repeat a start until it is answered.
 
-use crate::{ledger, process::Sides};
+use crate::{
+    ledger,
+    process::{Role, Sides},
+};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use std::{
@@ -75,7 +78,7 @@ pub(crate) struct Clients {
 /// Registers the participant and the definition.
 pub(crate) async fn prepare(sides: &Sides) {
     let client = client();
-    let url = sides.coordinator.url();
+    let url = sides.coordinators[0].url();
     let put = |path: &str| client.put(format!("{url}{path}"));
     let registration = ledger::registration(&sides.participant.url());
     let answers = [
@@ -105,7 +108,7 @@ impl Clients {
             let caller = Caller {
                 number,
                 http: http.clone(),
-                url: sides.coordinator.url(),
+                urls: sides.coordinators.iter().map(Role::url).collect(),
                 seen: seen.clone(),
                 count: acknowledged.clone(),
             };
@@ -132,7 +135,7 @@ impl Clients {
 struct Caller {
     number: usize,
     http: Client,
-    url: String,
+    urls: Vec<String>,
     seen: Arc<Mutex<Seen>>,
     count: Arc<AtomicU64>,
 }
@@ -155,8 +158,9 @@ impl Caller {
     async fn until_answered(&self, key: &str, refuse: bool, wait: bool) -> Told {
         let body = json!({ "definition": "trip", "input": { "refuse": refuse }, "key": key });
         let query = if wait { "?wait=5s" } else { "" };
-        loop {
-            let request = self.http.post(format!("{}/v1/sagas{query}", self.url)).json(&body);
+        // Whoever gives no answer, the next one is asked.
+        for url in self.urls.iter().cycle().skip(self.number) {
+            let request = self.http.post(format!("{url}/v1/sagas{query}")).json(&body);
             match answer(request).await {
                 Ok((status, saga)) => {
                     self.note(|seen| seen.repeats += u64::from(status == StatusCode::OK));
@@ -167,6 +171,7 @@ impl Caller {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        unreachable!("a cycle has no end")
     }
 
     fn note(&self, note: impl FnOnce(&mut Seen)) {

@@ -28,9 +28,9 @@ const KILLS: u64 = 100;
 const CLIENTS: usize = 32;
 
 /// Which side dies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
-    Coordinator,
+    Coordinators,
     Participant,
 }
 
@@ -52,46 +52,60 @@ fn a_process_of_this_test() {
 
 #[test]
 fn a_coordinator_killed_a_hundred_times_forgets_nothing_and_does_nothing_twice() {
-    check(Victim::Coordinator, number("AMENDS_KILLS").unwrap_or(KILLS));
+    check(1, Victim::Coordinators, kills());
 }
 
 #[test]
 fn a_participant_killed_again_and_again_forgets_nothing_and_does_nothing_twice() {
-    check(Victim::Participant, number("AMENDS_KILLS").unwrap_or(KILLS).div_ceil(4));
+    check(1, Victim::Participant, kills().div_ceil(4));
+}
+
+#[test]
+fn of_two_coordinators_killed_in_turn_each_goes_on_with_what_the_other_left() {
+    check(2, Victim::Coordinators, kills().div_ceil(2));
+}
+
+fn kills() -> u64 {
+    number("AMENDS_KILLS").unwrap_or(KILLS)
 }
 
 /// Runs the world, kills one side of it `kills` times, lets it heal and looks at the books.
-fn check(victim: Victim, kills: u64) {
+fn check(coordinators: usize, victim: Victim, kills: u64) {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     process::install_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let begin = Instant::now();
         let folder = tempfile::tempdir().expect("a folder");
-        let sides = Sides::in_folder(folder.path());
-        let mut coordinator = Process::start(&sides.coordinator).await;
-        let mut participant = Process::start(&sides.participant).await;
+        let sides = Sides::in_folder(folder.path(), coordinators);
+        let mut coordinators = Vec::new();
+        for role in &sides.coordinators {
+            coordinators.push(Process::start(role).await);
+        }
+        let mut participant = [Process::start(&sides.participant).await];
         load::prepare(&sides).await;
         let clients = Clients::start(&sides, CLIENTS);
         let dying = match victim {
-            Victim::Coordinator => &mut coordinator,
-            Victim::Participant => &mut participant,
+            Victim::Coordinators => &mut coordinators[..],
+            Victim::Participant => &mut participant[..],
         };
         let lives = kill_again_and_again(dying, &clients, kills).await;
         let seen = clients.stop().await;
         let books = Books::read(&sides).await;
-        drop((coordinator, participant));
+        drop((coordinators, participant));
         let tally = books.balance(&seen);
         report(kills, lives, &seen, &tally, begin.elapsed());
     });
 }
 
-/// Kills and restarts; returns in how many of its lives a saga was acknowledged.
-async fn kill_again_and_again(victim: &mut Process, clients: &Clients, kills: u64) -> u64 {
+/// Kills and restarts, in turn; returns before how many of the kills a saga was acknowledged.
+async fn kill_again_and_again(victims: &mut [Process], clients: &Clients, kills: u64) -> u64 {
+    let count = victims.len();
     let mut random = number("AMENDS_KILL_SEED").unwrap_or(1);
     let mut useful = 0;
     for kill in 0..kills {
         let before = clients.acknowledged();
+        let victim = &mut victims[kill as usize % count];
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let moment = Duration::from_millis(10 + (random >> 33) % 140);
         // One in five dies while it starts, which is when it reads and claims.
@@ -103,7 +117,9 @@ async fn kill_again_and_again(victim: &mut Process, clients: &Clients, kills: u6
         useful += u64::from(clients.acknowledged() > before);
         victim.restart();
     }
-    victim.until_it_listens().await;
+    for victim in victims {
+        victim.until_it_listens().await;
+    }
     // A while in peace, so that the last life does more than heal.
     tokio::time::sleep(Duration::from_millis(500)).await;
     useful

@@ -19,6 +19,9 @@ const VARIABLE: &str = "AMENDS_KILL_ROLE";
 /// The longest a process may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The lease of one of several coordinators.
+const SHORT: Duration = Duration::from_secs(1);
+
 /// What a process is, where it listens and which file it owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Role {
@@ -29,14 +32,17 @@ pub(crate) struct Role {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// A coordinator that has its store alone.
     Coordinator,
+    /// One of several on the same store.
+    Member,
     Participant,
 }
 
 /// The two sides of a world.
 #[derive(Debug)]
 pub(crate) struct Sides {
-    pub(crate) coordinator: Role,
+    pub(crate) coordinators: Vec<Role>,
     pub(crate) participant: Role,
 }
 
@@ -48,13 +54,17 @@ pub(crate) struct Process {
 }
 
 impl Sides {
-    /// Both sides, with files of their own in `folder`.
-    pub(crate) fn in_folder(folder: &Path) -> Sides {
-        let role = |kind, port, name: &str| Role { kind, port, file: folder.join(name) };
-        let first = free_port(21_000);
+    /// So many coordinators on one store, and a participant with a file of its own, in `folder`.
+    pub(crate) fn in_folder(folder: &Path, coordinators: usize) -> Sides {
+        let kind = if coordinators == 1 { Kind::Coordinator } else { Kind::Member };
+        let mut port = 11_000 + u16::try_from(std::process::id() % 10_000).expect("below 10,000");
+        let mut role = |kind, name: &str| {
+            port = free_port(port + 1);
+            Role { kind, port, file: folder.join(name) }
+        };
         Sides {
-            coordinator: role(Kind::Coordinator, first, "coordinator.db"),
-            participant: role(Kind::Participant, free_port(first + 1), "ledger.db"),
+            coordinators: (0..coordinators).map(|_| role(kind, "coordinator.db")).collect(),
+            participant: role(Kind::Participant, "ledger.db"),
         }
     }
 }
@@ -75,6 +85,7 @@ impl Role {
         let mut parts = text.splitn(3, ',');
         let kind = match parts.next() {
             Some("coordinator") => Kind::Coordinator,
+            Some("member") => Kind::Member,
             Some("participant") => Kind::Participant,
             other => panic!("{VARIABLE}: {other:?} is not a role"),
         };
@@ -85,6 +96,7 @@ impl Role {
     fn to_environment(&self) -> String {
         let kind = match self.kind {
             Kind::Coordinator => "coordinator",
+            Kind::Member => "member",
             Kind::Participant => "participant",
         };
         format!("{kind},{},{}", self.port, self.file.display())
@@ -144,11 +156,8 @@ fn spawn(role: &Role) -> Child {
 /// A free port below those that the system gives to outgoing connections, so that no caller that tries to
 /// connect to a dead process can take its port, or meet itself.
 fn free_port(from: u16) -> u16 {
-    let offset = u16::try_from(std::process::id() % 10_000).expect("below 10,000");
-    (from..from + 1000)
-        .map(|port| port.wrapping_add(offset).clamp(1025, 32_000))
-        .find(|port| StdListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        .map_or_else(|| panic!("no free port from {from} on"), |port| port)
+    let is_free = |port: &u16| StdListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (from..from + 1000).find(is_free).unwrap_or_else(|| panic!("no free port from {from} on"))
 }
 
 /// Lives a role until it is killed, or until whoever started it is gone.
@@ -161,20 +170,26 @@ pub(crate) fn live(role: &Role) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         match role.kind {
-            Kind::Coordinator => coordinate(role).await,
+            Kind::Coordinator => coordinate(role, false, Timing::default()).await,
+            // A short lease, so that those who live soon take over from those who died.
+            Kind::Member => {
+                coordinate(role, true, Timing { lease: SHORT, claim_every: SHORT / 10, ..Timing::default() })
+                    .await
+            }
             Kind::Participant => ledger::serve(listen(role).await, &role.file).await,
         }
     });
 }
 
-async fn coordinate(role: &Role) {
-    let store = SqliteStore::open(Options::new(&role.file)).await.expect("the store opens");
+async fn coordinate(role: &Role, shared: bool, timing: Timing) {
+    let options = Options { shared, ..Options::new(&role.file) };
+    let store = SqliteStore::open(options).await.expect("the store opens");
     let config = Config {
         name: format!("process {}", std::process::id()),
         tokens: Tokens::default(),
         sagas: SagaLimits::default(),
         listen: ListenLimits::default(),
-        timing: Timing::default(),
+        timing,
         defaults: amends_wire::definition::Defaults::default(),
     };
     let mut server = Server::start(config, Arc::new(store), listen(role).await).await.expect("it starts");
