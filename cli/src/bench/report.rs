@@ -1,7 +1,7 @@
 //! The table, or the same as JSON.
 
 use super::cell::Cell;
-use crate::{globals::Globals, table::Table};
+use crate::{globals::Globals, output::say, table::Table};
 
 /// Prints what was measured.
 pub(super) fn print(cells: &[Cell], seconds: u64, globals: &Globals) -> anyhow::Result<()> {
@@ -9,7 +9,7 @@ pub(super) fn print(cells: &[Cell], seconds: u64, globals: &Globals) -> anyhow::
         let cells: Vec<serde_json::Value> = cells.iter().map(json).collect::<Result<_, _>>()?;
         let machine = serde_json::json!({ "cores": std::thread::available_parallelism()?.get() });
         let report = serde_json::json!({ "seconds": seconds, "machine": machine, "cells": cells });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(());
     }
     let mut table = Table::new(&[

@@ -1,6 +1,6 @@
 //! `amends replay`: real orders from a file, run as sagas, and the books checked afterwards.
 //!
-//! [`read`] turns the file into carts and cancellations, [`run`] brings each to its end, `ledger` says whether what
+//! [`read`] turns the file into carts and cancellations, [`mod@run`] brings each to its end, `ledger` says whether what
 //! the shop has to show is right. What is replayed against is a coordinator and shop that run elsewhere, or, when
 //! nobody names one, a pair of its own in this process (`embedded`).
 

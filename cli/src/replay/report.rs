@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     books::{Books, Verdict},
+    output::say,
     table::{Table, Tone, clean, painted},
 };
 use anyhow::Context;
@@ -129,7 +130,7 @@ impl Report {
 
     /// Prints it for people.
     pub(super) fn print(&self, books: &Books) {
-        println!("replayed {} as {}", clean(&self.file), self.run);
+        say!("replayed {} as {}", clean(&self.file), self.run);
         let mut table = Table::new(&["", "count"]);
         let mut row = |what: String, count: usize, tone: Tone| {
             table.toned([
@@ -151,7 +152,7 @@ impl Report {
             row(format!("    {reason}"), *count, Tone::Faint);
         }
         table.print();
-        println!(
+        say!(
             "\n{:.1} carts/s, p50 {:.1} ms, p99 {:.1} ms, {:.1} s in all\n",
             self.carts_per_second,
             self.p50_ms,
@@ -159,10 +160,10 @@ impl Report {
             self.elapsed_ms as f64 / 1000.0
         );
         for failure in &self.failures {
-            println!("{} {}", painted("failed", Tone::Bad), clean(failure));
+            say!("{} {}", painted("failed", Tone::Bad), clean(failure));
         }
         books.print();
-        println!("ledger: {}", self.ledger);
+        say!("ledger: {}", self.ledger);
     }
 }
 
