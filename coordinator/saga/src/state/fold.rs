@@ -1,0 +1,328 @@
+//! Folding one event into a saga: what each kind of event requires, and what it changes.
+//!
+//! Every precondition is an assertion that stays on in production: it names the law that the event
+//! would break. Nothing here decides; what is folded has been decided, and mostly written, before.
+
+use super::{
+    Direction, FAILURES_MAX, OpPhase, OpState, Outcome, ParkReason, Saga, Signal, StepPhase, StepState,
+};
+use crate::{
+    Json, Name,
+    answer::Report,
+    definition::{Kind, StepIx, Undo},
+    event::{Cause, Event, Failure, Op},
+    planted::{Bug, planted},
+    time::Timestamp,
+};
+
+impl Saga {
+    /// Folds one event.
+    ///
+    /// # Panics
+    /// When the event cannot follow: a bug of ours or a damaged journal.
+    pub fn apply(&mut self, at: Timestamp, event: &Event) {
+        assert!(!self.is_terminal(), "saga {} has ended; {event:?} cannot follow", self.id);
+        self.seq += 1;
+        self.updated_at = at;
+        match event {
+            Event::Started { .. } => panic!("saga {} was started twice", self.id),
+            Event::TakenOver { epoch, .. } => self.taken_over(at, *epoch),
+            Event::CallStarted { step, op, input } => self.call_started(at, step, *op, input),
+            Event::CallDone { step, op, attempt, output } => self.call_done(step, *op, *attempt, output),
+            Event::CallFailed { step, op, attempt, error, next_attempt_at } => {
+                self.call_failed(at, step, *op, *attempt, error, *next_attempt_at);
+            }
+            Event::CallPending { step, op, attempt, next_poll_at } => {
+                let (_, call) = self.live(step, *op, *attempt);
+                call.polls += 1;
+                call.phase = OpPhase::Pending { at: *next_poll_at };
+            }
+            Event::CallNotSeen { step, op, attempt } => {
+                let (_, call) = self.live(step, *op, *attempt);
+                call.polls = 0;
+                call.phase = OpPhase::Due { at, ask: false };
+            }
+            Event::CallRefused { step, op, attempt, contract, error } => {
+                let reason = if *contract { ParkReason::Contract } else { ParkReason::Refused };
+                self.call_ended(at, step, *op, *attempt, OpPhase::Refused, reason, error);
+            }
+            Event::CallExhausted { step, op, attempt, error, .. } => {
+                self.call_ended(at, step, *op, *attempt, OpPhase::Open, ParkReason::Exhausted, error);
+            }
+            Event::CallUnprepared { step, op, message } => self.call_unprepared(at, step, *op, message),
+            Event::AwaitStarted { step, timeout_at } => {
+                let state = self.forward_step(step, |p| p == StepPhase::Pending);
+                state.phase = StepPhase::Waiting { timeout_at: *timeout_at };
+            }
+            Event::SignalReceived { signal, id, payload } => {
+                let signal_state = Signal { id: id.clone(), payload: payload.clone() };
+                let before = self.signals.insert(signal.clone(), signal_state);
+                assert!(before.is_none(), "signal \"{signal}\" of saga {} counts once", self.id);
+            }
+            Event::AwaitDone { step, output, .. } => {
+                let state = self.forward_step(step, |p| matches!(p, StepPhase::Waiting { .. }));
+                state.phase = StepPhase::Done;
+                state.output = Some(output.clone());
+            }
+            Event::AwaitTimedOut { step } => {
+                let state = self.forward_step(step, |p| matches!(p, StepPhase::Waiting { .. }));
+                state.phase = StepPhase::Refused;
+            }
+            Event::Compensating { error } => self.turn(at, error),
+            Event::Completed { output } => {
+                assert_eq!(self.direction, Direction::Forward, "only a saga going forward completes");
+                let finished = |s: &StepState| matches!(s.phase, StepPhase::Done | StepPhase::Skipped);
+                assert!(self.steps.iter().all(finished), "a completed saga has no open step");
+                self.output = Some(output.clone());
+                self.end(at, Outcome::Completed);
+            }
+            Event::Compensated => {
+                assert_eq!(self.direction, Direction::Backward, "only a saga turned round is compensated");
+                let owing = (0..self.steps.len()).any(|i| self.owes_undo(StepIx(i as u16)));
+                assert!(!owing, "a compensated saga owes no undo");
+                self.end(at, Outcome::Compensated);
+            }
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        self.ended_at = Some(at);
+    }
+
+    fn index(&self, step: &Name) -> StepIx {
+        self.definition
+            .find(step)
+            .unwrap_or_else(|| panic!("saga {} has no step \"{step}\" in {}", self.id, self.definition.name))
+    }
+
+    fn forward_step(&mut self, step: &Name, allowed: impl Fn(StepPhase) -> bool) -> &mut StepState {
+        let ix = self.index(step);
+        assert_eq!(self.direction, Direction::Forward, "step \"{step}\" can only move while going forward");
+        let state = &mut self.steps[usize::from(ix.0)];
+        assert!(allowed(state.phase), "step \"{step}\" is {:?} and cannot take this event", state.phase);
+        state
+    }
+
+    /// The call that attempt `attempt` belongs to, which must be open.
+    fn live(&mut self, step: &Name, op: Op, attempt: u32) -> (StepIx, &mut OpState) {
+        let ix = self.index(step);
+        let state = &mut self.steps[usize::from(ix.0)];
+        let call = match op {
+            Op::Action => &mut state.action,
+            Op::Compensation => &mut state.compensation,
+        };
+        let open = matches!(call.phase, OpPhase::Due { .. } | OpPhase::Pending { .. });
+        assert!(open, "the {} of step \"{step}\" is {:?}, not in flight", op.as_str(), call.phase);
+        assert_eq!(call.attempts, attempt, "an answer belongs to the attempt in flight");
+        (ix, call)
+    }
+
+    fn call_started(&mut self, at: Timestamp, step: &Name, op: Op, input: &Json) {
+        let ix = self.index(step);
+        let owed = self.owes_undo(ix);
+        let direction = self.direction;
+        let state = &mut self.steps[usize::from(ix.0)];
+        let call = match op {
+            Op::Action => {
+                assert_eq!(direction, Direction::Forward, "no action starts after the turn");
+                assert_eq!(state.phase, StepPhase::Pending, "an action starts once");
+                state.phase = StepPhase::Running;
+                &mut state.action
+            }
+            Op::Compensation => {
+                assert_eq!(direction, Direction::Backward, "no compensation starts before the turn");
+                assert!(owed, "only a step that may have taken effect is undone");
+                state.phase = StepPhase::Compensating;
+                &mut state.compensation
+            }
+        };
+        assert_eq!(call.phase, OpPhase::Idle, "a call starts once");
+        call.phase = OpPhase::Due { at, ask: false };
+        call.attempts = 1;
+        call.started_at = Some(at);
+        call.input = Some(input.clone());
+    }
+
+    fn call_done(&mut self, step: &Name, op: Op, attempt: u32, output: &Json) {
+        let (ix, call) = self.live(step, op, attempt);
+        call.phase = OpPhase::Done;
+        call.output = Some(output.clone());
+        let state = &mut self.steps[usize::from(ix.0)];
+        match op {
+            Op::Action => {
+                assert_eq!(state.phase, StepPhase::Running);
+                state.phase = StepPhase::Done;
+                state.output = Some(output.clone());
+            }
+            Op::Compensation => {
+                assert_eq!(state.phase, StepPhase::Compensating);
+                state.phase = StepPhase::Compensated;
+            }
+        }
+    }
+
+    fn call_failed(
+        &mut self,
+        at: Timestamp,
+        step: &Name,
+        op: Op,
+        attempt: u32,
+        error: &Report,
+        next: Timestamp,
+    ) {
+        let ix = self.index(step);
+        let ask = self.asks_status(ix, op);
+        let (_, call) = self.live(step, op, attempt);
+        let was_pending = matches!(call.phase, OpPhase::Pending { .. });
+        call.note(at, error);
+        call.spent += 1;
+        call.doubt = !planted(Bug::DoubtForgotten);
+        if was_pending {
+            // The participant has the call; only the question is repeated.
+            call.polls += 1;
+            call.phase = OpPhase::Pending { at: next };
+        } else {
+            call.attempts += 1;
+            call.polls = 0;
+            call.phase = OpPhase::Due { at: next, ask };
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn call_ended(
+        &mut self,
+        at: Timestamp,
+        step: &Name,
+        op: Op,
+        attempt: u32,
+        phase: OpPhase,
+        reason: ParkReason,
+        error: &Report,
+    ) {
+        let (ix, call) = self.live(step, op, attempt);
+        let was_pending = matches!(call.phase, OpPhase::Pending { .. });
+        call.note(at, error);
+        call.phase = phase;
+        // That a question about a pending call was at fault says nothing of the call itself.
+        call.doubt |= was_pending && reason == ParkReason::Contract;
+        if phase == OpPhase::Open {
+            call.doubt = true;
+            call.spent += 1;
+        }
+        match op {
+            Op::Action => {
+                let refused = phase == OpPhase::Refused;
+                self.steps[usize::from(ix.0)].phase =
+                    if refused { StepPhase::Refused } else { StepPhase::Unknown };
+            }
+            Op::Compensation => self.park(ix, reason),
+        }
+    }
+
+    fn call_unprepared(&mut self, at: Timestamp, step: &Name, op: Op, message: &str) {
+        let ix = self.index(step);
+        let state = &mut self.steps[usize::from(ix.0)];
+        match op {
+            Op::Action => {
+                assert_eq!(state.phase, StepPhase::Pending, "only a step not begun can be unprepared");
+                state.phase = StepPhase::Refused;
+            }
+            Op::Compensation => {
+                state.compensation.started_at = Some(at);
+                state.compensation.note(at, &Report::new(None, message, 0));
+                self.park(ix, ParkReason::Contract);
+            }
+        }
+    }
+
+    fn park(&mut self, ix: StepIx, reason: ParkReason) {
+        assert_eq!(self.direction, Direction::Backward);
+        let state = &mut self.steps[usize::from(ix.0)];
+        state.phase = StepPhase::Parked;
+        state.compensation.parked = Some(reason);
+        if !matches!(state.compensation.phase, OpPhase::Refused) {
+            state.compensation.phase = OpPhase::Open;
+        }
+    }
+
+    /// Puts every call that may have been sent by the old owner in doubt, and sends it again.
+    fn taken_over(&mut self, at: Timestamp, epoch: u64) {
+        assert!(epoch > self.epoch, "epoch {epoch} does not follow epoch {}", self.epoch);
+        self.epoch = epoch;
+        for i in 0..self.steps.len() {
+            let ix = StepIx(i as u16);
+            for op in [Op::Action, Op::Compensation] {
+                let ask = self.asks_status(ix, op);
+                let draining = op == Op::Action && self.direction == Direction::Backward;
+                let state = &mut self.steps[i];
+                let call = match op {
+                    Op::Action => &mut state.action,
+                    Op::Compensation => &mut state.compensation,
+                };
+                let open = matches!(call.phase, OpPhase::Due { .. } | OpPhase::Pending { .. });
+                call.doubt |= open && !planted(Bug::TakeOverTrusts);
+                let OpPhase::Due { at: due, .. } = call.phase else { continue };
+                if planted(Bug::TakeOverTrusts) {
+                    continue;
+                }
+                if draining {
+                    call.phase = OpPhase::Open;
+                    state.phase = StepPhase::Unknown;
+                } else if due <= at {
+                    call.attempts += 1;
+                    call.polls = 0;
+                    call.phase = OpPhase::Due { at, ask };
+                }
+            }
+        }
+    }
+
+    /// Turns round: no further action is sent, and what is in flight is left to the barrier.
+    fn turn(&mut self, at: Timestamp, error: &Cause) {
+        assert_eq!(self.direction, Direction::Forward, "a saga turns round once");
+        self.direction = Direction::Backward;
+        self.error = Some(error.clone());
+        for (state, (_, step)) in self.steps.iter_mut().zip(self.definition.steps()) {
+            match (&step.kind, state.phase) {
+                (Kind::Await(_), StepPhase::Waiting { .. }) => state.phase = StepPhase::Skipped,
+                (Kind::Call(call), StepPhase::Running) => {
+                    let sent = matches!(state.action.phase, OpPhase::Due { at: due, .. } if due <= at);
+                    if planted(Bug::InFlightNotUndone) {
+                        state.action.phase = OpPhase::Open;
+                        state.phase = StepPhase::Skipped;
+                        continue;
+                    }
+                    if sent && !call.action.barrier && !matches!(call.undo, Undo::ReadOnly) {
+                        continue;
+                    }
+                    state.action.phase = OpPhase::Open;
+                    state.action.doubt = true;
+                    state.phase = match call.undo {
+                        Undo::ReadOnly => StepPhase::Skipped,
+                        Undo::None { .. } | Undo::Call(_) => StepPhase::Unknown,
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn asks_status(&self, ix: StepIx, op: Op) -> bool {
+        let step = self.definition.step(ix);
+        match op {
+            Op::Action => step.call().is_some_and(|call| call.action.status),
+            Op::Compensation => step.undo().is_some_and(|undo| undo.operation.status),
+        }
+    }
+}
+
+impl OpState {
+    fn note(&mut self, at: Timestamp, report: &Report) {
+        if self.failures.len() == FAILURES_MAX {
+            // The first failure says how it began; the newest say how it stands.
+            self.failures.remove(1);
+        }
+        self.failures.push(Failure { attempt: self.attempts, at, report: report.clone() });
+    }
+}
