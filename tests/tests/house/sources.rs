@@ -36,7 +36,7 @@ const IMPURE: [&str; 16] = [
 ];
 
 /// What is nowhere: unfinished work, and tests that do not run.
-const UNFINISHED: [&str; 5] = ["todo!", "unimplemented!", "dbg!", "#[ignore]", "#[ignore ="];
+const UNFINISHED: [&str; 4] = ["todo!", "unimplemented!", "dbg!", "#[ignore"];
 
 /// Every Rust file of ours that a person wrote.
 fn sources() -> Vec<(String, String)> {
