@@ -49,7 +49,8 @@ pub(super) fn print(saga: &SagaView) {
         say!("output {output}");
     }
     for repair in &saga.repairs {
-        say!("repair item {}: {} {}", repair.id, repair.step, repair.operation);
+        let step = repair.step.as_ref().map_or("-", |step| step.as_str());
+        say!("repair item {}: {step} {}", repair.id, repair.operation.as_deref().unwrap_or("-"));
     }
 }
 

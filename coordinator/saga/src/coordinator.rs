@@ -15,9 +15,11 @@
 use crate::{
     Rejected, SagaId, Start,
     decide::{self, Input, decide},
+    definition::StepIx,
     due::{Call, CallKey, due},
-    event::Record,
+    event::{Event, Op, Record},
     planted::{Bug, planted},
+    repair::{Repair, RepairRow},
     state::{Saga, Status, StepPhase},
     time::Timestamp,
 };
@@ -38,11 +40,12 @@ pub struct Coordinator {
 }
 
 /// One saga of the batch being written, as it was when the batch was taken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Writing {
     id: SagaId,
     epoch: u64,
     is_new: bool,
+    repairs: Vec<RepairRow>,
 }
 
 /// How much a coordinator takes on.
@@ -60,6 +63,8 @@ struct Entry {
     fingerprint: Fingerprint,
     /// Decided but not handed to the store.
     unwritten: Vec<Record>,
+    /// The repair items that these events open or change.
+    repairs: Vec<RepairRow>,
     /// The last sequence number that is durable; 0 before the first write.
     durable_seq: u64,
     in_flight: BTreeSet<CallKey>,
@@ -83,6 +88,9 @@ pub struct Append {
     pub records: Vec<Record>,
     /// What the store keeps beside the journal, for finding.
     pub head: Head,
+    /// The repair items that these events open or change, in the order in which they did; to be written in
+    /// the same transaction.
+    pub repairs: Vec<RepairRow>,
 }
 
 /// What the store keeps of a saga beside its journal. Derived; the journal is the truth.
@@ -108,7 +116,8 @@ pub struct Head {
     pub updated_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// When it has something to do again; `None` once it has ended.
+    /// When it has something to do by itself again; `None` once it has ended, and while all it waits for is
+    /// an operator. Without it the store keeps the saga as nobody's, and no coordinator claims it.
     pub wake_at: Option<Timestamp>,
     /// The steps it stands at, by name.
     pub at_steps: Vec<String>,
@@ -157,6 +166,10 @@ pub enum Effect {
     },
     /// The saga's journal has grown.
     Advanced(SagaId),
+    /// Repair items were opened or changed.
+    Repairs(Vec<RepairRow>),
+    /// The saga waits for nothing but an operator and is no longer held here; it is nobody's in the store.
+    Shelved(SagaId),
     /// The saga has ended and is no longer held here.
     Ended(Box<Ended>),
     /// Another owner drives the saga now; it is no longer held here.
@@ -298,6 +311,7 @@ impl Coordinator {
 
     /// Takes over a saga whose durable state was read from the store and claimed with `epoch`.
     ///
+    /// A shelved saga comes back this way too, to be given a verb at once: without one it is shelved again.
     /// A saga held here under a lower epoch is replaced: it was lost to another owner that is gone by now,
     /// and what this coordinator still believes of it is out of date.
     pub fn adopt(&mut self, saga: Saga, fingerprint: Fingerprint, epoch: u64, owner: &str, now: Timestamp) {
@@ -360,8 +374,10 @@ impl Coordinator {
         for id in ids {
             let entry = self.sagas.get_mut(&id).expect("a saga marked for writing is held");
             entry.dirty = false;
-            writing.push(Writing { id, epoch: entry.saga.epoch, is_new: entry.durable_seq == 0 });
-            batch.push(entry.append());
+            let append = entry.append();
+            let (epoch, is_new) = (entry.saga.epoch, entry.durable_seq == 0);
+            writing.push(Writing { id, epoch, is_new, repairs: append.repairs.clone() });
+            batch.push(append);
         }
         self.writing = Some(writing);
         Some(batch)
@@ -375,7 +391,10 @@ impl Coordinator {
         let writing = self.writing.take().expect("a batch is being written");
         assert_eq!(writing.len(), outcomes.len(), "one outcome for each saga of the batch");
         let mut effects = Vec::with_capacity(writing.len() * 2);
-        for (Writing { id, epoch, is_new }, outcome) in writing.into_iter().zip(outcomes) {
+        for (Writing { id, epoch, is_new, repairs }, outcome) in writing.into_iter().zip(outcomes) {
+            if !repairs.is_empty() && *outcome == Written::Done {
+                effects.push(Effect::Repairs(repairs));
+            }
             if !self.holds(id, epoch) {
                 // Adopted anew meanwhile, from a journal that has this write or has fenced it.
                 effects.extend((is_new && *outcome == Written::Done).then_some(Effect::Accepted(id)));
@@ -426,6 +445,9 @@ impl Coordinator {
         if entry.unwritten.is_empty() && entry.saga.is_terminal() {
             let entry = self.forget(id).expect("a saga being written is held");
             effects.push(Effect::Ended(Box::new(Ended(entry.saga))));
+        } else if entry.unwritten.is_empty() && entry.saga.is_shelved() && !planted(Bug::ParkedIsHeld) {
+            self.forget(id);
+            effects.push(Effect::Shelved(id));
         } else {
             self.reconcile(id, now, effects);
         }
@@ -490,6 +512,7 @@ impl Entry {
             saga,
             fingerprint,
             unwritten: Vec::new(),
+            repairs: Vec::new(),
             durable_seq,
             in_flight: BTreeSet::new(),
             timer: None,
@@ -499,7 +522,16 @@ impl Entry {
 
     fn fold(&mut self, records: Vec<Record>) {
         for record in &records {
-            self.saga.apply(record.at, &record.event);
+            if may_touch_items(&record.event) {
+                let before: Vec<(StepIx, Repair)> =
+                    self.saga.items().map(|(ix, repair)| (ix, repair.clone())).collect();
+                self.saga.apply(record.at, &record.event);
+                if !planted(Bug::ItemNotWritten) {
+                    self.repairs.extend(RepairRow::changed(&before, &self.saga));
+                }
+            } else {
+                self.saga.apply(record.at, &record.event);
+            }
         }
         self.unwritten.extend(records);
     }
@@ -513,7 +545,38 @@ impl Entry {
             after_seq,
             records,
             head: Head::of(&self.saga, self.fingerprint),
+            repairs: std::mem::take(&mut self.repairs),
         }
+    }
+}
+
+/// Whether an event may open or change a repair item. Most do not, and are spared the comparison.
+fn may_touch_items(event: &Event) -> bool {
+    match event {
+        Event::CallDone { op, .. }
+        | Event::CallRefused { op, .. }
+        | Event::CallExhausted { op, .. }
+        | Event::CallUnprepared { op, .. } => *op == Op::Compensation,
+        Event::RepairAssigned { .. }
+        | Event::RepairRetried { .. }
+        | Event::RepairResolved { .. }
+        | Event::RepairProven { .. }
+        | Event::RepairSkipped { .. }
+        | Event::RepairAbandoned { .. }
+        | Event::Abandoned => true,
+        Event::Started { .. }
+        | Event::TakenOver { .. }
+        | Event::CallStarted { .. }
+        | Event::CallFailed { .. }
+        | Event::CallPending { .. }
+        | Event::CallNotSeen { .. }
+        | Event::AwaitStarted { .. }
+        | Event::SignalReceived { .. }
+        | Event::AwaitDone { .. }
+        | Event::AwaitTimedOut { .. }
+        | Event::Compensating { .. }
+        | Event::Completed { .. }
+        | Event::Compensated => false,
     }
 }
 
@@ -551,7 +614,7 @@ impl Head {
             created_at: saga.created_at,
             updated_at: saga.updated_at,
             ended_at: saga.ended_at,
-            wake_at: (!saga.is_terminal()).then_some(saga.updated_at),
+            wake_at: (!saga.is_terminal() && !saga.is_shelved()).then_some(saga.updated_at),
             at_steps,
             at_participants: at_participants.into_iter().collect(),
         }

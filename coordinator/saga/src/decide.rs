@@ -8,11 +8,15 @@ use crate::{
     event::{Cause, CauseKind, Event, Op, Record},
     hash::Mix,
     planted::{Bug, planted},
+    repair::{Audit, Verb},
     schedule::Schedule,
     state::{Direction, OpPhase, Saga, StepPhase},
     time::{Millis, Timestamp},
 };
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
+use uuid::Uuid;
+
+mod repair;
 
 /// Something that happened to a saga from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,15 @@ pub enum Input {
         /// What it carries.
         payload: Json,
     },
+    /// Somebody does something about a stuck step.
+    Repair {
+        /// The item.
+        item: Uuid,
+        /// What.
+        verb: Verb,
+        /// Who, why, from where.
+        audit: Audit,
+    },
     /// A new coordinator drives the saga.
     TakeOver {
         /// Its epoch, higher than any before.
@@ -58,6 +71,17 @@ pub enum Rejected {
     NoSuchSignal,
     /// The signal came too late, or another payload was taken.
     SignalConflict(&'static str),
+    /// The saga has no such item, or another has followed it.
+    NoSuchItem,
+    /// The item is settled already.
+    RepairSettled,
+    /// The item is being tried again for somebody.
+    RepairRetrying {
+        /// For whom.
+        by: String,
+    },
+    /// The call has no body that could be sent; the message says why.
+    NoBody(String),
 }
 
 impl fmt::Display for Rejected {
@@ -66,6 +90,14 @@ impl fmt::Display for Rejected {
             Rejected::Ended => f.write_str("the saga has ended"),
             Rejected::NoSuchSignal => f.write_str("the saga's definition awaits no such signal"),
             Rejected::SignalConflict(why) => f.write_str(why),
+            Rejected::NoSuchItem => {
+                f.write_str("the saga has no such repair item, or a newer one has followed it")
+            }
+            Rejected::RepairSettled => f.write_str("the repair item is settled"),
+            Rejected::RepairRetrying { by } => write!(f, "the item is being tried again for {by}"),
+            Rejected::NoBody(why) => {
+                write!(f, "no body can be made for the call ({why}); retry with an input")
+            }
         }
     }
 }
@@ -116,6 +148,9 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
         return match input {
             Input::Answer { .. } | Input::Tick => Ok(Vec::new()),
             Input::Cancel { .. } | Input::TakeOver { .. } => Err(Rejected::Ended),
+            Input::Repair { item, verb, audit } => {
+                repair::repeated(saga, item, &verb, &audit).map(|()| Vec::new())
+            }
             Input::Signal { name, .. } if !saga.definition.awaits(&name) => Err(Rejected::NoSuchSignal),
             Input::Signal { name, id, payload } => repeated_signal(saga, &name, id, &payload)
                 .unwrap_or(Err(Rejected::SignalConflict("the saga has ended")))
@@ -128,6 +163,7 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
         Input::Tick => draft.tick(),
         Input::Cancel { reason } => draft.cancel(reason),
         Input::Signal { name, id, payload } => draft.signal(name, id, payload)?,
+        Input::Repair { item, verb, audit } => draft.repair(item, verb, audit)?,
         Input::TakeOver { epoch, owner } => draft.push(Event::TakenOver { epoch, owner }),
     }
     draft.advance();
@@ -228,7 +264,11 @@ impl Draft<'_> {
         let next_attempt_at = self.now.after(delay);
         let limit = state.started_at.expect("a call in flight has started").after(undo.retry.within);
         let (op, attempt) = (Op::Compensation, key.attempt);
-        if spent >= undo.retry.attempts_max() && !planted(Bug::RetriesUnbounded) {
+        let attempts_max = match state.is_retrying() && !planted(Bug::RetriedForEver) {
+            true => undo.retry.quick.max(1),
+            false => undo.retry.attempts_max(),
+        };
+        if spent >= attempts_max && !planted(Bug::RetriesUnbounded) {
             if planted(Bug::ExhaustedCountsAsCompensated) {
                 return self.push(Event::CallDone { step, op, attempt, output: Json::default() });
             }
@@ -475,15 +515,16 @@ impl Draft<'_> {
     fn advance_backward(&mut self) {
         let definition = self.saga.definition.clone();
         for (ix, step) in definition.steps() {
-            let Some(undo) = step.undo() else { continue };
-            if self.saga.owes_undo(ix) && self.undo_may_begin(ix) {
-                self.begin_undo(ix, undo);
+            if step.undo().is_some() && self.saga.owes_undo(ix) && self.undo_may_begin(ix) {
+                self.begin_undo(ix);
             }
         }
         let owing = self.saga.steps().any(|(ix, _)| self.saga.owes_undo(ix));
         let draining = self.saga.steps().any(|(_, s)| s.phase == StepPhase::Running);
         if !owing && !draining {
-            self.push(Event::Compensated);
+            let left_undone = self.saga.steps().any(|(_, s)| s.is_left_undone());
+            let left_undone = left_undone && !planted(Bug::SkipCountsAsDone);
+            self.push(if left_undone { Event::Abandoned } else { Event::Compensated });
         }
     }
 
@@ -511,14 +552,9 @@ impl Draft<'_> {
         })
     }
 
-    fn begin_undo(&mut self, ix: StepIx, undo: &UndoCall) {
-        let step = self.name(ix);
-        let input = match &undo.with {
-            Some(template) => template.render(&Scope::undoing(&self.saga, ix)),
-            None => Ok(self.saga.step(ix).action.input.clone().expect("an action that was sent has a body")),
-        };
-        let op = Op::Compensation;
-        self.push(match input {
+    fn begin_undo(&mut self, ix: StepIx) {
+        let (step, op) = (self.name(ix), Op::Compensation);
+        self.push(match self.undo_body(ix) {
             Ok(input) => Event::CallStarted { step, op, input },
             Err(message) => Event::CallUnprepared { step, op, message },
         });

@@ -1,8 +1,9 @@
 //! The facts of a saga's journal. An event says what happened, never what to do next.
 
-use crate::{Json, Name, answer::Report, time::Timestamp};
+use crate::{Json, Name, answer::Report, repair::Audit, time::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Which of a step's calls is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -236,6 +237,90 @@ pub enum Event {
     },
     /// Every step that may have taken effect is undone.
     Compensated,
+    /// Somebody looks after a stuck step.
+    RepairAssigned {
+        /// The step.
+        step: Name,
+        /// Which call.
+        op: Op,
+        /// The item.
+        item: Uuid,
+        /// Who looks after it.
+        assignee: String,
+        /// Who said so.
+        #[serde(flatten)]
+        audit: Audit,
+    },
+    /// A stuck call is tried again: one more round of quick attempts.
+    RepairRetried {
+        /// The step.
+        step: Name,
+        /// Which call.
+        op: Op,
+        /// The item.
+        item: Uuid,
+        /// The body from now on, where it is another than before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<Json>,
+        /// Who asked for it.
+        #[serde(flatten)]
+        audit: Audit,
+    },
+    /// A stuck call was made good by hand.
+    RepairResolved {
+        /// The step.
+        step: Name,
+        /// Which call.
+        op: Op,
+        /// The item.
+        item: Uuid,
+        /// What the call is taken to have answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Json>,
+        /// Who made it good.
+        #[serde(flatten)]
+        audit: Audit,
+    },
+    /// The participant says that a stuck call has taken effect after all.
+    RepairProven {
+        /// The step.
+        step: Name,
+        /// Which call.
+        op: Op,
+        /// The item.
+        item: Uuid,
+        /// The participant's answer.
+        output: Json,
+        /// Who asked it.
+        #[serde(flatten)]
+        audit: Audit,
+    },
+    /// A stuck step stays undone.
+    RepairSkipped {
+        /// The step.
+        step: Name,
+        /// Which call.
+        op: Op,
+        /// The item.
+        item: Uuid,
+        /// Who decided it.
+        #[serde(flatten)]
+        audit: Audit,
+    },
+    /// The saga is given up because of a stuck step. [`Event::Abandoned`] follows.
+    RepairAbandoned {
+        /// The step.
+        step: Name,
+        /// Which call.
+        op: Op,
+        /// The item.
+        item: Uuid,
+        /// Who decided it.
+        #[serde(flatten)]
+        audit: Audit,
+    },
+    /// The saga has ended with something left undone, by somebody's decision.
+    Abandoned,
 }
 
 impl Event {
@@ -252,18 +337,25 @@ impl Event {
             | Event::CallUnprepared { step, .. }
             | Event::AwaitStarted { step, .. }
             | Event::AwaitDone { step, .. }
-            | Event::AwaitTimedOut { step } => Some(step),
+            | Event::AwaitTimedOut { step }
+            | Event::RepairAssigned { step, .. }
+            | Event::RepairRetried { step, .. }
+            | Event::RepairResolved { step, .. }
+            | Event::RepairProven { step, .. }
+            | Event::RepairSkipped { step, .. }
+            | Event::RepairAbandoned { step, .. } => Some(step),
             Event::Started { .. }
             | Event::TakenOver { .. }
             | Event::SignalReceived { .. }
             | Event::Compensating { .. }
             | Event::Completed { .. }
-            | Event::Compensated => None,
+            | Event::Compensated
+            | Event::Abandoned => None,
         }
     }
 
     /// Whether nothing can follow.
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Event::Completed { .. } | Event::Compensated)
+        matches!(self, Event::Completed { .. } | Event::Compensated | Event::Abandoned)
     }
 }

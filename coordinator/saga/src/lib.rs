@@ -24,6 +24,7 @@ pub mod hash;
 pub mod name;
 #[doc(hidden)]
 pub mod planted;
+pub mod repair;
 pub mod schedule;
 #[cfg(any(test, feature = "sketch"))]
 pub mod sketch;
@@ -38,6 +39,7 @@ pub use definition::{Definition, Step, StepIx};
 pub use due::{Call, CallKey, Due, Question, due};
 pub use event::{Cause, CauseKind, Event, Failure, Op, Record};
 pub use name::Name;
+pub use repair::{Audit, How, Repair, RepairRow, RepairStatus, Verb};
 pub use state::{Direction, OpPhase, OpState, Outcome, ParkReason, Saga, Status, StepPhase, StepState};
 pub use time::{Millis, Timestamp};
 

@@ -34,6 +34,14 @@ pub enum Bug {
     EffectsBeforeCommit,
     /// Timers are never set.
     TimersForgotten,
+    /// A step that an operator left undone counts as compensated.
+    SkipCountsAsDone,
+    /// A parked saga is never given back to the store.
+    ParkedIsHeld,
+    /// An item that opens is not handed to the store with the event that opens it.
+    ItemNotWritten,
+    /// A round of attempts that an operator asked for opens no new item when it fails.
+    RetriedForEver,
 }
 
 /// Every bug.
@@ -52,6 +60,10 @@ pub const ALL: &[Bug] = &[
     Bug::FencedIgnored,
     Bug::EffectsBeforeCommit,
     Bug::TimersForgotten,
+    Bug::SkipCountsAsDone,
+    Bug::ParkedIsHeld,
+    Bug::ItemNotWritten,
+    Bug::RetriedForEver,
 ];
 
 #[cfg(feature = "planted-bugs")]

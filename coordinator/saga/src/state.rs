@@ -7,7 +7,7 @@
 //! compensating ─────────► compensated
 //!    │      ▲
 //!    ▼      │   (an operator settles the parked step)
-//!   repair ─┘
+//!   repair ─┘───────────► abandoned (an operator left something undone)
 //! ```
 //!
 //! [`Saga::apply`] is total over the events that can follow; any other event is a bug of ours or a
@@ -21,6 +21,7 @@ use crate::{
     event::{Cause, Event, Failure, Op, Record},
     hash::Mix,
     planted::{Bug, planted},
+    repair::{How, Repair},
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,8 @@ pub enum Outcome {
     Completed,
     /// Everything that may have been done is undone.
     Compensated,
+    /// Somebody decided to leave something undone.
+    Abandoned,
 }
 
 /// A saga's status as callers see it.
@@ -171,8 +174,8 @@ pub struct OpState {
     pub started_at: Option<Timestamp>,
     /// Every attempt that did not succeed, oldest first, at most [`FAILURES_MAX`].
     pub failures: Vec<Failure>,
-    /// Why it is parked.
-    pub parked: Option<ParkReason>,
+    /// Its newest repair item, while it is parked and ever after. Boxed, since few calls have one.
+    pub repair: Option<Box<Repair>>,
 }
 
 /// Where a call stands.
@@ -285,10 +288,16 @@ impl Saga {
         match (self.outcome, self.direction) {
             (Some(Outcome::Completed), _) => Status::Completed,
             (Some(Outcome::Compensated), _) => Status::Compensated,
+            (Some(Outcome::Abandoned), _) => Status::Abandoned,
             (None, _) if self.steps.iter().any(|s| s.phase == StepPhase::Parked) => Status::Repair,
             (None, Direction::Forward) => Status::Running,
             (None, Direction::Backward) => Status::Compensating,
         }
+    }
+
+    /// Whether an operator has settled some step in place of its participant.
+    pub fn is_settled_by_hand(&self) -> bool {
+        self.steps().any(|(_, state)| state.is_settled_by_hand())
     }
 
     /// Whether the saga has ended.
@@ -318,6 +327,20 @@ impl Saga {
             StepPhase::Running | StepPhase::Done | StepPhase::Compensating => true,
         };
         has_undo && may_have_happened
+    }
+}
+
+impl StepState {
+    /// Whether an operator has settled the step in place of its participant.
+    pub fn is_settled_by_hand(&self) -> bool {
+        let how = self.compensation.repair.as_ref().and_then(|repair| repair.settled.as_ref());
+        how.is_some_and(|settled| matches!(settled.how, How::Resolved | How::Skipped))
+    }
+
+    /// Whether an operator has decided that the step stays undone.
+    pub fn is_left_undone(&self) -> bool {
+        let how = self.compensation.repair.as_ref().and_then(|repair| repair.settled.as_ref());
+        how.is_some_and(|settled| settled.how == How::Skipped)
     }
 }
 

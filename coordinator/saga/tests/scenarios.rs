@@ -220,6 +220,14 @@ impl Stage {
                 Effect::Lost(_) => self.say("lost"),
                 Effect::KeyTaken { .. } => self.say("the key is taken"),
                 Effect::Advanced(_) => {}
+                Effect::Repairs(rows) => {
+                    for row in rows {
+                        let how = row.settled_how.map(|how| format!(", {how:?}")).unwrap_or_default();
+                        let line = format!("item {} of {}: {:?}{how}", row.number, row.step, row.status);
+                        self.say(&line);
+                    }
+                }
+                Effect::Shelved(_) => self.say("shelved"),
             }
         }
     }
@@ -251,7 +259,7 @@ impl Stage {
             let calls = [("action", &state.action), ("compensation", &state.compensation)];
             let calls = calls.iter().filter(|(_, call)| call.attempts > 0);
             let calls = calls.map(|(what, call)| {
-                let parked = call.parked.map(|reason| format!(", parked: {reason:?}")).unwrap_or_default();
+                let parked = call.parked().map(|reason| format!(", parked: {reason:?}")).unwrap_or_default();
                 format!("; {what} {} x{}{parked}", word(call.phase), call.attempts)
             });
             let line = format!("  {name} {}{}", word(state.phase), calls.collect::<String>());

@@ -5,12 +5,14 @@
 //! sets the size of a batch and an idle coordinator waits for nothing. The invariant: no call is sent and
 //! no caller is told anything that is not durable.
 
+mod claim;
+
 use crate::{clock::now, dispatch::Dispatcher, metrics::Metrics, registry::Registry};
 use amends_saga::{
-    Answer, CallKey, Coordinator, Input, Rejected, Saga, SagaId, Start, Timestamp,
+    Answer, CallKey, Coordinator, Input, Rejected, RepairRow, RepairStatus, Saga, SagaId, Start, Timestamp,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, NotTaken, Written},
 };
-use amends_store::{Error, Owner, Store, Stored};
+use amends_store::{Error, Owner, Store};
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -20,7 +22,6 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// Something asked of the run loop.
 pub(crate) enum Command {
@@ -33,7 +34,7 @@ pub(crate) enum Command {
     },
     /// A call's answer.
     Answer { saga: SagaId, key: CallKey, answer: Answer },
-    /// Cancel, or a signal. The reply comes when what follows is durable.
+    /// Cancel, a signal, or a verb about a stuck step. The reply comes when what follows is durable.
     Input { saga: SagaId, input: Input, reply: oneshot::Sender<Result<(), Refusal>> },
     /// The durable state of a live saga, and optionally word of its end.
     Get { saga: SagaId, reply: oneshot::Sender<Option<Arc<Saga>>>, ended: Option<oneshot::Sender<Arc<Saga>>> },
@@ -99,6 +100,9 @@ const DOUBT: Duration = Duration::from_millis(100);
 
 type Writing = Pin<Box<dyn Future<Output = (Result<Vec<Written>, Error>, Duration)> + Send>>;
 
+/// A verb on its way to a saga, and who waits to hear of it.
+type Wish = (Input, oneshot::Sender<Result<(), Refusal>>);
+
 /// The loop's own state.
 pub(crate) struct Loop {
     pub(crate) coordinator: Coordinator,
@@ -115,6 +119,8 @@ pub(crate) struct Loop {
     inputs: BTreeMap<SagaId, Vec<oneshot::Sender<Result<(), Refusal>>>>,
     ends: BTreeMap<SagaId, Vec<oneshot::Sender<Arc<Saga>>>>,
     followers: BTreeMap<SagaId, Vec<mpsc::Sender<()>>>,
+    /// Verbs about sagas that nobody holds, until those are taken back.
+    wanted: BTreeMap<SagaId, Vec<Wish>>,
     /// Sagas to be read again because a batch's outcome is not known.
     doubtful: BTreeSet<SagaId>,
     /// When to look next for what has no owner, or is doubtful.
@@ -148,6 +154,7 @@ impl Loop {
             inputs: BTreeMap::new(),
             ends: BTreeMap::new(),
             followers: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             claim_at: tokio::time::Instant::now(),
             claim_in_doubt: false,
@@ -311,6 +318,11 @@ impl Loop {
         reply: oneshot::Sender<Result<(), Refusal>>,
         at: Timestamp,
     ) {
+        if matches!(input, Input::Repair { .. }) && self.coordinator.get(saga).is_none() && !self.stopping {
+            self.wanted.entry(saga).or_default().push((input, reply));
+            self.claim_at = tokio::time::Instant::now();
+            return;
+        }
         match self.coordinator.input(saga, input, at) {
             Ok(()) if self.coordinator.is_durable(saga) => drop(reply.send(Ok(()))),
             Ok(()) => self.inputs.entry(saga).or_default().push(reply),
@@ -344,6 +356,9 @@ impl Loop {
                 // After the stop nothing new is sent: the next owner derives the same call from `due`.
                 Effect::Send { .. } => {}
                 Effect::Advanced(id) => self.advanced(id),
+                Effect::Repairs(rows) => self.repairs(&rows),
+                // Whoever waits for its end still does: a verb may bring it.
+                Effect::Shelved(id) => drop(self.followers.remove(&id)),
                 Effect::Ended(ended) => self.ended(ended.0),
                 Effect::Lost(id) => self.lost(id),
             }
@@ -361,6 +376,25 @@ impl Loop {
         if let Some(followers) = self.followers.get_mut(&id) {
             followers
                 .retain(|grown| !matches!(grown.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
+        }
+    }
+
+    /// Says once, and aloud, that somebody is needed.
+    fn repairs(&self, rows: &[RepairRow]) {
+        for row in rows {
+            let (saga, step, participant) = (row.saga, &row.step, &row.participant);
+            match row.settled_how {
+                None if row.status == RepairStatus::Retrying => {}
+                None if row.updated_at == row.opened_at => tracing::warn!(
+                    saga.id = %saga, step.name = %step, participant, item = %row.item, reason = ?row.reason,
+                    "a step cannot be undone; a repair item is open"
+                ),
+                None => {}
+                Some(how) => tracing::info!(
+                    saga.id = %saga, step.name = %step, participant, item = %row.item, how = ?how,
+                    by = row.settled_by.as_deref(), "a repair item is settled"
+                ),
+            }
         }
     }
 
@@ -414,97 +448,6 @@ impl Loop {
             waiting.retain(|ended| !ended.is_closed());
             !waiting.is_empty()
         });
-    }
-
-    /// Takes over what has no owner; says whether there may be more.
-    async fn claim(&mut self) -> bool {
-        if self.claim_in_doubt {
-            return self.give_back().await;
-        }
-        let doubtful: Vec<SagaId> = self.doubtful.iter().copied().take(self.timing.claim_max).collect();
-        let claimed = if doubtful.is_empty() {
-            self.store.claim(&self.owner, self.timing.claim_max).await
-        } else {
-            self.store.reclaim(&self.owner, &doubtful).await
-        };
-        match claimed {
-            Ok(claimed) => {
-                for id in &doubtful {
-                    self.doubtful.remove(id);
-                }
-                let more = !doubtful.is_empty() || claimed.len() == self.timing.claim_max;
-                if let Err(error) = self.learn_definitions(&claimed).await {
-                    tracing::warn!(%error, "what others have registered could not be read");
-                    self.claim_in_doubt = true;
-                    return false;
-                }
-                for stored in claimed {
-                    self.adopt(stored);
-                }
-                more
-            }
-            Err(Error::LeaseLost) => {
-                self.rejoin();
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "sagas without an owner could not be claimed");
-                self.claim_in_doubt = doubtful.is_empty();
-                false
-            }
-        }
-    }
-
-    /// Makes the definitions of these sagas known, where another coordinator was given them.
-    async fn learn_definitions(&self, claimed: &[Stored]) -> Result<(), Error> {
-        match claimed.iter().all(|stored| self.registry.knows(&stored.head.hash)) {
-            true => Ok(()),
-            false => self.registry.refresh(self.store.as_ref()).await,
-        }
-    }
-
-    /// Gives every saga back after a claim whose answer was lost: it may have made this coordinator the owner
-    /// of sagas it does not know, which nobody would drive. All of them are then claimed by a new member.
-    async fn give_back(&mut self) -> bool {
-        match self.store.release(&self.owner).await {
-            Ok(()) | Err(Error::LeaseLost) => {
-                self.claim_in_doubt = false;
-                self.rejoin();
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the store does not answer");
-                false
-            }
-        }
-    }
-
-    /// Begins again as a new member, because this one's sagas are its own no longer.
-    ///
-    /// Nothing that is held here can be written any more, so it is forgotten, and whoever waits is told.
-    fn rejoin(&mut self) {
-        tracing::warn!(sagas = self.coordinator.len(), "joining again as a new member");
-        self.owner.incarnation = Uuid::now_v7();
-        self.coordinator = Coordinator::new(self.limits);
-        let waiting: BTreeSet<SagaId> = self.starts.keys().chain(self.inputs.keys()).copied().collect();
-        for id in waiting {
-            self.tell_unavailable(id);
-        }
-        self.ends.clear();
-        self.followers.clear();
-        self.doubtful.clear();
-        self.heartbeat();
-    }
-
-    fn adopt(&mut self, stored: Stored) {
-        let Some(definition) = self.registry.definition_by_hash(&stored.head.hash) else {
-            let hash = &stored.head.hash;
-            tracing::error!(saga.id = %stored.id, hash, "a saga's definition is missing; it is left alone");
-            return;
-        };
-        let saga = Saga::replay(stored.id, definition, &stored.records);
-        self.metrics.taken_over();
-        self.coordinator.adopt(saga, stored.head.fingerprint, stored.epoch, &self.owner.name, now());
     }
 
     /// Gives every saga back, so that the next owner need not wait for the lease to pass.

@@ -8,6 +8,7 @@
 mod clock;
 pub mod conformance;
 pub mod memory;
+pub mod repairs;
 pub mod sqlite;
 
 use amends_saga::{
@@ -166,6 +167,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// replaced: status, times, steps and participants; the rest stays as it was inserted. An owner that
     /// never was a member becomes one; for one that was replaced everything is fenced.
     ///
+    /// A live saga without a time to wake at is put back as nobody's: no [`Store::claim`] finds it, only
+    /// [`Store::reclaim`]. Its last owner may still append to it while nobody has.
+    ///
+    /// The repair items of an append are kept with it, each under its id, the last of several; see [`repairs`].
+    ///
     /// A batch holds a saga at most once, every append has at least one record, and 1,024 appends are the
     /// most that is measured.
     ///
@@ -184,7 +190,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn claim(&self, owner: &Owner, limit: usize) -> Result<Vec<Stored>, Error>;
 
     /// Claims these sagas where they are live and owned by `owner` or by nobody who is left, in the order of
-    /// their ids. Like [`Store::claim`] otherwise.
+    /// their ids; also those that wait for an operator only. Like [`Store::claim`] otherwise.
     async fn reclaim(&self, owner: &Owner, ids: &[SagaId]) -> Result<Vec<Stored>, Error>;
 
     /// Reads one saga.

@@ -16,7 +16,9 @@ pub mod verbs;
 
 pub use catalogue::{BreakerState, BreakerView, DefinitionView, InstanceView, ParticipantView};
 pub use journal::{JournalItem, List};
-pub use repair::{RepairError, RepairStatus, RepairView};
+pub use repair::{FindingView, NoteView, RepairError, RepairKind, RepairReason, RepairView, SettledView};
+
+pub use amends_saga::RepairStatus;
 pub use saga::{AwaitView, ErrorView, LastError, OpStatus, OpView, SagaView, StepKind, StepStatus, StepView};
 pub use start::{DefinitionRef, StartRequest};
 pub use time::Time;

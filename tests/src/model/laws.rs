@@ -80,7 +80,7 @@ impl Model {
         if parked != (spent || refused) {
             return Some("I22: a step is parked if and only if its undo is spent or refused");
         }
-        (parked && step.compensation.parked == Some(ParkReason::Refused) && !refused)
+        (parked && step.compensation.parked() == Some(ParkReason::Refused) && !refused)
             .then_some("I22: a step is parked for the wrong reason")
     }
 }

@@ -98,7 +98,7 @@ fn of_call(call: &OpState) -> u64 {
         OpPhase::Refused => 5,
         OpPhase::Open => 6,
     };
-    let parked = call.parked.map_or(0, |reason| reason as u64 + 1);
+    let parked = call.parked().map_or(0, |reason| reason as u64 + 1);
     u64::from(call.attempts) << 32
         | u64::from(call.spent) << 24
         | u64::from(call.polls) << 16

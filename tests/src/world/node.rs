@@ -323,7 +323,7 @@ impl World {
                     }
                 }
                 Effect::Send { saga, epoch, call } => self.send(node, saga, epoch, call),
-                Effect::Advanced(_) => {}
+                Effect::Advanced(_) | Effect::Repairs(_) | Effect::Shelved(_) => {}
                 Effect::Ended(ended) => self.ended(&ended.0),
                 Effect::Lost(id) => {
                     self.nodes[node].waiting.remove(&id);

@@ -131,7 +131,7 @@ fn a_compensation_is_tried_fifteen_times_and_parked_as_exhausted() {
     play.undo("a", unknown());
     assert_eq!((play.saga.status(), play.phase("a")), (Status::Repair, StepPhase::Parked));
     let call = play.compensation("a");
-    assert_eq!((call.attempts, call.parked, call.failures.len()), (15, Some(ParkReason::Exhausted), 15));
+    assert_eq!((call.attempts, call.parked(), call.failures.len()), (15, Some(ParkReason::Exhausted), 15));
     assert_eq!(play.wants(), [""; 0]);
 }
 
@@ -141,7 +141,7 @@ fn a_compensation_that_is_refused_or_wrong_is_parked_at_once() {
         let mut play = Play::new("x\na: p.a / p.ua");
         play.cancel();
         play.undo("a", answer);
-        assert_eq!((play.phase("a"), play.compensation("a").parked), (StepPhase::Parked, Some(reason)));
+        assert_eq!((play.phase("a"), play.compensation("a").parked()), (StepPhase::Parked, Some(reason)));
     }
 }
 
@@ -159,7 +159,7 @@ fn a_compensation_that_is_too_old_is_parked_whatever_attempts_are_left() {
     assert_eq!(due(&play.saga).wake_at, Some(Timestamp(10_000)));
     play.wait_until(10_000);
     assert_eq!(
-        play.compensation("a").parked,
+        play.compensation("a").parked(),
         Some(ParkReason::Exhausted),
         "pending for ever is not for ever"
     );

@@ -250,7 +250,7 @@ async fn await_end(
 }
 
 /// A saga's durable state, from memory where it is live and from its journal where it is not.
-async fn find(app: &App, id: SagaId) -> Result<Arc<Saga>, Failure> {
+pub(super) async fn find(app: &App, id: SagaId) -> Result<Arc<Saga>, Failure> {
     // Without an answer of the run loop, as while stopping, the store has the same truth.
     if let Ok((Some(saga), _)) = app.handle.get(id, false).await {
         return Ok(saga);
@@ -265,14 +265,14 @@ async fn find(app: &App, id: SagaId) -> Result<Arc<Saga>, Failure> {
 }
 
 /// Makes the definitions of these sagas known, where another coordinator was given them.
-async fn learn_definitions(app: &App, found: &[Stored]) -> Result<(), Failure> {
+pub(super) async fn learn_definitions(app: &App, found: &[Stored]) -> Result<(), Failure> {
     match found.iter().all(|stored| app.registry.knows(&stored.head.hash)) {
         true => Ok(()),
         false => app.registry.refresh(app.store.as_ref()).await.map_err(unavailable),
     }
 }
 
-fn replay(app: &App, stored: Stored) -> Result<Arc<Saga>, Failure> {
+pub(super) fn replay(app: &App, stored: Stored) -> Result<Arc<Saga>, Failure> {
     let definition = app.registry.definition_by_hash(&stored.head.hash).ok_or_else(|| {
         problem(Slug::Internal, format!("the definition of saga {} is missing from the store", stored.id))
     })?;
@@ -290,7 +290,8 @@ async fn give(app: &App, id: SagaId, input: Input) -> Result<(), Failure> {
         Err(Refusal::NotHeld) => {
             let saga = find(app, id).await?;
             match amends_saga::decide(&saga, input, crate::clock::now()) {
-                Ok(_) if saga.is_terminal() => Ok(()),
+                // One that waits for an operator is held by nobody, and nothing would change.
+                Ok(records) if saga.is_terminal() || (saga.is_shelved() && records.is_empty()) => Ok(()),
                 Ok(_) => Err(no_answer(app)),
                 Err(why) => Err(rejected(why)),
             }
@@ -298,11 +299,14 @@ async fn give(app: &App, id: SagaId, input: Input) -> Result<(), Failure> {
     }
 }
 
-fn rejected(why: Rejected) -> Failure {
+pub(super) fn rejected(why: Rejected) -> Failure {
     let slug = match why {
         Rejected::Ended => Slug::SagaEnded,
         Rejected::NoSuchSignal => Slug::NoSuchSignal,
         Rejected::SignalConflict(_) => Slug::SignalConflict,
+        Rejected::NoSuchItem | Rejected::RepairSettled => Slug::RepairSettled,
+        Rejected::RepairRetrying { .. } => Slug::RepairRetrying,
+        Rejected::NoBody(_) => Slug::InputRequired,
     };
     problem(slug, why.to_string())
 }
@@ -317,7 +321,7 @@ pub(crate) fn unavailable(error: amends_store::Error) -> Failure {
     Problem::new(Slug::StoreUnavailable, error.to_string()).retry_after(1).into()
 }
 
-fn no_answer(app: &App) -> Failure {
+pub(super) fn no_answer(app: &App) -> Failure {
     let (slug, detail) = match app.is_stopping() {
         true => (Slug::ShuttingDown, "this coordinator is stopping; repeat the request with the same key"),
         false => (Slug::StoreUnavailable, "the coordinator could not take the request in time; repeat it"),

@@ -127,6 +127,7 @@ pub(super) async fn ended(subject: &dyn Subject) {
         after_seq: stored.records.len() as u64,
         records: vec![stored.records[0].clone()],
         head: stored.head.clone(),
+        repairs: Vec::new(),
     };
     let outcomes = store.commit(&me, &[more]).await.expect("the store is there");
     assert_eq!(outcomes, [Written::Fenced], "an ended saga has no owner");

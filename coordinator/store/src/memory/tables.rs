@@ -27,7 +27,8 @@ pub struct Tables {
 struct Row {
     head: Head,
     epoch: u64,
-    owner: Uuid,
+    /// `None` once it has ended, and while it waits for an operator only.
+    owner: Option<Uuid>,
     records: Vec<Record>,
 }
 
@@ -96,11 +97,12 @@ impl Tables {
         let Some(row) = self.sagas.get_mut(&append.id) else { return Written::Fenced };
         let expected = is_live(row.head.status)
             && row.epoch == append.epoch
-            && row.owner == owner
+            && row.owner.is_none_or(|holder| holder == owner)
             && row.records.len() as u64 == append.after_seq;
         if !expected {
             return Written::Fenced;
         }
+        row.owner = append.head.wake_at.map(|_| owner);
         row.records.extend(append.records.iter().cloned());
         advance(&mut row.head, &append.head);
         if !is_live(append.head.status) {
@@ -123,6 +125,7 @@ impl Tables {
         if is_live(append.head.status) {
             self.live.insert(append.id);
         }
+        let owner = append.head.wake_at.map(|_| owner);
         let row = Row { head: append.head.clone(), epoch: 1, owner, records: append.records.clone() };
         self.sagas.insert(append.id, row);
         Written::Done
@@ -134,7 +137,9 @@ impl Tables {
     /// [`Error::LeaseLost`] when the owner was replaced.
     pub fn claim(&mut self, owner: &Owner, limit: usize, now: Timestamp) -> Result<Vec<Stored>, Error> {
         self.join(owner, now)?;
-        let free = |row: &Row| row.owner != owner.incarnation && !self.is_alive(row.owner, now);
+        let free = |row: &Row| {
+            row.owner.is_some_and(|holder| holder != owner.incarnation && !self.is_alive(holder, now))
+        };
         let mut found: Vec<(bool, SagaId)> = Vec::new();
         for id in &self.live {
             let row = &self.sagas[id];
@@ -157,7 +162,7 @@ impl Tables {
         let mut taken = Vec::new();
         for id in ids.intersection(&self.live.clone()) {
             let holder = self.sagas[id].owner;
-            if holder == owner.incarnation || !self.is_alive(holder, now) {
+            if holder.is_none_or(|holder| holder == owner.incarnation || !self.is_alive(holder, now)) {
                 taken.push(self.take(owner.incarnation, *id));
             }
         }
@@ -167,10 +172,10 @@ impl Tables {
     /// Gives a saga to an owner, and fences the one that had it.
     fn take(&mut self, owner: Uuid, id: SagaId) -> Stored {
         let row = self.sagas.get_mut(&id).expect("a live saga has a row");
-        let before = std::mem::replace(&mut row.owner, owner);
+        let before = row.owner.replace(owner);
         row.epoch += 1;
         let stored = row.stored(id);
-        if before != owner
+        if let Some(before) = before.filter(|before| *before != owner)
             && let Some(node) = self.nodes.get_mut(&before)
         {
             node.replaced = true;

@@ -1,35 +1,41 @@
-//! Repair items: steps whose undo waits for an operator.
+//! Repair items: steps that wait for an operator, and anomalies that no saga reports.
 
 use super::Time;
 use amends_saga::{
-    Json, Name, Op, ParkReason, Saga, SagaId, StepIx, StepPhase, definition::UndoCall, hash::Mix,
+    Json, Name, Op, ParkReason, Repair, Saga, SagaId, StepIx, StepPhase,
+    definition::UndoCall,
+    repair::{How, RepairStatus},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One stuck step.
+/// One stuck step, or one anomaly.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RepairView {
-    /// Its id: the same for the same step of the same saga, on every coordinator.
+    /// Its id: the same for the same stuck step of the same saga, on every coordinator.
     pub id: Uuid,
-    /// The saga.
-    pub saga: SagaId,
-    /// The name of the saga's definition.
-    pub definition: Name,
-    /// The step.
-    pub step: Name,
+    /// What it stands for.
+    pub kind: RepairKind,
+    /// The saga; null for an anomaly that belongs to none.
+    pub saga: Option<SagaId>,
+    /// The name of the saga's definition; null where the saga is not known.
+    pub definition: Option<Name>,
+    /// The step; null for an anomaly that belongs to none.
+    pub step: Option<Name>,
     /// Which of its calls is stuck.
     pub op: Op,
-    /// The participant called.
+    /// The participant called, or the one whose books are wrong.
     pub participant: Name,
-    /// The operation called, as `inventory.release`.
-    pub operation: String,
+    /// The operation called, as `inventory.release`; null for an anomaly.
+    pub operation: Option<String>,
     /// How far the repair is.
     pub status: RepairStatus,
     /// Why it is here.
-    pub reason: ParkReason,
-    /// When it was parked.
+    pub reason: RepairReason,
+    /// When it was opened.
     pub opened_at: Time,
+    /// When the step was parked for the first time; its age counts from here.
+    pub first_opened_at: Time,
     /// The attempts made.
     pub attempts: u32,
     /// What the attempts met, oldest first: the first and the newest, at most 32.
@@ -40,24 +46,73 @@ pub struct RepairView {
     pub holds: Vec<Name>,
     /// Who looks after it.
     pub assignee: Option<String>,
-    /// What operators have noted.
-    pub notes: Vec<String>,
+    /// What operators have noted, oldest first.
+    pub notes: Vec<NoteView>,
     /// The item of an earlier time at which the step was parked.
     pub previous: Option<Uuid>,
+    /// How it was settled; null until it is.
+    pub settled: Option<SettledView>,
+    /// What the audit found; null for a stuck step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<FindingView>,
 }
 
-/// How far a repair is.
+/// What an item stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RepairStatus {
-    /// Nobody looks after it.
-    Open,
-    /// Somebody does.
-    Assigned,
-    /// It is being tried again.
-    Retrying,
-    /// It is done with.
-    Settled,
+pub enum RepairKind {
+    /// A step that cannot go on by itself.
+    Step,
+    /// A participant's books that say something else than the saga.
+    Anomaly,
+}
+
+/// Why an item is in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RepairReason {
+    /// The budget of attempts or time is spent.
+    Exhausted,
+    /// The participant said a definite no.
+    Refused,
+    /// The call itself is wrong.
+    Contract,
+    /// The audit found it.
+    Anomaly,
+}
+
+/// A remark that came with a verb.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteView {
+    /// When.
+    pub at: Time,
+    /// By whom.
+    pub by: String,
+    /// What.
+    pub note: String,
+}
+
+/// How an item was settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledView {
+    /// When.
+    pub at: Time,
+    /// By whom; null where nobody in particular did.
+    pub by: Option<String>,
+    /// How.
+    pub how: How,
+}
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindingView {
+    /// The kind of finding, one of a closed set such as `effect_without_a_saga`.
+    pub name: String,
+    /// A sentence for people.
+    pub message: String,
+    /// What was compared.
+    #[serde(default)]
+    pub detail: Json,
 }
 
 /// What one attempt met.
@@ -75,48 +130,67 @@ pub struct RepairError {
     pub latency_ms: u64,
 }
 
+impl From<ParkReason> for RepairReason {
+    fn from(reason: ParkReason) -> RepairReason {
+        match reason {
+            ParkReason::Exhausted => RepairReason::Exhausted,
+            ParkReason::Refused => RepairReason::Refused,
+            ParkReason::Contract => RepairReason::Contract,
+        }
+    }
+}
+
 impl RepairView {
-    /// The open items of a saga, in the order of its steps.
+    /// The items of a saga that are not settled, in the order of its steps.
     pub fn all(saga: &Saga) -> Vec<RepairView> {
-        let parked = saga.steps().filter(|(_, state)| state.phase == StepPhase::Parked);
-        parked.filter_map(|(ix, _)| RepairView::of(saga, ix)).collect()
+        let open = saga.items().filter(|(_, repair)| repair.is_unsettled());
+        open.filter_map(|(ix, _)| RepairView::of(saga, ix)).collect()
     }
 
-    /// The item of one step, `None` when the step is not parked.
+    /// The newest item of one step, settled or not; `None` when the step was never parked.
     pub fn of(saga: &Saga, ix: StepIx) -> Option<RepairView> {
         let step = saga.definition.step(ix);
         let undo = step.undo()?;
         let call = &saga.step(ix).compensation;
-        let reason = call.parked?;
-        let errors: Vec<RepairError> = call
-            .failures
-            .iter()
-            .map(|failure| RepairError {
-                attempt: failure.attempt,
-                at: failure.at.into(),
-                status: failure.report.status,
-                message: failure.report.message.clone(),
-                latency_ms: failure.report.latency_ms,
-            })
-            .collect();
+        let repair: &Repair = call.repair.as_deref()?;
+        let errors = call.failures.iter().map(|failure| RepairError {
+            attempt: failure.attempt,
+            at: failure.at.into(),
+            status: failure.report.status,
+            message: failure.report.message.clone(),
+            latency_ms: failure.report.latency_ms,
+        });
+        let notes = repair.notes.iter().map(|note| NoteView {
+            at: note.at.into(),
+            by: note.by.clone(),
+            note: note.note.clone(),
+        });
         Some(RepairView {
-            id: repair_id(saga.id, ix, Op::Compensation),
-            saga: saga.id,
-            definition: saga.definition.name.clone(),
-            step: step.name.clone(),
+            id: repair.item,
+            kind: RepairKind::Step,
+            saga: Some(saga.id),
+            definition: Some(saga.definition.name.clone()),
+            step: Some(step.name.clone()),
             op: Op::Compensation,
             participant: undo.operation.participant.clone(),
-            operation: format!("{}.{}", undo.operation.participant, undo.operation.name),
-            status: RepairStatus::Open,
-            reason,
-            opened_at: errors.last().map_or(Time(saga.updated_at), |error| error.at),
+            operation: Some(format!("{}.{}", undo.operation.participant, undo.operation.name)),
+            status: repair.status,
+            reason: repair.reason.into(),
+            opened_at: repair.opened_at.into(),
+            first_opened_at: repair.first_opened_at.into(),
             attempts: call.attempts,
-            errors,
+            errors: errors.collect(),
             payload: call.input.clone(),
-            holds: held(saga, ix, undo),
-            assignee: None,
-            notes: Vec::new(),
-            previous: None,
+            holds: if repair.is_unsettled() { held(saga, ix, undo) } else { Vec::new() },
+            assignee: repair.assignee.clone(),
+            notes: notes.collect(),
+            previous: repair.previous,
+            settled: repair.settled.as_ref().map(|settled| SettledView {
+                at: settled.at.into(),
+                by: settled.by.clone(),
+                how: settled.how,
+            }),
+            finding: None,
         })
     }
 }
@@ -131,16 +205,4 @@ fn held(saga: &Saga, ix: StepIx, undo: &UndoCall) -> Vec<Name> {
         !begun && saga.owes_undo(*other) && saga.definition.descendants(*other).contains(&ix)
     });
     before.map(|(other, _)| saga.definition.step(other).name.clone()).collect()
-}
-
-/// Derives a repair item's id, so that every coordinator and every restart names it alike.
-pub fn repair_id(saga: SagaId, ix: StepIx, op: Op) -> Uuid {
-    let (high, low) = saga.as_u64_pair();
-    // The seed is the word "repair!!": ids of other kinds derived from the same values differ.
-    let mix = Mix::new(u64::from_le_bytes(*b"repair!!")).add(high).add(low);
-    let mix = mix.add(u64::from(ix.0)).add(op as u64);
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&mix.add(1).finish().to_be_bytes());
-    bytes[8..].copy_from_slice(&mix.add(2).finish().to_be_bytes());
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

@@ -40,7 +40,10 @@ pub struct SagaView {
     /// Its steps in the order they are written; absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<StepView>>,
-    /// Its open repair items.
+    /// Whether an operator has settled some step in place of its participant.
+    #[serde(default)]
+    pub settled_by_hand: bool,
+    /// Its repair items that are not settled.
     pub repairs: Vec<RepairView>,
 }
 
@@ -68,6 +71,9 @@ pub struct StepView {
     pub action: Option<OpView>,
     /// Its undo; null where it has none.
     pub compensation: Option<OpView>,
+    /// Whether an operator has settled it in place of its participant.
+    #[serde(default)]
+    pub settled_by_hand: bool,
     /// What it waits for; these members are there for a step that waits only.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub awaits: Option<AwaitView>,
@@ -196,6 +202,7 @@ impl SagaView {
             ended_at: saga.ended_at.map(Time),
             deadline_at: saga.deadline_at.map(Time),
             steps: None,
+            settled_by_hand: saga.is_settled_by_hand(),
             repairs: RepairView::all(saga),
         }
     }
@@ -223,6 +230,7 @@ impl StepView {
             status: state.phase.into(),
             action: Some(OpView::of(&call.action, &state.action)),
             compensation: step.undo().map(|undo| OpView::of(&undo.operation, &state.compensation)),
+            settled_by_hand: state.is_settled_by_hand(),
             awaits: None,
         }
     }
@@ -238,6 +246,7 @@ impl StepView {
             status: state.phase.into(),
             action: None,
             compensation: None,
+            settled_by_hand: false,
             awaits: Some(AwaitView {
                 signal: awaited.signal.clone(),
                 output: state.output.clone(),
@@ -299,7 +308,7 @@ fn next_at(call: &OpState) -> Option<amends_saga::Timestamp> {
 impl OpStatus {
     fn of(call: &OpState) -> OpStatus {
         match call.phase {
-            _ if call.parked.is_some() => OpStatus::Parked,
+            _ if call.parked().is_some() => OpStatus::Parked,
             OpPhase::Idle => OpStatus::Pending,
             OpPhase::Due { .. } | OpPhase::Pending { .. } => OpStatus::Running,
             OpPhase::Done => OpStatus::Done,

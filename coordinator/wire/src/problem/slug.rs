@@ -128,12 +128,28 @@ slugs! {
     RepairSettled "repair_settled" 409 "the repair item is settled"
     "The item has been settled, and `detail` says by whom and how. Nothing was changed. If the step was parked again, \
      a newer item stands in the queue."
+    RepairRetrying "repair_retrying" 409 "the repair item is being tried again"
+    "Somebody else is having the item tried again, and `detail` says who. Nothing was changed. Wait for the round of \
+     attempts to end and read the item; resolve, skip and abandon are taken meanwhile."
+    NotRetryable "not_retryable" 409 "the repair item cannot be retried or abandoned"
+    "The item stands for an anomaly that an audit has found: there is no call to send again and no saga to give up. \
+     Nothing was changed. Correct the participant's books, then resolve the item with a note."
+    InputRequired "input_required" 422 "the call has no body"
+    "The definition's expression for the call's body fails, so there is nothing to send; `detail` says why. Nothing \
+     was changed. Send the body to use as `input`."
+    JobEnded "job_ended" 409 "the bulk job has ended"
+    "The job has worked on every item it was about, so it can neither be stopped nor resumed. Nothing was changed. \
+     Read the job to see how each went, or start another."
     NoteRequired "note_required" 422 "a note is required"
     "This verb changes what the coordinator would have done, so it is kept with a reason. Nothing was changed. Send a \
      `note` that is not empty."
     TooManySagas "too_many_sagas" 429 "the coordinator drives as many sagas as it may"
     "The number of sagas in flight has reached its limit, and one more would slow all of them. Nothing was started. \
      Try again after `Retry-After` with the same key; if this lasts, a participant is probably slow or down."
+    ParticipantBusy "participant_busy" 429 "a participant has too much waiting for it"
+    "So many calls wait for a participant of this definition that one more saga would only wait longer; `detail` names \
+     it. Nothing was started, and sagas that do not need it go on as ever. Try again after `Retry-After` with the same \
+     key; if this lasts, see the participant's breaker in `GET /v1/participants/{name}`."
     TooManyRequests "too_many_requests" 429 "too many requests at once"
     "The coordinator answers a limited number of requests at a time. Nothing was changed. Try again after \
      `Retry-After`, with the same key."

@@ -1,0 +1,142 @@
+//! Taking sagas over: those whose owner is gone, those whose last write is in doubt, and those that waited
+//! for an operator and are given a verb.
+//!
+//! The invariant it keeps: a saga that the store says is this coordinator's is driven by it, or given back.
+
+use super::{Loop, Refusal};
+use crate::clock::now;
+use amends_saga::{Coordinator, Saga, SagaId};
+use amends_store::{Error, Stored};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+impl Loop {
+    /// Takes over what has no owner; says whether there may be more.
+    pub(super) async fn claim(&mut self) -> bool {
+        if self.claim_in_doubt {
+            return self.give_back().await;
+        }
+        if !self.wanted.is_empty() {
+            self.take_back().await;
+            return true;
+        }
+        let doubtful: Vec<SagaId> = self.doubtful.iter().copied().take(self.timing.claim_max).collect();
+        let claimed = if doubtful.is_empty() {
+            self.store.claim(&self.owner, self.timing.claim_max).await
+        } else {
+            self.store.reclaim(&self.owner, &doubtful).await
+        };
+        match claimed {
+            Ok(claimed) => {
+                for id in &doubtful {
+                    self.doubtful.remove(id);
+                }
+                let more = !doubtful.is_empty() || claimed.len() == self.timing.claim_max;
+                if let Err(error) = self.learn_definitions(&claimed).await {
+                    tracing::warn!(%error, "what others have registered could not be read");
+                    self.claim_in_doubt = true;
+                    return false;
+                }
+                for stored in claimed {
+                    self.adopt(stored);
+                }
+                more
+            }
+            Err(Error::LeaseLost) => {
+                self.rejoin();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "sagas without an owner could not be claimed");
+                self.claim_in_doubt = doubtful.is_empty();
+                false
+            }
+        }
+    }
+
+    /// Takes back sagas that waited for an operator, and gives them their verbs.
+    async fn take_back(&mut self) {
+        let ids: Vec<SagaId> = self.wanted.keys().copied().take(self.timing.claim_max).collect();
+        let taken = self.store.reclaim(&self.owner, &ids).await;
+        let learned = match &taken {
+            Ok(stored) => self.learn_definitions(stored).await,
+            Err(_) => Ok(()),
+        };
+        match (taken, learned) {
+            (Ok(stored), Ok(())) => stored.into_iter().for_each(|stored| self.adopt(stored)),
+            (Err(Error::LeaseLost), _) => self.rejoin(),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "sagas that wait for an operator could not be taken back");
+                // They may be this coordinator's now without its knowing.
+                self.doubtful.extend(&ids);
+                for (_, reply) in ids.iter().flat_map(|id| self.wanted.remove(id).unwrap_or_default()) {
+                    let _ = reply.send(Err(Refusal::Unavailable));
+                }
+            }
+        }
+        for id in ids {
+            for (input, reply) in self.wanted.remove(&id).unwrap_or_default() {
+                match self.coordinator.get(id) {
+                    Some(_) => self.input(id, input, reply, now()),
+                    // It has ended, or somebody else holds it.
+                    None => drop(reply.send(Err(Refusal::NotHeld))),
+                }
+            }
+        }
+    }
+
+    /// Makes the definitions of these sagas known, where another coordinator was given them.
+    async fn learn_definitions(&self, claimed: &[Stored]) -> Result<(), Error> {
+        match claimed.iter().all(|stored| self.registry.knows(&stored.head.hash)) {
+            true => Ok(()),
+            false => self.registry.refresh(self.store.as_ref()).await,
+        }
+    }
+
+    /// Gives every saga back after a claim whose answer was lost: it may have made this coordinator the owner
+    /// of sagas it does not know, which nobody would drive. All of them are then claimed by a new member.
+    async fn give_back(&mut self) -> bool {
+        match self.store.release(&self.owner).await {
+            Ok(()) | Err(Error::LeaseLost) => {
+                self.claim_in_doubt = false;
+                self.rejoin();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store does not answer");
+                false
+            }
+        }
+    }
+
+    /// Begins again as a new member, because this one's sagas are its own no longer.
+    ///
+    /// Nothing that is held here can be written any more, so it is forgotten, and whoever waits is told.
+    pub(super) fn rejoin(&mut self) {
+        tracing::warn!(sagas = self.coordinator.len(), "joining again as a new member");
+        self.owner.incarnation = Uuid::now_v7();
+        self.coordinator = Coordinator::new(self.limits);
+        let waiting: BTreeSet<SagaId> = self.starts.keys().chain(self.inputs.keys()).copied().collect();
+        for (_, reply) in std::mem::take(&mut self.wanted).into_values().flatten() {
+            let _ = reply.send(Err(Refusal::Unavailable));
+        }
+        for id in waiting {
+            self.tell_unavailable(id);
+        }
+        self.ends.clear();
+        self.followers.clear();
+        self.doubtful.clear();
+        self.heartbeat();
+    }
+
+    fn adopt(&mut self, stored: Stored) {
+        let Some(definition) = self.registry.definition_by_hash(&stored.head.hash) else {
+            let hash = &stored.head.hash;
+            tracing::error!(saga.id = %stored.id, hash, "a saga's definition is missing; it is left alone");
+            return;
+        };
+        let saga = Saga::replay(stored.id, definition, &stored.records);
+        self.metrics.taken_over();
+        self.coordinator.adopt(saga, stored.head.fingerprint, stored.epoch, &self.owner.name, now());
+    }
+}
