@@ -5,6 +5,7 @@
 //! `definition`, so that a participant does not carry it.
 
 pub mod api;
+pub mod audit;
 pub mod canonical;
 #[cfg(feature = "definition")]
 pub mod definition;
