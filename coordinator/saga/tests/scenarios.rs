@@ -11,18 +11,21 @@
 //! reserve timeout | garbage     no answer, or one that is not JSON
 //! wait 5s | wake                time passes; until the next timer
 //! signal payment {} id=a        a signal arrives
+//! retry ada order {"to":"x"}   an operator does something about a stuck step: retry, resolve, prove, skip,
+//!                               abandon, or assign (with who looks after it in place of the body)
 //! cancel, crash, lose           somebody cancels; another coordinator takes over; the next write fails
 //! show                          the saga as it stands
 //! ```
 
 use amends_saga::{
-    Answer, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record, Report, Saga,
-    SagaId, Start, Timestamp, answer,
+    Answer, Audit, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record, Report, Saga,
+    SagaId, Start, Timestamp, Verb, answer,
     answer::{Asked, Body},
     coordinator::{Admission, Append, Effect, Limits, Written},
     sketch,
 };
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, sync::Arc};
+use uuid::Uuid;
 
 #[test]
 fn every_scenario_ends_as_written() {
@@ -106,6 +109,7 @@ impl Stage {
             "cancel" => self.input(Input::Cancel { reason: "somebody changed their mind".to_owned() }),
             "crash" => self.crash(),
             "lose" => self.lose = true,
+            "retry" | "resolve" | "prove" | "skip" | "abandon" | "assign" => self.repair(verb, rest),
             "show" => self.show(),
             step => self.answer(step, rest),
         }
@@ -145,6 +149,36 @@ impl Stage {
             }
         }
         self.input(Input::Signal { name, id, payload });
+    }
+
+    /// Takes a saga that waits for an operator back, and gives it the verb.
+    fn repair(&mut self, verb: &str, rest: &str) {
+        let mut words = rest.splitn(3, ' ');
+        let (by, step, body) = (words.next().unwrap_or(""), words.next().unwrap_or(""), words.next());
+        let saga = Saga::replay(ID, self.definition.clone(), &self.journal);
+        let ix = self.definition.find(step).expect("a step of the definition");
+        let item = saga.step(ix).compensation.repair.as_ref().map_or(Uuid::nil(), |repair| repair.item);
+        let verb = match verb {
+            "retry" => Verb::Retry { input: body.map(json) },
+            "resolve" => Verb::Resolve { output: body.map(json) },
+            "prove" => Verb::Prove { output: json(body.unwrap_or("null")) },
+            "skip" => Verb::Skip,
+            "abandon" => Verb::Abandon,
+            _ => Verb::Assign { assignee: body.expect("who looks after it").to_owned() },
+        };
+        let audit = Audit { by: by.to_owned(), note: Some(format!("{by} says so")), from: None };
+        let input = Input::Repair { item, verb, audit };
+        if saga.is_terminal() {
+            return match amends_saga::decide(&saga, input, self.now) {
+                Ok(records) => self.say(&format!("changes nothing: {} events", records.len())),
+                Err(why) => self.say(&format!("not taken: {why:?}")),
+            };
+        }
+        if self.coordinator.get(ID).is_none() {
+            self.epoch += 1;
+            self.coordinator.adopt(saga, [0; 32], self.epoch, "another", self.now);
+        }
+        self.input(input);
     }
 
     fn input(&mut self, input: Input) {
