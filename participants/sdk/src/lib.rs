@@ -13,7 +13,7 @@
 //! `participants/README.md` is the same contract for other languages.
 //!
 //! Beside the calls: [`body`] reads bodies strictly and says what does not fit where, and [`audit`] checks the tables by
-//! the participant's own laws.
+//! the participant's own laws, and [`saga_audit`] tells whoever asks what was done for which saga.
 //!
 //! The invariant it keeps: **a guarded call takes effect at most once, every attempt of it is answered
 //! alike, and an action that comes after its compensation is refused.**
@@ -28,6 +28,7 @@ pub mod faults;
 mod participant;
 mod register;
 mod reply;
+pub mod saga_audit;
 mod serve;
 mod writer;
 

@@ -1,8 +1,13 @@
 //! A participant as a value: its operations, the router that serves them, the registration that names them.
 
+mod auditing;
 mod serving;
 
-use crate::{Body, Call, Reply, Writer, faults::Faults};
+use crate::{
+    Body, Call, Reply, Writer,
+    faults::Faults,
+    saga_audit::{BarrierAudit, SagaAudit},
+};
 use amends_wire::{
     participant::Secret,
     registration::{Batching, OperationTerms, Registration, RetryTerms},
@@ -34,6 +39,7 @@ pub struct Participant {
     extra: Router,
     secrets: Vec<Secret>,
     faults: Option<Faults>,
+    audit: Option<Arc<dyn SagaAudit>>,
 }
 
 impl std::fmt::Debug for Participant {
@@ -107,6 +113,7 @@ impl Participant {
             extra: Router::new(),
             secrets: Vec::new(),
             faults: None,
+            audit: None,
         }
     }
 
@@ -135,6 +142,8 @@ impl Participant {
     #[must_use]
     pub fn guarded(mut self, operation: Operation, writer: &Writer, body: Arc<dyn Body>) -> Participant {
         let serves = Serves::Guarded(body, writer.clone());
+        let readers = writer.database().any_readers();
+        self.audit.get_or_insert_with(|| Arc::new(BarrierAudit(readers.clone())));
         // The barrier's rows answer status questions, so there is no reason not to offer it.
         let terms = OperationTerms { status: true, ..operation.terms };
         self.operations.insert(operation.name, (terms, serves));
@@ -152,6 +161,13 @@ impl Participant {
     #[must_use]
     pub fn secrets(mut self, secrets: Vec<Secret>) -> Participant {
         self.secrets = secrets;
+        self
+    }
+
+    /// Says of its own tables what was done for which saga, in place of what the barrier alone can tell.
+    #[must_use]
+    pub fn saga_audit(mut self, audit: Arc<dyn SagaAudit>) -> Participant {
+        self.audit = Some(audit);
         self
     }
 
@@ -177,7 +193,8 @@ impl Participant {
         }
     }
 
-    /// The router: `POST /{operation}`, `POST /{operation}/batch`, `GET /healthz`, and the further routes.
+    /// The router: `POST /{operation}`, `POST /{operation}/batch`, `GET /healthz`, `GET /saga-audit`, and the further
+    /// routes.
     ///
     /// Whatever it refuses, it refuses with a problem (RFC 9457).
     pub fn router(&self) -> Router {

@@ -1,7 +1,7 @@
 //! Serving a participant's operations: reads calls strictly, carries them out, answers in their order.
 
-use super::{Participant, Serves};
-use crate::{Call, Caller, Error, Reply};
+use super::{Participant, Serves, auditing};
+use crate::{Call, Caller, Error, Reply, saga_audit::SagaAudit};
 use amends_wire::{
     participant::{
         self as wire, Batch, BatchCall, BatchResults, CallOp, Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE,
@@ -41,9 +41,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITER_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
-struct App {
+pub(super) struct App {
     operations: Arc<BTreeMap<String, (OperationTerms, Serves)>>,
     secrets: Arc<Vec<Secret>>,
+    pub(super) audit: Option<Arc<dyn SagaAudit>>,
 }
 
 /// The router of a participant.
@@ -51,9 +52,11 @@ pub(super) fn router(participant: &Participant) -> Router {
     let app = App {
         operations: Arc::new(participant.operations.clone()),
         secrets: Arc::new(participant.secrets.clone()),
+        audit: participant.audit.clone(),
     };
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
+        .route(amends_wire::audit::PATH, get(auditing::page))
         .route("/{operation}", post(single))
         .route("/{operation}/batch", post(batch))
         .with_state(app)
@@ -172,7 +175,7 @@ impl App {
         }
     }
 
-    fn check_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
+    pub(super) fn check_signature(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
         if self.secrets.is_empty() {
             return Ok(());
         }
