@@ -142,6 +142,44 @@ async fn a_batch_is_bounded_and_read_strictly() {
 }
 
 #[tokio::test]
+async fn an_audit_is_asked_for_strictly_and_signed_where_calls_are() {
+    let (world, _folder) = world().await;
+    let get = |query: &str, headers: HeaderMap| {
+        let (world, path) = (&world, format!("/saga-audit{query}"));
+        async move { world.get(&path, headers).await }
+    };
+    for (query, says) in [
+        ("?since=yesterday", "\"since\" is a moment in unix milliseconds"),
+        ("?since=-1", "\"since\" is a moment"),
+        ("?limit=0", "\"limit\" is a number from 1 to 500"),
+        ("?limit=501", "not \"501\""),
+        ("?limit=5&limit=6", "\"limit\" is given twice"),
+        ("?until=5", "there are since, limit, cursor"),
+        ("?cursor=", "\"cursor\" is what a page's \"next\" said"),
+        ("?cursor=own.5", "\"cursor\" is what a page's \"next\" said"),
+        ("?cursor=barrier.1.2", "\"cursor\" is what a page's \"next\" said"),
+    ] {
+        check(query, &get(query, HeaderMap::new()).await, 400, "bad_query", says);
+    }
+    let empty = get("", HeaderMap::new()).await;
+    assert_eq!((empty.status, empty.body), (200, json!({ "effects": [], "findings": [], "next": null })));
+    let none = amends_sdk::Participant::new("plain").router();
+    let none = World { router: none, database: world.database.clone(), ..self::world().await.0 };
+    check("none", &none.get("/saga-audit", HeaderMap::new()).await, 404, "not_found", "offers no audit");
+    let secret = secret(1);
+    let participant = world.participant.clone().secrets(vec![secret.clone()]);
+    let signed = World { router: participant.router(), ..none };
+    check("unsigned", &signed.get("/saga-audit", HeaderMap::new()).await, 401, "unauthorized", "are needed");
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let now = i64::try_from(since.as_secs()).expect("before the end of time");
+    let mut headers = HeaderMap::new();
+    for (name, value) in amends_wire::participant::sign(&secret, "message-1", now, b"") {
+        headers.insert(name, value.parse().expect("a header"));
+    }
+    assert_eq!(signed.get("/saga-audit", headers).await.status, 200);
+}
+
+#[tokio::test]
 async fn with_secrets_only_signed_calls_are_taken_and_keys_rotate() {
     let (world, _folder) = world().await;
     let [old, new, other] = [1u8, 2, 3].map(secret);

@@ -11,7 +11,10 @@ use amends_sdk::{
     Body, Call, CallOp, Database, Dialect, Migrations, Operation, Participant, Readers, Reply, Secret, Tx,
     Writer, barrier, each,
 };
-use amends_wire::participant::sign;
+use amends_wire::{
+    audit::{Audited, Page, Query, read_all},
+    participant::sign,
+};
 use axum::{Router, body::Body as HttpBody};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -67,9 +70,9 @@ impl World {
     pub(crate) async fn open(store: &str, run: Run) -> World {
         let migrations = Migrations {
             name: "world",
-            sqlite: &[barrier::SQLITE, EFFECT],
-            postgres: &[barrier::POSTGRES, EFFECT],
-            mysql: &[barrier::MYSQL, EFFECT],
+            sqlite: &[barrier::SQLITE, EFFECT, barrier::BY_TIME],
+            postgres: &[barrier::POSTGRES, EFFECT, barrier::BY_TIME],
+            mysql: &[barrier::MYSQL, EFFECT, barrier::BY_TIME],
         };
         let database = Database::open_any(store, &migrations).await.expect("the database opens");
         let writer = Writer::start(&database);
@@ -97,6 +100,26 @@ impl World {
         let mut request = Request::post(path).body(body.into()).expect("a request");
         *request.headers_mut() = headers;
         self.send(request).await
+    }
+
+    /// Gets a path.
+    pub(crate) async fn get(&self, path: &str, headers: HeaderMap) -> Answer {
+        let mut request = Request::get(path).body(HttpBody::empty()).expect("a request");
+        *request.headers_mut() = headers;
+        self.send(request).await
+    }
+
+    /// Every page of the audit, at most `limit` rows each.
+    pub(crate) async fn audit(&self, since: i64, limit: u32) -> Audited {
+        let query = Query { limit, ..Query::since(since) };
+        let pages = read_all(query, 10_000, |query| async move {
+            let cursor = query.cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+            let path = format!("/saga-audit?since={}&limit={}{cursor}", query.since, query.limit);
+            let answer = self.get(&path, HeaderMap::new()).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            serde_json::from_value::<Page>(answer.body)
+        });
+        pages.await.expect("an audit")
     }
 
     pub(crate) async fn send(&self, request: Request<HttpBody>) -> Answer {

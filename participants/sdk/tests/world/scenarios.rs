@@ -2,6 +2,7 @@
 
 use super::{Answer, Ask, Run, World};
 use amends_sdk::{CallOp, Reply, Task, Tx, barrier};
+use amends_wire::audit::EffectState;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
@@ -28,6 +29,7 @@ macro_rules! scenarios {
             two_instances_agree_on_every_race_of_action_and_compensation
             a_pending_call_is_settled_once_and_never_after_its_compensation
             more_calls_than_one_statement_takes_are_all_met_again
+            the_audit_tells_what_became_of_every_step
         );
     };
 }
@@ -369,4 +371,44 @@ pub(crate) async fn a_lost_connection_is_opened_again(store: &str, run: Run) {
     assert_eq!(insist(&world, ask).await.status, 200);
     world.hang_up().await;
     assert_eq!(world.effects(saga).await, ["a action 5", "b action 5"]);
+}
+
+pub(crate) async fn the_audit_tells_what_became_of_every_step(store: &str, run: Run) {
+    use EffectState::{Applied, Barred, Pending, Undone};
+    let world = World::open(store, run).await;
+    let points = |then: &str| json!({ "points": 5, "then": then });
+    let stories: [(&str, &[(CallOp, Value)], EffectState); 6] = [
+        ("done", &[(Action, points(""))], Applied),
+        ("sealed", &[(Action, points("")), (Confirm, points(""))], Applied),
+        ("undone", &[(Action, points("")), (Compensation, points(""))], Undone),
+        ("refused", &[(Action, points("refuse")), (Compensation, points(""))], Barred),
+        ("overtaken", &[(Compensation, points("")), (Action, points(""))], Barred),
+        ("waiting", &[(Action, points("pending"))], Pending),
+    ];
+    let saga = Uuid::now_v7();
+    for (step, calls, _) in &stories {
+        for (op, body) in *calls {
+            world.ask(&Ask::new(saga, step, *op, body.clone())).await;
+        }
+    }
+    let (mut others, mut asks) = (Vec::new(), Vec::new());
+    for _ in 0..60 {
+        let saga = Uuid::now_v7();
+        others.push(saga);
+        asks.push(Ask::new(saga, "many", Action, points("")));
+    }
+    world.batch(&asks).await;
+    for limit in [1, 7, 500] {
+        let audited = world.audit(0, limit).await;
+        let found: Vec<(Uuid, &str, EffectState)> =
+            audited.effects.iter().map(|e| (e.saga, e.step.as_str(), e.op_state)).collect();
+        let mut expected: Vec<_> = stories.iter().map(|(step, _, state)| (saga, *step, *state)).collect();
+        expected.extend(others.iter().map(|saga| (*saga, "many", Applied)));
+        expected.sort_unstable();
+        assert_eq!(found, expected, "limit {limit}");
+        assert_eq!((audited.doubled.len(), audited.findings.len()), (0, 0));
+    }
+    let newest = world.audit(0, 500).await.effects.iter().map(|effect| effect.at).max().unwrap_or_default();
+    assert!(world.audit(newest + 1, 500).await.effects.is_empty());
+    assert!(!world.audit(newest, 500).await.effects.is_empty());
 }
