@@ -27,8 +27,20 @@ pub struct Facts {
     pub cart: Cart,
     /// The calls whose intent is durable.
     pub intents: BTreeSet<(u16, Op)>,
-    /// The steps parked.
+    /// The steps parked now.
     pub parked: BTreeSet<u16>,
+    /// The steps that were ever parked.
+    pub ever_parked: BTreeSet<u16>,
+    /// The steps being retried for somebody.
+    pub retried: BTreeSet<u16>,
+    /// The steps an operator says are made good by hand.
+    pub by_hand: BTreeSet<u16>,
+    /// The steps an operator leaves undone.
+    pub skipped: BTreeSet<u16>,
+    /// Whether an operator has given it up.
+    pub given_up: bool,
+    /// What was asked for by operators and is in the journal.
+    pub asked: BTreeSet<String>,
     /// The attempts that failed, by call.
     pub failed: BTreeMap<(u16, Op), u32>,
     /// Whether it turned round.
@@ -181,6 +193,12 @@ impl Facts {
             cart: Cart::from_json(input),
             intents: BTreeSet::new(),
             parked: BTreeSet::new(),
+            ever_parked: BTreeSet::new(),
+            retried: BTreeSet::new(),
+            by_hand: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+            given_up: false,
+            asked: BTreeSet::new(),
             failed: BTreeMap::new(),
             turned: false,
             ended: None,
@@ -230,7 +248,7 @@ impl Facts {
                 let failed = self.failed.get(&(step, *op)).copied().unwrap_or(0) + 1;
                 let spent = failed >= self.attempts_max(step, *op);
                 if *op == Op::Compensation {
-                    self.parked.insert(step);
+                    self.park(step);
                     if !spent && !timeout {
                         return Some(format!("I22: step {step} of {id} was parked after {failed} attempts"));
                     }
@@ -238,8 +256,9 @@ impl Facts {
             }
             Event::CallRefused { op: Op::Compensation, .. }
             | Event::CallUnprepared { op: Op::Compensation, .. } => {
-                self.parked.extend(step);
+                self.park(step.expect("a call has a step"));
             }
+            Event::CallDone { op: Op::Compensation, .. } => drop(self.retried.remove(&step.expect("a step"))),
             Event::Compensating { .. } if std::mem::replace(&mut self.turned, true) => {
                 return Some(format!("I5: {id} turned round twice"));
             }
@@ -251,6 +270,12 @@ impl Facts {
             }
             Event::Compensated => {
                 self.ended = Some(Status::Compensated);
+                if !self.skipped.is_empty() {
+                    return Some(format!(
+                        "I7: {id} is called compensated with {:?} left undone",
+                        self.skipped
+                    ));
+                }
                 if !self.parked.is_empty() {
                     return Some(format!(
                         "I22: {id} is called compensated with steps {:?} parked",
@@ -258,14 +283,65 @@ impl Facts {
                     ));
                 }
             }
+            Event::Abandoned => {
+                self.ended = Some(Status::Abandoned);
+                if self.skipped.is_empty() && !self.given_up {
+                    return Some(format!("I31: {id} is abandoned and nobody asked for it"));
+                }
+            }
+            Event::RepairAssigned { audit, .. }
+            | Event::RepairRetried { audit, .. }
+            | Event::RepairResolved { audit, .. }
+            | Event::RepairProven { audit, .. }
+            | Event::RepairSkipped { audit, .. }
+            | Event::RepairAbandoned { audit, .. } => {
+                let step = step.expect("an item has a step");
+                return self.repaired(id, step, event, audit.note.as_deref().unwrap_or_default());
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn park(&mut self, step: u16) {
+        self.parked.insert(step);
+        self.ever_parked.insert(step);
+        self.retried.remove(&step);
+    }
+
+    /// Sees what an operator has done: once for each time it was asked for, and only to a stuck step.
+    fn repaired(&mut self, id: SagaId, step: u16, event: &Event, asked: &str) -> Option<Violation> {
+        // Who looks after an item is whoever was named last, also when a repeat names them again.
+        let is_new = self.asked.insert(asked.to_owned());
+        if !is_new && !matches!(event, Event::RepairAssigned { .. }) {
+            return Some(format!("I31: \"{asked}\" was done twice to {id}"));
+        }
+        if !self.parked.contains(&step) && !self.retried.contains(&step) {
+            return Some(format!("I22: {event:?} of {id} meets a step that is not stuck"));
+        }
+        if matches!(event, Event::RepairAssigned { .. }) {
+            return None;
+        }
+        self.parked.remove(&step);
+        self.retried.remove(&step);
+        match event {
+            Event::RepairRetried { .. } => {
+                self.retried.insert(step);
+                self.failed.remove(&(step, Op::Compensation));
+            }
+            Event::RepairResolved { .. } => drop(self.by_hand.insert(step)),
+            Event::RepairSkipped { .. } => drop(self.skipped.insert(step)),
+            Event::RepairAbandoned { .. } => self.given_up = true,
             _ => {}
         }
         None
     }
 
     fn attempts_max(&self, step: u16, op: Op) -> u32 {
+        let is_retried = self.retried.contains(&step);
         let step = self.plan.definition.step(amends_saga::StepIx(step));
         match op {
+            Op::Compensation if is_retried => step.undo().expect("a step with an undo").retry.quick.max(1),
             Op::Action => step.call().expect("a step that calls").retry.attempts,
             Op::Compensation => step.undo().expect("a step with an undo").retry.attempts_max(),
         }
@@ -280,7 +356,7 @@ impl Facts {
             Op::Compensation => {
                 let mut later = self.plan.later[usize::from(step)].iter().copied();
                 let standing =
-                    later.find(|l| stands(*l) && self.plan.has_undo(*l) && !self.parked.contains(l))?;
+                    later.find(|l| stands(*l) && self.plan.has_undo(*l) && !self.ever_parked.contains(l))?;
                 Some(format!("I10: step {step} of {id} was undone while step {standing} stood"))
             }
             Op::Action => {
@@ -290,7 +366,8 @@ impl Facts {
                 let before = (0..self.plan.later.len() as u16)
                     .filter(|u| self.plan.later[usize::from(*u)].contains(&step));
                 // A parked step that was passed over is known to be in doubt: a repair item holds it.
-                let mut before = before.filter(|_| self.plan.has_undo(step) && !self.parked.contains(&step));
+                let mut before =
+                    before.filter(|_| self.plan.has_undo(step) && !self.ever_parked.contains(&step));
                 let gone = before.find(|u| undone(*u))?;
                 Some(format!("I10: step {step} of {id} took effect after step {gone} before it was undone"))
             }
@@ -308,9 +385,19 @@ impl Facts {
                         "I6: {id} completed with step {step} done {did} and undone {undid} times"
                     ));
                 }
-                Some(Status::Compensated) if did != undid && self.plan.has_undo(step) => {
+                Some(Status::Compensated)
+                    if did != undid && self.plan.has_undo(step) && !self.by_hand.contains(&step) =>
+                {
                     broken.push(format!(
                         "I7: {id} is compensated with step {step} done {did} and undone {undid} times"
+                    ));
+                }
+                Some(Status::Abandoned)
+                    if did != undid && self.plan.has_undo(step) && !self.given_up && !self.is_debt(step) =>
+                {
+                    broken.push(format!(
+                        "I7: {id} left only {:?} undone, and step {step} is done {did} and undone {undid} times",
+                        self.skipped
                     ));
                 }
                 None if did != undid && self.plan.has_undo(step) && !self.holds_up(step) => {
@@ -337,7 +424,9 @@ impl Facts {
         let mut doubted: BTreeSet<&str> = BTreeSet::new();
         let mut refused: BTreeSet<&str> = BTreeSet::new();
         let mut parked = false;
+        let mut retried = false;
         for record in records {
+            found.extend(repair_situation(&record.event, &mut retried));
             match &record.event {
                 Event::CallStarted { step, op: Op::Action, .. } => drop(open.insert(step)),
                 Event::CallStarted { step, op: Op::Compensation, .. } => {
@@ -377,6 +466,11 @@ impl Facts {
         found
     }
 
+    /// Whether an operator has taken a step out of the coordinator's hands.
+    fn is_debt(&self, step: u16) -> bool {
+        self.by_hand.contains(&step) || self.skipped.contains(&step)
+    }
+
     /// Whether a step is parked, or waits for one that is.
     fn holds_up(&self, step: u16) -> bool {
         self.parked.contains(&step)
@@ -406,7 +500,7 @@ impl Facts {
                     ));
                 }
             }
-            Some(Status::Compensated) => {
+            Some(Status::Compensated) if self.by_hand.is_empty() => {
                 let held = matches!(hold, Some(Hold::Held | Hold::Sold));
                 let ordered = matches!(order, Some(Order::Created | Order::Paid));
                 if held || ordered || counted != 0 {
@@ -431,6 +525,29 @@ impl Facts {
             broken.push(format!("I14: {id} has {} events, {} were committed", records.len(), self.seq));
         }
         broken
+    }
+}
+
+/// What an event tells of the repair queue; `retried` says whether a retry is under way.
+fn repair_situation(event: &Event, retried: &mut bool) -> Option<Situation> {
+    match event {
+        Event::RepairRetried { .. } => {
+            *retried = true;
+            None
+        }
+        Event::TakenOver { .. } => retried.then_some(Situation::RetriedAcrossTakeOver),
+        Event::CallDone { op: Op::Compensation, .. } => {
+            std::mem::take(retried).then_some(Situation::RetriedWell)
+        }
+        Event::CallRefused { op: Op::Compensation, .. }
+        | Event::CallExhausted { op: Op::Compensation, .. } => {
+            std::mem::take(retried).then_some(Situation::ParkedAgain)
+        }
+        Event::RepairResolved { .. } => Some(Situation::ResolvedByHand),
+        Event::RepairProven { .. } => Some(Situation::ProvenUndone),
+        Event::RepairSkipped { .. } => Some(Situation::LeftUndone),
+        Event::RepairAbandoned { .. } => Some(Situation::GivenUp),
+        _ => None,
     }
 }
 

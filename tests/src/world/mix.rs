@@ -61,6 +61,8 @@ pub struct Mix {
     pub rivals: u32,
     /// Payments that come late or not at all.
     pub late_payments: u32,
+    /// Items somebody does something about at each look at the repair queue; nobody looks where it is 0.
+    pub operators: u32,
 }
 
 impl Mix {
@@ -90,6 +92,7 @@ impl Mix {
             cancels: some(300),
             rivals: some(150),
             late_payments: some(400),
+            operators: some(600),
             never_returns: some(1) == 1,
             self_fence: some(1) == 1,
             nodes: 1 + random.below(3) as usize,

@@ -14,6 +14,7 @@ pub mod count;
 pub mod mix;
 mod network;
 mod node;
+mod operator;
 pub mod participant;
 pub mod shop;
 mod store;
@@ -83,9 +84,15 @@ pub struct Report {
 #[derive(Debug)]
 enum Event {
     Client(client::Event),
-    Node { node: usize, incarnation: u32, event: node::Event },
+    Node {
+        node: usize,
+        incarnation: u32,
+        event: node::Event,
+    },
     Store(store::Event),
     Network(network::Event),
+    /// Somebody looks at the repair queue.
+    Operator,
     Fault(Fault),
 }
 
@@ -154,6 +161,8 @@ struct World {
     digest: Digest,
     log: Option<Vec<String>>,
     next_send: u64,
+    /// What operators have asked for so far.
+    asks: u64,
 }
 
 /// Runs one seed.
@@ -165,6 +174,7 @@ pub fn run(settings: Settings) -> Report {
     let mut world = World::new(settings);
     world.schedule_faults();
     world.start_clients(settings.sagas);
+    world.look_after_queue();
     world.live();
     planted::plant(None);
     Report {
@@ -204,6 +214,7 @@ impl World {
             digest: Digest::new(settings.seed),
             log: settings.log.then(Vec::new),
             next_send: 0,
+            asks: 0,
             random,
             mix,
         };
@@ -257,6 +268,12 @@ impl World {
         }
         let (shop, pieces, store) = (&self.participants, self.mix.stock, &self.store);
         self.checker.at_rest(shop, pieces, |id| store.load(id).map(|stored| (stored.head, stored.records)));
+        for node in self.nodes.iter().filter(|node| node.is_up) {
+            let idle = |saga: &&amends_saga::Saga| saga.is_shelved() && node.coordinator.is_durable(saga.id);
+            if let Some(saga) = node.coordinator.sagas().find(idle) {
+                self.checker.violated(format!("I25: {} waits for an operator only and is held", saga.id));
+            }
+        }
         if self.checker.violations.is_empty() {
             self.count_ends();
         }
@@ -268,6 +285,7 @@ impl World {
             Event::Node { node, incarnation, event } => self.node(node, incarnation, event),
             Event::Store(event) => self.store(event),
             Event::Network(event) => self.network(event),
+            Event::Operator => self.operate(),
             Event::Fault(fault) => self.fault(fault),
         }
     }
@@ -296,7 +314,8 @@ impl World {
 
     /// Ends the run once all is settled, and complains when that takes too long.
     fn look(&mut self) {
-        let live = self.store.unsettled();
+        // Where people look after the queue nothing stays in it.
+        let live = if self.mix.operators > 0 { self.store.live() } else { self.store.unsettled() };
         if live.is_empty() && self.clients.iter().all(Client::is_content) {
             self.settled = true;
             return;

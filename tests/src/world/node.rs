@@ -1,7 +1,8 @@
 //! One coordinator process: the production value, driven as the server drives it.
 
 use super::{
-    Event as WorldEvent, Fault, World, bugs::Bug, count::Situation, mix::Mix, network, shop::Plan, store,
+    Event as WorldEvent, Fault, World, bugs::Bug, count::Situation, mix::Mix, network, operator, shop::Plan,
+    store,
 };
 use amends_saga::{
     Answer, CallKey, Direction, Input, Report, Saga, SagaId, Start,
@@ -34,6 +35,8 @@ pub(super) enum Event {
     Start { client: usize },
     /// A caller wants a saga cancelled.
     Cancel { id: SagaId },
+    /// Somebody does something about a stuck step.
+    Repair(Box<operator::Ask>),
 }
 
 /// A coordinator process.
@@ -179,6 +182,7 @@ impl World {
             Event::Written(outcome) => self.batch_written(node, outcome),
             Event::Answer { send, answer, timeout } => self.answered(node, send, *answer, timeout),
             Event::Start { client } => self.admit(node, client),
+            Event::Repair(ask) => self.repair(node, *ask),
             Event::Cancel { id } => {
                 let (now, reason) = (self.time(), "somebody changed their mind".to_owned());
                 let _ = self.nodes[node].coordinator.input(id, Input::Cancel { reason }, now);
@@ -223,6 +227,16 @@ impl World {
             return self.at(500, WorldEvent::Node { node, incarnation, event: Event::Reclaim(ids) });
         }
         let Ok(claimed) = self.store.reclaim(&self.nodes[node].owner, &ids, now) else { return };
+        self.claimed(node, claimed);
+    }
+
+    /// Claims a saga that waits for an operator.
+    pub(super) fn take_back(&mut self, node: usize, id: SagaId) {
+        let now = self.time();
+        if self.random.chance(self.mix.store_before) {
+            return;
+        }
+        let Ok(claimed) = self.store.reclaim(&self.nodes[node].owner, &[id], now) else { return };
         self.claimed(node, claimed);
     }
 

@@ -133,6 +133,19 @@ impl SharedStore {
         self.known.iter().copied().filter(|id| self.is_unsettled(*id)).collect()
     }
 
+    /// The sagas that have not ended.
+    pub(super) fn live(&self) -> Vec<SagaId> {
+        let ended = |id: &SagaId| self.tables.load(*id).is_some_and(|stored| stored.head.ended_at.is_some());
+        self.known.iter().copied().filter(|id| !ended(id)).collect()
+    }
+
+    /// The live sagas that are being undone.
+    pub(super) fn stuck(&self) -> Vec<Stored> {
+        let undoing = [amends_saga::Status::Compensating, amends_saga::Status::Repair];
+        let stored = self.live().into_iter().filter_map(|id| self.tables.load(id));
+        stored.filter(|stored| undoing.contains(&stored.head.status)).collect()
+    }
+
     fn is_unsettled(&self, id: SagaId) -> bool {
         let stored = self.tables.load(id).expect("a known saga is in the store");
         if stored.head.status != amends_saga::Status::Repair {

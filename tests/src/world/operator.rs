@@ -1,0 +1,105 @@
+//! The people who look after the repair queue: they look now and then, decide, and do not know of each other.
+//!
+//! What they decide is right for the most part: they prove only what the participant says is undone. But they
+//! ask twice, ask a coordinator that is about to crash, and two of them often want different things of one item.
+
+use super::{Event as WorldEvent, World, count::Situation, node, participant::Said, shop::Plan};
+use amends_saga::{Audit, Json, Op, Saga, SagaId, StepIx, Verb, repair::RepairStatus};
+use uuid::Uuid;
+
+/// What somebody asks a coordinator to do.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) saga: SagaId,
+    pub(super) item: Uuid,
+    pub(super) verb: Verb,
+    pub(super) audit: Audit,
+}
+
+impl World {
+    /// Schedules the next look at the queue.
+    pub(super) fn look_after_queue(&mut self) {
+        if self.mix.operators > 0 {
+            let ms = self.random.within(500, 6_000);
+            self.at(ms, WorldEvent::Operator);
+        }
+    }
+
+    /// Looks at the queue and does something about some of it.
+    pub(super) fn operate(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.look_after_queue();
+        let items: Vec<(SagaId, Uuid, StepIx, u32)> = self.store.stuck().iter().flat_map(unsettled).collect();
+        for (saga, item, step, number) in items {
+            let busy = if self.healed { 700 } else { self.mix.operators };
+            if !self.random.chance(busy) {
+                continue;
+            }
+            let people = if self.random.chance(250) { 2 } else { 1 };
+            for _ in 0..people {
+                let verb = self.choose(saga, step, number);
+                self.ask_for(saga, item, verb);
+            }
+        }
+    }
+
+    /// A retry at first; something final in the end.
+    fn choose(&mut self, saga: SagaId, step: StepIx, number: u32) -> Verb {
+        let is_undone = self.participants.status((saga, step.0), Op::Compensation) == Said::Done;
+        let patience = if self.healed { 2 } else { 4 };
+        match self.random.below(10) {
+            0 => Verb::Assign { assignee: format!("person {}", self.random.below(3)) },
+            1 | 2 if is_undone => Verb::Prove { output: Json::default() },
+            3 => Verb::Resolve { output: None },
+            4 => Verb::Skip,
+            5 => Verb::Abandon,
+            _ if number <= patience => Verb::Retry { input: None },
+            _ => Verb::Resolve { output: None },
+        }
+    }
+
+    fn ask_for(&mut self, saga: SagaId, item: Uuid, verb: Verb) {
+        self.asks += 1;
+        let by = format!("person {}", self.random.below(3));
+        let audit = Audit { by, note: Some(format!("ask {}", self.asks)), from: None };
+        let node = self.any_node();
+        let ask = Ask { saga, item, verb, audit };
+        self.note(|_| format!("{} asks node {node} to {:?} {item} of {saga}", ask.audit.by, ask.verb));
+        // A request that got no answer is made again, perhaps elsewhere.
+        let copies = if self.random.chance(200) { 2 } else { 1 };
+        for _ in 0..copies {
+            let (ms, ask) = (self.random.within(1, 200), Box::new(ask.clone()));
+            let incarnation = self.nodes[node].incarnation;
+            self.at(ms, WorldEvent::Node { node, incarnation, event: node::Event::Repair(ask) });
+        }
+    }
+
+    /// Does at a coordinator what somebody asks; a saga that nobody holds is taken back first.
+    pub(super) fn repair(&mut self, node: usize, ask: Ask) {
+        let now = self.time();
+        if self.nodes[node].coordinator.get(ask.saga).is_none() {
+            let incarnation = self.nodes[node].incarnation;
+            self.take_back(node, ask.saga);
+            if self.nodes[node].incarnation != incarnation
+                || self.nodes[node].coordinator.get(ask.saga).is_none()
+            {
+                return;
+            }
+            self.count(Situation::TakenBack);
+        }
+        let input = amends_saga::Input::Repair { item: ask.item, verb: ask.verb, audit: ask.audit };
+        if self.nodes[node].coordinator.input(ask.saga, input, now).is_err() {
+            self.count(Situation::OperatorTold);
+        }
+    }
+}
+
+/// A saga's items that are not settled: the saga, the item, its step, and how often it was parked.
+fn unsettled(stored: &amends_store::Stored) -> Vec<(SagaId, Uuid, StepIx, u32)> {
+    let plan = Plan::find(&stored.head.hash);
+    let saga = Saga::replay(stored.id, plan.definition.clone(), &stored.records);
+    let open = saga.items().filter(|(_, repair)| repair.status != RepairStatus::Settled);
+    open.map(|(ix, repair)| (saga.id, repair.item, ix, repair.number)).collect()
+}
