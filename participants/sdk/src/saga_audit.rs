@@ -14,6 +14,7 @@ use amends_wire::{
     problem::{Problem, Slug},
 };
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
 
 /// What a participant's tables say of the steps it has seen.
 #[async_trait]
@@ -49,13 +50,19 @@ impl From<Failure> for Problem {
     }
 }
 
-/// Where an audit stands that first walks along the barrier and then along rows of its own, by their number.
+/// Where an audit stands that first walks along the barrier, and then along tables of its own by the numbers of their
+/// rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// On the barrier: at its beginning, or after a row.
     Barrier(Option<barrier::After>),
-    /// On the own rows: after the one of this number.
-    Own(i64),
+    /// On one of the own tables, at its beginning, or after the row of a number.
+    Own {
+        /// Which of the tables, from 0.
+        table: usize,
+        /// After which row; `None` stands for whichever is the first of the time that is asked about.
+        after: Option<i64>,
+    },
 }
 
 impl Place {
@@ -65,13 +72,15 @@ impl Place {
     /// [`Failure::Cursor`].
     pub fn read(query: &Query) -> Result<Place, Failure> {
         let Some(text) = &query.cursor else { return Ok(Place::Barrier(None)) };
-        match text.split_once('.') {
-            Some(("barrier", after)) => {
-                Ok(Place::Barrier(Some(after.parse().map_err(|()| Failure::Cursor)?)))
-            }
-            Some(("own", after)) => Ok(Place::Own(after.parse().map_err(|_| Failure::Cursor)?)),
-            _ => Err(Failure::Cursor),
-        }
+        let place = match text.split_once('.') {
+            Some(("barrier", after)) => after.parse().ok().map(|after| Place::Barrier(Some(after))),
+            Some(("own", place)) => place.split_once('.').and_then(|(table, after)| {
+                let after = if after.is_empty() { None } else { Some(after.parse().ok()?) };
+                Some(Place::Own { table: table.parse().ok()?, after })
+            }),
+            _ => None,
+        };
+        place.ok_or(Failure::Cursor)
     }
 
     /// The cursor that leads here.
@@ -79,9 +88,38 @@ impl Place {
         match self {
             Place::Barrier(None) => None,
             Place::Barrier(Some(after)) => Some(format!("barrier.{after}")),
-            Place::Own(after) => Some(format!("own.{after}")),
+            Place::Own { table, after: None } => Some(format!("own.{table}.")),
+            Place::Own { table, after: Some(after) } => Some(format!("own.{table}.{after}")),
         }
     }
+}
+
+/// Finds where the rows of a time begin in a SQLite table whose numbers grow with time: the number after which they
+/// come.
+///
+/// `last` yields the highest number; `time` yields the time of the first row whose number is at least `?1`, or no row.
+/// It is run some thirty times, so that no index by time is needed.
+///
+/// # Errors
+/// The database's own.
+pub async fn begin_of(
+    connection: &mut SqliteConnection,
+    since: i64,
+    last: &'static str,
+    time: &'static str,
+) -> Result<i64, sqlx::Error> {
+    let last: Option<i64> = sqlx::query_scalar(last).fetch_one(&mut *connection).await?;
+    // Rows up to `low` are older than `since`, rows above `high` are not.
+    let (mut low, mut high) = (0, last.unwrap_or(0));
+    while low < high {
+        let middle = low + (high - low + 1) / 2;
+        let at: Option<i64> = sqlx::query_scalar(time).bind(middle).fetch_optional(&mut *connection).await?;
+        match at {
+            Some(at) if at < since => low = middle,
+            _ => high = middle - 1,
+        }
+    }
+    Ok(low)
 }
 
 /// An effect of which nothing is said but what became of it.
@@ -107,5 +145,47 @@ impl SagaAudit for BarrierAudit {
         let trail = barrier::trail(&self.0, &window).await?;
         let next = trail.next.and_then(|next| Place::Barrier(Some(next)).cursor());
         Ok(Page { effects: trail.steps.iter().map(effect).collect(), findings: Vec::new(), next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::Connection;
+
+    #[test]
+    fn a_place_is_a_cursor_that_leads_back_to_it() {
+        let query = |cursor| Query { cursor, ..Query::since(0) };
+        for place in [
+            Place::Barrier(None),
+            Place::Own { table: 0, after: None },
+            Place::Own { table: 1, after: Some(-1) },
+            Place::Own { table: 1, after: Some(i64::MAX) },
+        ] {
+            assert_eq!(Place::read(&query(place.cursor())).ok(), Some(place));
+        }
+        for text in ["", "own", "own.", "own.x.", "own.0.x", "barrier.", "other.0.1"] {
+            assert!(Place::read(&query(Some(text.to_owned()))).is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_begin_of_a_time_is_found_in_a_table_with_gaps() {
+        let mut rows = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let table = "create table row (id integer primary key, at integer);
+            with recursive n(i) as (select 1 union all select i + 1 from n where i < 200)
+            insert into row select i, i / 10 from n where i % 7 <> 0";
+        let last = "select max(id) from row";
+        let time = "select at from row where id >= ?1 order by id limit 1";
+        sqlx::raw_sql("create table empty (id integer)").execute(&mut rows).await.unwrap();
+        assert_eq!(begin_of(&mut rows, 5, "select max(id) from empty", time).await.unwrap(), 0);
+        sqlx::raw_sql(table).execute(&mut rows).await.unwrap();
+        for since in -1..22 {
+            let begin = begin_of(&mut rows, since, last, time).await.unwrap();
+            let wrong = "select count(*) from row where (id > ?1) <> (at >= ?2)";
+            let wrong: i64 =
+                sqlx::query_scalar(wrong).bind(begin).bind(since).fetch_one(&mut rows).await.unwrap();
+            assert_eq!(wrong, 0, "since {since}");
+        }
     }
 }
