@@ -19,7 +19,8 @@
 //!
 //! Answers: `hold` says `{order, hold_until, lines: [{sku, qty, hold}]}`; 409 with `{message, lines: [{sku, wanted,
 //! available}]}` when something is short or unknown; 422 with `errors: [{path, message}]` when the body does not fit.
-//! Beside the operations there are the addresses of [`http`].
+//! Beside the operations there are the addresses of [`http`], and
+//! `GET /saga-audit`, which says what was done for which saga.
 //!
 //! The laws of the books are constraints in the database, and [`audit`] checks those and the ones that no constraint
 //! can say.
@@ -35,6 +36,7 @@ pub mod ledger;
 pub mod listing;
 pub mod outcome;
 pub mod replenish;
+mod saga_audit;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -58,8 +60,8 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 2] =
-    [barrier::SQLITE, include_str!("../../../migrations/inventory/sqlite/0001_stock.sql")];
+const MIGRATIONS: [&str; 3] =
+    [barrier::SQLITE, include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"), barrier::BY_TIME];
 
 /// How an inventory is opened.
 #[derive(Debug, Clone)]
@@ -116,6 +118,7 @@ pub async fn open(config: Config) -> Result<Inventory, Error> {
         .guarded(operation("restore"), &writer, Arc::clone(&body))
         .guarded(operation("refund"), &writer, Arc::clone(&body))
         .guarded(operation("ship"), &writer, body)
+        .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
         .routes(http::router(&writer));
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);

@@ -11,34 +11,36 @@ use uuid::Uuid;
 use super::*;
 
 /// An inventory in a folder of its own.
-struct Shop {
+pub(crate) struct Shop {
     inventory: Inventory,
     faults: Faults,
+    /// The address of its database.
+    pub(crate) store: String,
     _folder: TempDir,
 }
 
 /// A step of a saga that calls.
 #[derive(Clone, Copy)]
-struct Step {
-    saga: u128,
-    name: &'static str,
+pub(crate) struct Step {
+    pub(crate) saga: u128,
+    pub(crate) name: &'static str,
 }
 
-fn step(saga: u128, name: &'static str) -> Step {
+pub(crate) fn step(saga: u128, name: &'static str) -> Step {
     Step { saga, name }
 }
 
 impl Shop {
-    async fn open(stock: &[(i64, i64)]) -> Shop {
+    pub(crate) async fn open(stock: &[(i64, i64)]) -> Shop {
         let folder = tempfile::tempdir().unwrap();
         let faults = Faults::new();
         let store = format!("sqlite:{}", folder.path().join("inventory.db").display());
-        let config = Config { faults: Some(faults.clone()), ..Config::new(store) };
+        let config = Config { faults: Some(faults.clone()), ..Config::new(store.clone()) };
         let inventory = open(config).await.unwrap();
         if !stock.is_empty() {
             assert_eq!(inventory.replenish("opening", stock).await.unwrap(), Replenished::New);
         }
-        Shop { inventory, faults, _folder: folder }
+        Shop { inventory, faults, store, _folder: folder }
     }
 
     async fn send(&self, request: Request<Body>) -> (u16, Value) {
@@ -60,15 +62,15 @@ impl Shop {
         self.send(request.unwrap()).await
     }
 
-    async fn act(&self, operation: &str, step: Step, body: &Value) -> (u16, Value) {
+    pub(crate) async fn act(&self, operation: &str, step: Step, body: &Value) -> (u16, Value) {
         self.call(operation, "action", step, body).await
     }
 
-    async fn undo(&self, operation: &str, step: Step, body: &Value) -> (u16, Value) {
+    pub(crate) async fn undo(&self, operation: &str, step: Step, body: &Value) -> (u16, Value) {
         self.call(operation, "compensation", step, body).await
     }
 
-    async fn get(&self, address: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, address: &str) -> (u16, Value) {
         self.send(Request::get(address).body(Body::empty()).unwrap()).await
     }
 
@@ -84,13 +86,13 @@ impl Shop {
         (item["usable"].as_i64().unwrap(), item["held"].as_i64().unwrap())
     }
 
-    async fn assert_sound(&self) {
+    pub(crate) async fn assert_sound(&self) {
         let audit = self.inventory.audit().await.unwrap();
         assert!(audit.kept, "{audit:#?}");
     }
 }
 
-fn cart(order: &str, lines: &[(i64, i64)]) -> Value {
+pub(crate) fn cart(order: &str, lines: &[(i64, i64)]) -> Value {
     let lines: Vec<_> = lines.iter().map(|(sku, qty)| json!({"sku": sku, "qty": qty})).collect();
     json!({ "order": order, "lines": lines, "currency": "EUR" })
 }
