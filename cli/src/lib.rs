@@ -7,6 +7,7 @@
 pub mod args;
 pub mod bench;
 pub mod books;
+pub mod chaos;
 pub mod client;
 pub mod config;
 pub mod definition;

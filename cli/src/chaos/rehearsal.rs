@@ -1,0 +1,477 @@
+//! A rehearsal: what is run, against whom, and under which faults.
+
+use super::{
+    RehearsalError, Report,
+    book::Book,
+    hurry,
+    invent::{self, Inventions},
+    laws::Expected,
+    mix::Mix,
+    network::{Network, Terms},
+    plan::Plan,
+    run::{self, Run},
+    stubs::{Answers, StubAnswer, StubCall, Stubs},
+    world::World,
+};
+use amends_saga::{Definition, Name, Status, definition::Kind};
+use amends_server::{HttpTransport, Reply, Transport, TransportError};
+use amends_store::memory::MemoryStore;
+use amends_wire::{
+    definition::{Defaults, OperationName, Text},
+    participant::CallOp,
+    registration::{OperationTerms, Registration},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use reqwest::Url;
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+/// The sagas of one rehearsal at most.
+pub const SAGAS_MAX: u64 = 1_000_000;
+
+/// The host of the stubs' addresses; nothing can have this name.
+const STUBS_HOST: &str = "stubs.invalid";
+
+/// How many sagas run at a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pace {
+    /// So many: one is started whenever one has ended.
+    InFlight(usize),
+    /// So many are started each second, however many run.
+    PerSecond(f64),
+}
+
+/// What a rehearsal runs, against whom, and under which faults. Everything but the definition has a default.
+#[derive(Clone)]
+pub struct Rehearsal {
+    text: Arc<Text>,
+    input: Option<Value>,
+    answers: Answers,
+    signals: BTreeMap<String, Value>,
+    participants: BTreeMap<Name, Registration>,
+    mix: Mix,
+    seed: u64,
+    sagas: u64,
+    pace: Pace,
+    patience: Duration,
+    barrier: bool,
+    hurried: bool,
+    progress: Option<Progress>,
+}
+
+/// Is told how many sagas have come to their end.
+type Progress = Arc<dyn Fn(u64) + Send + Sync>;
+
+impl fmt::Debug for Rehearsal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Rehearsal");
+        shown.field("definition", &self.text.name).field("mix", &self.mix).field("seed", &self.seed);
+        shown.field("sagas", &self.sagas).finish_non_exhaustive()
+    }
+}
+
+impl Rehearsal {
+    /// Reads the definition, YAML or JSON.
+    ///
+    /// # Errors
+    /// [`RehearsalError::Definition`] with every fault, its line and what to do.
+    pub fn of(definition: &str) -> Result<Rehearsal, RehearsalError> {
+        let text = Text::read(definition)
+            .map_err(|faults| RehearsalError::Definition(faults.render("the definition", definition)))?;
+        let inventions = Inventions::of(text.to_json());
+        Ok(Rehearsal {
+            text: Arc::new(text),
+            input: None,
+            answers: Answers::new(inventions),
+            signals: BTreeMap::new(),
+            participants: BTreeMap::new(),
+            mix: Mix::default(),
+            seed: 1,
+            sagas: 100,
+            pace: Pace::InFlight(32),
+            patience: Duration::from_secs(30),
+            barrier: true,
+            hurried: true,
+            progress: None,
+        })
+    }
+
+    /// What every saga is started with; without it, the smallest input that fits the definition's schema.
+    ///
+    /// In its texts `{n}` stands for the number of the saga, from 0, and `{run}` for a text that differs from run to
+    /// run.
+    #[must_use]
+    pub fn input(mut self, input: Value) -> Rehearsal {
+        self.input = Some(input);
+        self
+    }
+
+    /// What a stub answers to an operation, such as `inventory.hold`, whenever it is done.
+    ///
+    /// Without it an action answers with its own body and whatever the definition reads from the step's output
+    /// beside. A name without a dot is a signal, and this its payload.
+    #[must_use]
+    pub fn answer(mut self, operation: &str, output: Value) -> Rehearsal {
+        if operation.contains('.') {
+            self.answers.set(operation, Arc::new(move |_| StubAnswer::Done(output.clone())));
+        } else {
+            self.signals.insert(operation.to_owned(), output);
+        }
+        self
+    }
+
+    /// Decides what a stub answers to an operation, such as `inventory.hold`.
+    ///
+    /// It is asked once for each call that takes effect, and again where it said no; repeats of what is done get the
+    /// first answer, as a barrier has it.
+    #[must_use]
+    pub fn answer_with(
+        mut self,
+        operation: &str,
+        answering: impl Fn(&StubCall) -> StubAnswer + Send + Sync + 'static,
+    ) -> Rehearsal {
+        self.answers.set(operation, Arc::new(answering));
+        self
+    }
+
+    /// Calls a participant that is there, at its registered addresses, in place of a stub.
+    ///
+    /// Its calls go one by one, not in batches. What it does is seen in its answers only.
+    #[must_use]
+    pub fn participant(mut self, name: Name, registration: Registration) -> Rehearsal {
+        self.participants.insert(name, registration);
+        self
+    }
+
+    /// What goes wrong; nothing does where this is not said.
+    #[must_use]
+    pub fn mix(mut self, mix: Mix) -> Rehearsal {
+        self.mix = mix;
+        self
+    }
+
+    /// Which of all possible courses of events it is; 1 where this is not said.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Rehearsal {
+        self.seed = seed;
+        self
+    }
+
+    /// How many sagas are run, at most [`SAGAS_MAX`]; 100 where this is not said.
+    #[must_use]
+    pub fn sagas(mut self, sagas: u64) -> Rehearsal {
+        self.sagas = sagas.clamp(1, SAGAS_MAX);
+        self
+    }
+
+    /// How many run at a time; 32 where this is not said.
+    #[must_use]
+    pub fn pace(mut self, pace: Pace) -> Rehearsal {
+        self.pace = pace;
+        self
+    }
+
+    /// How long a saga may take to come to its end; 30 s where this is not said.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Rehearsal {
+        self.patience = patience;
+        self
+    }
+
+    /// Keeps the pauses between attempts as they are written, in place of making them short.
+    #[must_use]
+    pub fn unhurried(mut self) -> Rehearsal {
+        self.hurried = false;
+        self
+    }
+
+    /// Takes the barrier away from the stubs, to show what it is for: every call takes effect, however often and
+    /// whenever it comes.
+    #[must_use]
+    pub fn without_barrier(mut self) -> Rehearsal {
+        self.barrier = false;
+        self
+    }
+
+    /// Is told how many sagas have come to their end, each time one does.
+    #[must_use]
+    pub fn on_progress(mut self, told: impl Fn(u64) + Send + Sync + 'static) -> Rehearsal {
+        self.progress = Some(Arc::new(told));
+        self
+    }
+
+    /// The definition.
+    pub fn definition(&self) -> &Text {
+        &self.text
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// When it cannot be run at all; what goes wrong in it stands in the report.
+    pub async fn run(&self) -> Result<Report, RehearsalError> {
+        self.perform(Plan::Mixed(self.mix.clone()), None, self.sagas).await
+    }
+
+    /// Runs one saga with every call arriving twice, which must change nothing.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::run`].
+    pub async fn every_call_repeated(&self) -> Result<Report, RehearsalError> {
+        let expected = Expected { status: Status::Completed, at: None };
+        self.perform(Plan::EveryCallRepeated, Some(expected), 1).await
+    }
+
+    /// Runs a saga for each step and way in which it can fail: an action is refused; an action takes effect and no
+    /// answer to it arrives; a saga is cancelled while it waits. Each must leave nothing behind.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::run`].
+    pub async fn every_step_failing(&self) -> Result<Report, RehearsalError> {
+        let definition = self.resolved()?;
+        let mut reports = Vec::new();
+        for (_, step) in definition.steps() {
+            let name = &step.name;
+            let plans = match &step.kind {
+                Kind::Call(_) => vec![
+                    (Plan::Refused(name.clone()), Some(name.clone())),
+                    (Plan::Unknown(name.clone()), Some(name.clone())),
+                ],
+                Kind::Await(_) => vec![(Plan::Cancelled(name.clone()), None)],
+            };
+            for (plan, at) in plans {
+                let expected = Expected { status: Status::Compensated, at };
+                reports.push(self.perform(plan, Some(expected), 1).await?);
+            }
+        }
+        Ok(Report::together(reports))
+    }
+
+    /// Runs a saga for each step that is refused while every undo arrives twice, which must change nothing.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::run`].
+    pub async fn every_undo_repeated(&self) -> Result<Report, RehearsalError> {
+        let definition = self.resolved()?;
+        let mut reports = Vec::new();
+        for (_, step) in definition.steps().filter(|(_, step)| step.call().is_some()) {
+            let name = step.name.clone();
+            let expected = Expected { status: Status::Compensated, at: Some(name.clone()) };
+            reports.push(self.perform(Plan::EveryUndoRepeated(name), Some(expected), 1).await?);
+        }
+        Ok(Report::together(reports))
+    }
+
+    /// Runs the three standard faults, one after the other: every call repeated, every step failing, every undo
+    /// repeated.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::run`].
+    pub async fn standard(&self) -> Result<Report, RehearsalError> {
+        let reports = vec![
+            self.every_call_repeated().await?,
+            self.every_step_failing().await?,
+            self.every_undo_repeated().await?,
+        ];
+        Ok(Report::together(reports))
+    }
+
+    /// The definition with its graph, its operations taken as they come.
+    fn resolved(&self) -> Result<Definition, RehearsalError> {
+        let lenient = |_: &Name, _: &Name| Some(OperationTerms::default());
+        let resolved = self.text.resolve(&lenient, &Defaults::default());
+        resolved.map_err(|unknown| RehearsalError::Participant(unknown.to_string()))
+    }
+
+    async fn perform(
+        &self,
+        plan: Plan,
+        expected: Option<Expected>,
+        sagas: u64,
+    ) -> Result<Report, RehearsalError> {
+        let input = self.checked_input()?;
+        let definition = self.resolved()?;
+        let participants = self.registrations()?;
+        self.check_answers(&definition)?;
+        let exact = self.stubbed_steps(&definition);
+        let (book, store) = (Arc::new(Book::default()), MemoryStore::new());
+        let network = Network::new(Terms {
+            plan: plan.clone(),
+            seed: self.seed,
+            beyond: Arc::new(Beyond {
+                stubs: Stubs::new(self.answers.clone(), self.barrier, book.clone()),
+                http: http_transport()?,
+            }),
+            exact: exact.clone(),
+            participants: callees(&definition),
+            store: Arc::new(store.clone()),
+            book: book.clone(),
+        });
+        let text = if self.hurried { hurried(&self.text)? } else { self.text.clone() };
+        let defaults = if self.hurried { hurry::defaults() } else { Defaults::default() };
+        let world = World::start(store, network.clone(), defaults, &text, &participants).await?;
+        let run = Run {
+            world: &world,
+            plan: &plan,
+            definition: &definition,
+            name: format!("{}@{}", text.name, text.version),
+            input: &input,
+            signals: self.signals(&definition),
+            seed: self.seed,
+            sagas,
+            pace: self.pace,
+            patience: self.patience,
+            progress: self.progress.as_deref(),
+            expected: expected.as_ref(),
+            exact: &exact,
+        };
+        let report = run::perform(&run, &network, &book).await;
+        world.stop().await;
+        report
+    }
+
+    /// The input, once it is known to fit.
+    fn checked_input(&self) -> Result<Value, RehearsalError> {
+        let schema = self.text.to_json().get("input");
+        let input = self.input.clone().unwrap_or_else(|| invent::input(schema));
+        self.text.check_input(&invent::filled(&input, 0, "r")).map_err(|misfits| {
+            let told: Vec<String> =
+                misfits.iter().map(|misfit| format!("{} {}", misfit.path, misfit.message)).collect();
+            let told = told.join("; ");
+            RehearsalError::Input(match self.input {
+                Some(_) => format!("the input does not fit the definition: {told}"),
+                None => format!("no input can be made up that fits the definition ({told}); say one"),
+            })
+        })?;
+        Ok(input)
+    }
+
+    /// Every participant with what it offers: as it is registered, or, for a stub, what the definition calls.
+    fn registrations(&self) -> Result<Vec<(Name, Registration)>, RehearsalError> {
+        let mut found: BTreeMap<Name, Registration> = BTreeMap::new();
+        for OperationName { participant, operation } in self.text.operations() {
+            if let Some(real) = self.participants.get(&participant) {
+                if !real.operations.contains_key(&operation) {
+                    let what = format!("participant \"{participant}\" does not offer \"{operation}\"");
+                    return Err(RehearsalError::Participant(what));
+                }
+                let hurried = self.hurried;
+                found.entry(participant).or_insert_with(|| one_by_one(real.clone(), hurried));
+                continue;
+            }
+            let stub = found.entry(participant.clone()).or_insert_with(|| Registration {
+                instances: vec![format!("http://{STUBS_HOST}/{participant}")],
+                operations: BTreeMap::new(),
+                secret: None,
+                health: None,
+                ttl: None,
+            });
+            stub.operations.insert(operation, OperationTerms::default());
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Refuses answers that nobody would ask for.
+    fn check_answers(&self, definition: &Definition) -> Result<(), RehearsalError> {
+        let operations: Vec<String> = self.text.operations().iter().map(ToString::to_string).collect();
+        if let Some(stray) =
+            self.answers.operations().find(|name| !operations.iter().any(|known| known == name))
+        {
+            let known = operations.join(", ");
+            let what = format!(
+                "there is an answer for \"{stray}\", which the definition does not call; it calls {known}"
+            );
+            return Err(RehearsalError::Answer(what));
+        }
+        match self.signals.keys().find(|name| !definition.awaits(name)) {
+            Some(stray) => Err(RehearsalError::Answer(format!(
+                "there is an answer for \"{stray}\", which the definition does not await; an operation is written as \
+                 participant.operation"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The steps whose action and compensation both go to stubs.
+    fn stubbed_steps(&self, definition: &Definition) -> BTreeSet<String> {
+        let is_stub = |name: &Name| !self.participants.contains_key(name);
+        let steps = definition.steps().filter(|(_, step)| {
+            let undo = step.undo().is_none_or(|undo| is_stub(&undo.operation.participant));
+            step.call().is_some_and(|call| is_stub(&call.action.participant)) && undo
+        });
+        steps.map(|(_, step)| step.name.to_string()).collect()
+    }
+
+    /// What each awaited signal carries.
+    fn signals(&self, definition: &Definition) -> Vec<(Name, Value)> {
+        let mut found: Vec<(Name, Value)> = Vec::new();
+        for (_, step) in definition.steps() {
+            let Kind::Await(awaits) = &step.kind else { continue };
+            if found.iter().any(|(name, _)| *name == awaits.signal) {
+                continue;
+            }
+            let said = self.signals.get(awaits.signal.as_str()).cloned();
+            let invented = || self.answers.inventions.output(&step.name, &serde_json::json!({}));
+            found.push((awaits.signal.clone(), said.unwrap_or_else(invented)));
+        }
+        found
+    }
+}
+
+/// The definition with short pauses.
+fn hurried(text: &Text) -> Result<Arc<Text>, RehearsalError> {
+    let source = hurry::definition(text.to_json().clone()).to_string();
+    let text = Text::read(&source);
+    text.map(Arc::new).map_err(|faults| RehearsalError::Definition(faults.render("the definition", &source)))
+}
+
+/// A registration without batches, each of whose calls can meet a fate of its own.
+fn one_by_one(registration: Registration, hurried: bool) -> Registration {
+    let operations = registration.operations.into_iter().map(|(name, terms)| {
+        let terms = if hurried { hurry::operation(terms) } else { terms };
+        (name, OperationTerms { batch: None, ..terms })
+    });
+    Registration { operations: operations.collect(), ttl: None, ..registration }
+}
+
+/// The participant of each step's action and compensation.
+fn callees(definition: &Definition) -> BTreeMap<(String, CallOp), String> {
+    let mut found = BTreeMap::new();
+    for (_, step) in definition.steps() {
+        let action = step.call().map(|call| (CallOp::Action, &call.action));
+        let undo = step.undo().map(|undo| (CallOp::Compensation, &undo.operation));
+        for (op, operation) in action.into_iter().chain(undo) {
+            found.insert((step.name.to_string(), op), operation.participant.to_string());
+        }
+    }
+    found
+}
+
+fn http_transport() -> Result<HttpTransport, RehearsalError> {
+    crate::process::install_tls();
+    HttpTransport::new().map_err(|error| RehearsalError::Coordinator(crate::client::chain(&error)))
+}
+
+/// Stubs for their own addresses, HTTP for all others.
+struct Beyond {
+    stubs: Stubs,
+    http: HttpTransport,
+}
+
+#[async_trait]
+impl Transport for Beyond {
+    async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError> {
+        if url.host_str() == Some(STUBS_HOST) {
+            self.stubs.post(url, headers, body).await
+        } else {
+            self.http.post(url, headers, body).await
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! What a rehearsal has shown: outcomes, faults met, items in the repair queue, and the laws kept and broken.
+
+use super::{
+    book::{Content, Injected},
+    laws::{Breach, Ending, Law, Verdict, is_at_rest, word},
+};
+use amends_saga::{SagaId, Status};
+use amends_wire::{api::RepairReason, participant::CallOp};
+use serde::Serialize;
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+/// Breaches, items and causes shown to people.
+const SHOWN_MAX: usize = 8;
+
+/// Breaches and items kept at most; beyond, they are counted.
+const KEPT_MAX: usize = 1_000;
+
+/// What was run.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    pub(super) definition: String,
+    pub(super) seed: u64,
+    pub(super) faults: String,
+    pub(super) sagas: u64,
+    pub(super) took: Duration,
+}
+
+/// What a rehearsal has shown.
+#[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The definition, `name@version`.
+    pub definition: String,
+    /// The seed.
+    pub seed: u64,
+    /// The mix of faults, in its written form.
+    pub faults: String,
+    /// Sagas started.
+    pub sagas: u64,
+    /// How they ended.
+    pub outcomes: Outcomes,
+    /// Calls that the coordinator sent, by what they asked.
+    pub calls: BTreeMap<CallOp, u64>,
+    /// Faults that calls met, by kind.
+    pub injected: BTreeMap<&'static str, u64>,
+    /// From start to end, of the sagas that ended.
+    pub times: Times,
+    /// Why sagas turned round, the most frequent first.
+    pub causes: Vec<Cause>,
+    /// The items in the repair queue at the end, by saga; at most 1,000 of them.
+    pub repairs: Vec<Item>,
+    /// Every law that was checked.
+    pub laws: Vec<LawKept>,
+    /// Where laws were broken; at most 1,000 places.
+    pub breaches: Vec<Breach>,
+    /// Whether every law was kept.
+    pub kept: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    #[serde(skip)]
+    every_fault: Vec<Injected>,
+}
+
+/// How many sagas ended how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Outcomes {
+    /// Every step done.
+    pub completed: u64,
+    /// Everything undone.
+    pub compensated: u64,
+    /// Waiting for an operator.
+    pub in_repair: u64,
+    /// Given up by an operator.
+    pub abandoned: u64,
+    /// Still under way when patience was over, or lost.
+    pub never_ended: u64,
+}
+
+/// Times from start to end, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Times {
+    /// Half of the sagas took no longer.
+    pub p50_ms: u64,
+    /// 99 of 100 took no longer.
+    pub p99_ms: u64,
+    /// None took longer.
+    pub max_ms: u64,
+}
+
+/// Why sagas turned round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// At which step; `None` for a deadline or a cancellation.
+    pub step: Option<String>,
+    /// What was said.
+    pub message: String,
+    /// How many of them.
+    pub sagas: u64,
+}
+
+/// A repair item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// The number of the saga, from 0.
+    pub saga: u64,
+    /// The saga's id.
+    pub id: SagaId,
+    /// The step that cannot be undone.
+    pub step: String,
+    /// The operation that does not work.
+    pub operation: String,
+    /// Why it is here.
+    pub reason: RepairReason,
+    /// The attempts made.
+    pub attempts: u32,
+}
+
+/// A law that was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LawKept {
+    /// The law.
+    pub law: Law,
+    /// In how many places it could have been broken; 0 says that this run shows nothing about it.
+    pub checked: u64,
+    /// In how many places it was.
+    pub broken: u64,
+}
+
+impl Report {
+    pub(super) fn new(facts: Facts, endings: &[Ending], seen: Content, verdict: Verdict) -> Report {
+        let mut injected: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for one in &seen.injected {
+            *injected.entry(one.fault.as_str()).or_default() += 1;
+        }
+        let mut every_fault = seen.injected;
+        every_fault.sort_unstable();
+        let mut report = Report {
+            definition: facts.definition,
+            seed: facts.seed,
+            faults: facts.faults,
+            sagas: facts.sagas,
+            outcomes: outcomes(endings),
+            calls: seen.calls,
+            injected,
+            times: times(endings),
+            causes: causes(endings),
+            repairs: items(endings),
+            laws: Vec::new(),
+            breaches: verdict.breaches,
+            kept: true,
+            took_ms: u64::try_from(facts.took.as_millis()).unwrap_or(u64::MAX),
+            every_fault,
+        };
+        report.count_laws(&verdict.checked);
+        report
+    }
+
+    fn count_laws(&mut self, checked: &BTreeMap<Law, u64>) {
+        for law in Law::ALL {
+            let broken = self.breaches.iter().filter(|breach| breach.law == law).count() as u64;
+            let checked = checked.get(&law).copied();
+            if checked.is_some() || broken > 0 {
+                self.laws.push(LawKept { law, checked: checked.unwrap_or(0), broken });
+            }
+        }
+        self.kept = self.breaches.is_empty();
+        self.breaches.truncate(KEPT_MAX);
+        self.repairs.truncate(KEPT_MAX);
+    }
+
+    /// One report of several runs of the same definition. Times are the worst of them.
+    pub(super) fn together(reports: Vec<Report>) -> Report {
+        let mut reports = reports.into_iter();
+        let mut all = reports.next().expect("a definition has at least one step");
+        for next in reports {
+            all.sagas += next.sagas;
+            all.took_ms += next.took_ms;
+            all.outcomes = all.outcomes.plus(next.outcomes);
+            all.times = all.times.worse(next.times);
+            add(&mut all.calls, next.calls);
+            add(&mut all.injected, next.injected);
+            all.causes.extend(next.causes);
+            all.repairs.extend(next.repairs);
+            all.breaches.extend(next.breaches);
+            all.every_fault.extend(next.every_fault);
+            for law in next.laws {
+                match all.laws.iter_mut().find(|own| own.law == law.law) {
+                    Some(own) => {
+                        own.checked += law.checked;
+                        own.broken += law.broken;
+                    }
+                    None => all.laws.push(law),
+                }
+            }
+            all.kept &= next.kept;
+        }
+        all.laws.sort_unstable_by_key(|law| law.law);
+        all.breaches.truncate(KEPT_MAX);
+        all.repairs.truncate(KEPT_MAX);
+        all
+    }
+
+    /// Every fault that a call has met, by saga, step, call and attempt.
+    ///
+    /// Of one seed they are the same in every run whose steps follow one another; where steps run side by side, or a
+    /// participant is down for a while, which calls are made depends on the time as well.
+    pub fn every_fault(&self) -> &[Injected] {
+        &self.every_fault
+    }
+
+    /// Fails, with the whole report, when a law was broken.
+    ///
+    /// # Panics
+    /// When a law was broken.
+    pub fn assert_kept(&self) {
+        assert!(self.kept, "a law was broken\n\n{self}");
+    }
+
+    /// What this run does not show, as sentences for people.
+    pub fn shortcomings(&self) -> Vec<String> {
+        let outcomes = &self.outcomes;
+        let mut told = Vec::new();
+        if outcomes.completed == 0 {
+            told.push(
+                "no saga completed: see why they turned round, and give better answers or milder faults"
+                    .to_owned(),
+            );
+        }
+        if outcomes.compensated + outcomes.in_repair == 0 {
+            told.push("no saga was undone: nothing is shown about reversals".to_owned());
+        }
+        told
+    }
+}
+
+impl Outcomes {
+    fn plus(self, other: Outcomes) -> Outcomes {
+        Outcomes {
+            completed: self.completed + other.completed,
+            compensated: self.compensated + other.compensated,
+            in_repair: self.in_repair + other.in_repair,
+            abandoned: self.abandoned + other.abandoned,
+            never_ended: self.never_ended + other.never_ended,
+        }
+    }
+}
+
+impl Times {
+    fn worse(self, other: Times) -> Times {
+        Times {
+            p50_ms: self.p50_ms.max(other.p50_ms),
+            p99_ms: self.p99_ms.max(other.p99_ms),
+            max_ms: self.max_ms.max(other.max_ms),
+        }
+    }
+}
+
+fn add<K: Ord>(to: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
+    for (key, count) in from {
+        *to.entry(key).or_default() += count;
+    }
+}
+
+fn outcomes(endings: &[Ending]) -> Outcomes {
+    let mut outcomes = Outcomes::default();
+    for ending in endings {
+        let counted = match &ending.view {
+            Some(view) => match view.status {
+                Status::Completed => &mut outcomes.completed,
+                Status::Compensated => &mut outcomes.compensated,
+                Status::Abandoned => &mut outcomes.abandoned,
+                Status::Repair if is_at_rest(view) => &mut outcomes.in_repair,
+                Status::Repair | Status::Running | Status::Compensating => &mut outcomes.never_ended,
+            },
+            None => &mut outcomes.never_ended,
+        };
+        *counted += 1;
+    }
+    outcomes
+}
+
+fn times(endings: &[Ending]) -> Times {
+    let views = endings.iter().filter_map(|ending| ending.view.as_ref());
+    let took = views.filter_map(|view| {
+        let ended = view.ended_at.as_ref()?;
+        u64::try_from(ended.0.0.saturating_sub(view.created_at.0.0)).ok()
+    });
+    let mut took: Vec<u64> = took.collect();
+    took.sort_unstable();
+    // The nearest rank: the smallest time that so many of a hundred do not exceed.
+    let rank = |percent: usize| {
+        took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or(0)
+    };
+    Times { p50_ms: rank(50), p99_ms: rank(99), max_ms: took.last().copied().unwrap_or(0) }
+}
+
+fn causes(endings: &[Ending]) -> Vec<Cause> {
+    let mut counted: BTreeMap<(Option<String>, String), u64> = BTreeMap::new();
+    for error in endings.iter().filter_map(|ending| ending.view.as_ref()?.error.as_ref()) {
+        let step = error.step.as_ref().map(ToString::to_string);
+        *counted.entry((step, error.message.clone())).or_default() += 1;
+    }
+    let mut causes: Vec<Cause> =
+        counted.into_iter().map(|((step, message), sagas)| Cause { step, message, sagas }).collect();
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.sagas));
+    causes
+}
+
+fn items(endings: &[Ending]) -> Vec<Item> {
+    let of = |ending: &Ending| -> Vec<Item> {
+        let repairs = ending.view.iter().flat_map(|view| &view.repairs);
+        let items = repairs.map(|repair| Item {
+            saga: ending.number,
+            id: ending.id,
+            step: repair.step.as_ref().map(ToString::to_string).unwrap_or_default(),
+            operation: repair.operation.clone().unwrap_or_default(),
+            reason: repair.reason,
+            attempts: repair.attempts,
+        });
+        items.collect()
+    };
+    endings.iter().flat_map(of).collect()
+}
+
+/// The report as people read it.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.took_ms as f64 / 1000.0;
+        writeln!(f, "{}: {} sagas, seed {}, {seconds:.1} s", self.definition, self.sagas, self.seed)?;
+        writeln!(f, "faults: {}\n", self.faults)?;
+        self.write_outcomes(f)?;
+        self.write_faults(f)?;
+        self.write_causes(f)?;
+        self.write_repairs(f)?;
+        self.write_laws(f)?;
+        self.shortcomings().iter().try_for_each(|told| writeln!(f, "note: {told}"))
+    }
+}
+
+impl Report {
+    fn write_outcomes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcomes { completed, compensated, in_repair, abandoned, never_ended } = self.outcomes;
+        let rows = [
+            ("completed", completed, completed > 0),
+            ("compensated", compensated, compensated > 0),
+            (word(Status::Repair), in_repair, in_repair > 0),
+            ("abandoned", abandoned, abandoned > 0),
+            ("never ended", never_ended, true),
+        ];
+        for (name, count, _) in rows.iter().filter(|(_, _, shown)| *shown) {
+            writeln!(f, "  {name:<12} {count:>7}")?;
+        }
+        let Times { p50_ms, p99_ms, max_ms } = self.times;
+        writeln!(f, "  from start to end: p50 {p50_ms} ms, p99 {p99_ms} ms, at most {max_ms} ms\n")
+    }
+
+    fn write_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls: u64 = self.calls.values().sum();
+        let by: Vec<String> = self.calls.iter().map(|(op, count)| format!("{count} {op}s")).collect();
+        writeln!(f, "{calls} calls ({}), of which met", by.join(", "))?;
+        if self.injected.is_empty() {
+            writeln!(f, "  no fault")?;
+        }
+        for (fault, count) in &self.injected {
+            writeln!(f, "  {fault:<18} {count:>7}")?;
+        }
+        writeln!(f)
+    }
+
+    fn write_causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.causes.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "why sagas turned round")?;
+        for cause in self.causes.iter().take(SHOWN_MAX) {
+            let step = cause.step.as_deref().unwrap_or("-");
+            writeln!(f, "  {:>7}  {step}: {}", cause.sagas, crate::table::clean(&cause.message))?;
+        }
+        more(f, self.causes.len())?;
+        writeln!(f)
+    }
+
+    fn write_repairs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.repairs.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "in the repair queue")?;
+        for item in self.repairs.iter().take(SHOWN_MAX) {
+            let reason = match item.reason {
+                RepairReason::Exhausted => "exhausted",
+                RepairReason::Refused => "refused",
+                RepairReason::Contract => "a contract error",
+                RepairReason::Anomaly => "an anomaly",
+            };
+            let (saga, step, operation) = (item.saga, &item.step, &item.operation);
+            writeln!(
+                f,
+                "  saga {saga}, step {step}: {operation} is {reason} after {} attempts",
+                item.attempts
+            )?;
+        }
+        more(f, self.repairs.len())?;
+        writeln!(f)
+    }
+
+    fn write_laws(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for LawKept { law, checked, broken } in &self.laws {
+            let (sign, sentence) = (if *broken == 0 { "kept  " } else { "BROKEN" }, law.sentence());
+            let count = if *broken == 0 { format!("{checked}") } else { format!("{broken} of {checked}") };
+            writeln!(f, "  {sign}  {sentence} ({count})")?;
+            for breach in self.breaches.iter().filter(|breach| breach.law == *law).take(SHOWN_MAX) {
+                let saga = breach.saga.map_or("a saga".to_owned(), |number| format!("saga {number}"));
+                let id = breach.id.map_or(String::new(), |id| format!(" ({id})"));
+                let step = breach.step.as_ref().map_or(String::new(), |step| format!(", step {step}"));
+                writeln!(f, "            {saga}{id}{step} {}", crate::table::clean(&breach.what))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn more(f: &mut fmt::Formatter<'_>, count: usize) -> fmt::Result {
+    match count.checked_sub(SHOWN_MAX) {
+        Some(more) if more > 0 => writeln!(f, "           and {more} more"),
+        _ => Ok(()),
+    }
+}

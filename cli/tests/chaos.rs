@@ -1,0 +1,140 @@
+//! Rehearsals as a library: what they find, and that the shop's own definitions pass them.
+
+use amends::chaos::{Fault, Law, Mix, Rehearsal, Report, Share, StubAnswer};
+use serde_json::json;
+
+/// Three steps, each with its undo.
+const TRANSFER: &str = "
+saga: transfer
+steps:
+  - check: { action: bank.check, read_only: true, with: { amount: 5 } }
+  - withdraw: { action: bank.withdraw, compensation: bank.give_back, with: { amount: 5 } }
+  - deposit: { action: vault.deposit, compensation: vault.take_out, with: { amount: 5 } }
+  - note: { action: ledger.note, compensation: ledger.strike, with: { total: \"${{ steps.deposit.output.total }}\" } }
+";
+
+fn transfer(faults: &str) -> Rehearsal {
+    Rehearsal::of(TRANSFER).expect("a definition").mix(faults.parse().expect(faults)).sagas(60)
+}
+
+async fn run(rehearsal: &Rehearsal) -> Report {
+    rehearsal.run().await.expect("it runs")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_faults_every_saga_completes() {
+    let report = run(&transfer("none")).await;
+    report.assert_kept();
+    assert_eq!(report.outcomes.completed, 60, "{report}");
+    assert!(report.injected.is_empty() && report.repairs.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_law_is_kept_when_everything_goes_wrong_at_once() {
+    let report = run(&transfer("rough")).await;
+    report.assert_kept();
+    assert!(report.outcomes.completed > 0 && report.outcomes.compensated > 0, "{report}");
+    for fault in ["delay", "drop_before", "drop_after", "duplicate", "refuse"] {
+        assert!(report.injected.contains_key(fault), "{fault} was met: {report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_seed_gives_the_same_faults() {
+    let faults = "drop_before=0.1,drop_after=0.1,duplicate=0.2:20ms,refuse=0.1,garbage=0.05,undo_fails=0.3:2";
+    let rehearsal = transfer(faults);
+    let (first, again) = (run(&rehearsal.clone().seed(7)).await, run(&rehearsal.clone().seed(7)).await);
+    let other = run(&rehearsal.seed(8)).await;
+    assert!(!first.every_fault().is_empty(), "{first}");
+    assert_eq!(first.every_fault(), again.every_fault());
+    assert_eq!(first.outcomes, again.outcomes);
+    assert_ne!(first.every_fault(), other.every_fault());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reversal_that_fails_and_then_works_leaves_no_item() {
+    let report = run(&transfer("undo_fails=1:5").answer_with("ledger.note", |_| refused())).await;
+    report.assert_kept();
+    assert_eq!(report.outcomes.compensated, 60, "{report}");
+    assert_eq!(report.injected.get("undo_fails"), Some(&(2 * 5 * 60)), "two steps, five times: {report}");
+    assert!(report.repairs.is_empty(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reversal_that_never_works_leaves_one_item_for_each_saga() {
+    let rehearsal = transfer("undo_fails_forever=1").answer_with("ledger.note", |_| refused()).sagas(20);
+    let report = run(&rehearsal).await;
+    report.assert_kept();
+    assert_eq!(report.outcomes.in_repair, 20, "{report}");
+    // The deposit cannot be undone, and holds the withdrawal before it.
+    let items: Vec<(u64, &str)> = report.repairs.iter().map(|item| (item.saga, item.step.as_str())).collect();
+    assert_eq!(items, (0..20).map(|number| (number, "deposit")).collect::<Vec<_>>(), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_without_a_barrier_is_caught() {
+    let mix = Mix { drop_after: Share::per_thousand(200), ..Mix::default() };
+    let rehearsal = Rehearsal::of(TRANSFER).expect("a definition").mix(mix).sagas(60);
+    run(&rehearsal).await.assert_kept();
+    let report = run(&rehearsal.without_barrier()).await;
+    assert!(!report.kept, "{report}");
+    assert!(report.breaches.iter().any(|breach| breach.law == Law::AtMostOnce), "{report}");
+    assert!(report.to_string().contains("BROKEN  no call takes effect twice"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_coordinator_loses_nothing() {
+    let report = run(&transfer("crash=0.2+0.4+0.6+0.8,drop_after=0.05,refuse=0.1").sagas(200)).await;
+    report.assert_kept();
+    assert_eq!(report.outcomes.completed + report.outcomes.compensated, 200, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shops_definitions_pass_the_standard_faults() {
+    let checkout = Rehearsal::of(include_str!("../../sagas/checkout.yaml")).expect("a definition");
+    let order = Rehearsal::of(include_str!("../../sagas/order.yaml")).expect("a definition");
+    let parallel = Rehearsal::of(include_str!("../../sagas/parallel.yaml")).expect("a definition");
+    for rehearsal in [checkout, order, parallel] {
+        let name = rehearsal.definition().name.clone();
+        let report = rehearsal.standard().await.expect(&name);
+        report.assert_kept();
+        assert!(report.outcomes.completed == 1 && report.outcomes.compensated > 4, "{report}");
+        assert_eq!(report.outcomes.in_repair + report.outcomes.never_ended, 0, "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_saga_that_waits_is_signalled() {
+    let checkout = Rehearsal::of(include_str!("../../sagas/checkout.yaml")).expect("a definition");
+    let report = run(&checkout.sagas(20).answer("payment", json!({ "receipt": "R-1" }))).await;
+    report.assert_kept();
+    assert_eq!(report.outcomes.completed, 20, "{report}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_rehearsed_says_why() {
+    let said = |error: amends::chaos::RehearsalError| error.to_string();
+    let broken = Rehearsal::of("saga: a").expect_err("no steps");
+    assert!(said(broken).contains("the definition has no \"steps\""));
+    let checkout = Rehearsal::of(include_str!("../../sagas/checkout.yaml")).expect("a definition");
+    let told = said(checkout.clone().input(json!({ "order": 7 })).run().await.expect_err("it does not fit"));
+    assert!(told.starts_with("the input does not fit the definition: "), "{told}");
+    let told =
+        said(checkout.clone().answer("stock.hold", json!(1)).run().await.expect_err("nobody calls it"));
+    assert!(
+        told.contains("\"stock.hold\", which the definition does not call; it calls product.quote, inv"),
+        "{told}"
+    );
+    let told = said(checkout.answer("paymnet", json!(1)).run().await.expect_err("nobody awaits it"));
+    assert!(told.contains("which the definition does not await"), "{told}");
+}
+
+#[test]
+fn faults_have_the_words_they_are_written_with() {
+    assert_eq!(Fault::UndoFailsForever.as_str(), "undo_fails_forever");
+    assert_eq!(serde_json::to_value(Fault::DropAfter).expect("a word"), "drop_after");
+}
+
+fn refused() -> StubAnswer {
+    StubAnswer::Refused("the ledger is closed".to_owned())
+}
