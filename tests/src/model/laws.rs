@@ -1,7 +1,10 @@
 //! The laws every state keeps: what is durable, against what the participant holds.
 
-use super::{space::Model, state::State};
-use amends_saga::{Direction, OpPhase, ParkReason, Saga, StepIx, StepPhase};
+use super::{
+    space::Model,
+    state::{ID, Node, State},
+};
+use amends_saga::{Direction, How, OpPhase, Outcome, ParkReason, Saga, StepIx, StepPhase};
 use std::sync::Arc;
 
 /// The law that a state breaks.
@@ -17,6 +20,12 @@ pub(super) fn broken(model: &Model, state: &State) -> Option<&'static str> {
             return Some("I9: a step was undone that was never done");
         }
     }
+    let idle = |node: &Arc<Node>| {
+        node.coordinator.is_durable(ID) && node.coordinator.get(ID).is_some_and(Saga::is_shelved)
+    };
+    if state.nodes.iter().any(idle) {
+        return Some("I25: a saga that waits for an operator only is held");
+    }
     let row = state.row.as_ref()?;
     row.steps().find_map(|(ix, _)| model.step_broken(state, row, ix))
 }
@@ -27,8 +36,7 @@ impl Model {
         let early = self.later[usize::from(step)].iter().any(|later| {
             let barrier = state.barriers[usize::from(*later)];
             let stands = barrier.effects > barrier.undo_effects && self.has_undo(*later);
-            let parked = row.step(StepIx(*later)).phase == StepPhase::Parked && self.is_eager(*later);
-            stands && !parked
+            stands && !self.is_passed_over(row, *later)
         });
         if early {
             state.broken = Some("I10: a step was undone while one after it stood");
@@ -37,9 +45,7 @@ impl Model {
 
     pub(super) fn check_action_order(&self, state: &mut State, step: u16) {
         // A parked step that was passed over is known to be in doubt: a repair item holds it.
-        let parked =
-            |row: &Arc<Saga>| row.step(StepIx(step)).phase == StepPhase::Parked && self.is_eager(step);
-        if state.row.as_ref().is_some_and(parked) {
+        if state.row.as_ref().is_some_and(|row| self.is_passed_over(row, step)) {
             return;
         }
         let undone =
@@ -49,11 +55,18 @@ impl Model {
         }
     }
 
+    /// Whether a step was parked, and either need not be waited for or is settled by now.
+    fn is_passed_over(&self, row: &Saga, step: u16) -> bool {
+        let repair = row.step(StepIx(step)).compensation.repair.as_ref();
+        repair.is_some_and(|repair| self.is_eager(step) || !repair.is_unsettled())
+    }
+
     /// What the durable journal says of a step, against what the participant holds.
     fn step_broken(&self, state: &State, row: &Saga, ix: StepIx) -> Option<&'static str> {
         let (step, barrier) = (row.step(ix), state.barriers[usize::from(ix.0)]);
         let is_call = self.definition.step(ix).call().is_some();
         let ended = row.outcome.is_some();
+        let by_hand = step.is_settled_by_hand();
         if ended
             && row.direction == Direction::Forward
             && is_call
@@ -61,26 +74,41 @@ impl Model {
         {
             return Some("I6: a saga completed with a step not done exactly once");
         }
-        if ended && row.direction == Direction::Backward && barrier.effects != barrier.undo_effects {
+        let given_up = row
+            .items()
+            .any(|(_, repair)| repair.settled.as_ref().is_some_and(|settled| settled.how == How::Abandoned));
+        let undone = barrier.effects == barrier.undo_effects;
+        if ended && row.direction == Direction::Backward && !undone && !by_hand && !given_up {
             return Some("I7: a saga is called compensated with a step standing");
+        }
+        if row.outcome == Some(Outcome::Compensated) && (step.is_left_undone() || given_up) {
+            return Some("I7: a saga is called compensated with a step left undone");
         }
         if step.phase == StepPhase::Done && is_call && barrier.effects != 1 {
             return Some("I12: a step is called done that is not");
         }
-        if step.phase == StepPhase::Compensated && barrier.effects != barrier.undo_effects {
+        if step.phase == StepPhase::Compensated && !undone && !by_hand {
             return Some("I12: a step is called undone that is not");
         }
         if step.phase == StepPhase::Refused && !step.action.doubt && barrier.effects != 0 {
             return Some("I12: a step is called refused that was done");
         }
         let undo = self.definition.step(ix).undo()?;
-        let spent = step.compensation.spent >= undo.retry.attempts_max();
+        let repair = step.compensation.repair.as_deref();
+        // After its first time in the queue a step has one round of quick attempts each time.
+        let first_time = repair.is_none_or(|repair| repair.number == 1) && !step.compensation.is_retrying();
+        let budget = if first_time { undo.retry.attempts_max() } else { undo.retry.quick.max(1) };
+        let spent = step.compensation.spent >= budget;
         let refused = step.compensation.phase == OpPhase::Refused;
         let parked = step.phase == StepPhase::Parked;
-        if parked != (spent || refused) {
-            return Some("I22: a step is parked if and only if its undo is spent or refused");
+        let settled = repair.is_some_and(|repair| !repair.is_unsettled());
+        if parked && !ended && (!(spent || refused) || step.compensation.parked().is_none()) {
+            return Some("I22: a step is parked whose undo is neither spent nor refused, or without an item");
         }
-        (parked && step.compensation.parked() == Some(ParkReason::Refused) && !refused)
+        if !parked && !settled && (spent || refused) {
+            return Some("I22: a step whose undo is spent or refused is not parked");
+        }
+        (parked && !ended && step.compensation.parked() == Some(ParkReason::Refused) && !refused)
             .then_some("I22: a step is parked for the wrong reason")
     }
 }

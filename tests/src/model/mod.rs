@@ -54,6 +54,9 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
     );
     let payment = format!("payment\na: p.a / p.ua {QUICK}\npay: await pay timeout=1m\nc: p.c / p.uc {ONCE}");
     let asking = format!("asking\na: p.a / p.ua {QUICK} status\nb: p.b / p.ub {ONCE} status eager");
+    let stuck = format!("stuck\na: p.a / p.ua {QUICK}");
+    let pair = format!("pair\na: p.a / p.ua {ONCE}\nb: p.b / p.ub {ONCE} status");
+    let wide_pair = format!("wide\na: p.a / p.ua {ONCE} after=-\nb: p.b / p.ub {ONCE} after=- eager");
     let small = Bounds { claims: 1, ..Bounds::default() };
     let alone = Bounds { claims: 0, crashes: 0, refusals: 0, zombies: false, ..small };
     let list = [
@@ -68,6 +71,13 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
             &payment,
             Bounds { cancels: 1, signals: 1, refusals: 0, ..small },
         ),
+        (
+            "a stuck step across a take-over",
+            &stuck,
+            Bounds { claims: 1, crashes: 1, undo_refusals: 1, verbs: 2, ..alone },
+        ),
+        ("a stuck step before another", &pair, Bounds { undo_refusals: 1, verbs: 2, ..alone }),
+        ("a stuck step beside another", &wide_pair, Bounds { undo_refusals: 1, verbs: 1, ..alone }),
         ("status first, eager undoing", &asking, Bounds { undo_refusals: 1, crashes: 0, ..small }),
     ];
     let widen = |bounds: Bounds| Bounds { claims: bounds.claims + 1, crashes: 2, zombies: true, ..bounds };

@@ -28,7 +28,8 @@ pub(super) fn of_state(state: &State) -> u64 {
         mix = add_key(mix.add(*node as u64), *key);
     }
     let left = state.left;
-    let words = [left.crashes, left.refusals, left.gates, left.undo_refusals, left.cancels, left.signals];
+    let words =
+        [left.crashes, left.refusals, left.gates, left.undo_refusals, left.cancels, left.signals, left.verbs];
     words.iter().fold(mix, |mix, word| mix.add(u64::from(*word))).finish()
 }
 
@@ -84,6 +85,10 @@ pub(super) fn of_saga(saga: &Saga) -> u64 {
             StepPhase::Parked => 9,
         };
         mix = mix.add(phase).add(of_call(&state.action)).add(of_call(&state.compensation));
+        if let Some(repair) = &state.compensation.repair {
+            let how = repair.settled.as_ref().map_or(0, |settled| settled.how as u64 + 1);
+            mix = mix.add(u64::from(repair.number) << 16 | (repair.status as u64) << 8 | how);
+        }
     }
     mix.finish()
 }

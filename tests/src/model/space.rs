@@ -5,11 +5,11 @@ use super::{
     participant::{Barrier, Said},
     print,
     search::Space,
-    state::{Action, Bounds, ID, Left, NODES, Node, State},
+    state::{Action, Bounds, ID, Left, NODES, Node, State, WORDS, Word},
 };
 use amends_saga::{
-    Answer, CallKey, Definition, Direction, Input, Json, Name, Op, Question, Report, Saga, Start, StepIx,
-    Timestamp,
+    Answer, Audit, CallKey, Definition, Direction, Input, Json, Name, Op, Question, Report, Saga, Start,
+    StepIx, Timestamp, Verb,
     coordinator::{Append, Effect, Written},
     due, planted,
 };
@@ -77,6 +77,13 @@ impl Model {
         let before = row.clone();
         let mut saga = Saga::clone(row);
         append.records.iter().for_each(|record| saga.apply(record.at, &record.event));
+        for (ix, repair) in saga.items() {
+            let as_before = before.step(ix).compensation.repair.as_deref() == Some(repair);
+            let rows = append.repairs.iter().rfind(|row| row.item == repair.item);
+            if !as_before && rows.is_none_or(|row| row.status != repair.status) {
+                state.broken = Some("I22: an item changed and its row was not written with it");
+            }
+        }
         if before.direction == Direction::Backward && saga.direction == Direction::Forward {
             state.broken = Some("I5: a saga turned back");
         }
@@ -171,6 +178,7 @@ impl Space for Model {
                 undo_refusals: bounds.undo_refusals,
                 cancels: bounds.cancels,
                 signals: bounds.signals,
+                verbs: bounds.verbs,
             },
             now: Timestamp(0),
             broken: None,
@@ -199,6 +207,7 @@ impl Space for Model {
             | Action::Timeout(n, _)
             | Action::Cancel(n)
             | Action::Signal(n)
+            | Action::Repair(n, ..)
             | Action::Wake(n) => n,
             Action::Apply(n) => {
                 self.happen(&mut next, action);
@@ -266,12 +275,15 @@ impl Model {
             actions.push(Action::Crash(node));
         }
         let owns = state.owner == node && held.is_some_and(|saga| saga.epoch == state.epoch);
-        let live = state.row.as_ref().is_some_and(|row| !row.is_terminal());
+        let live = state.row.as_ref().is_some_and(|row| !row.is_terminal() && !row.is_shelved());
         if live && !owns && state.epoch <= claims {
             actions.push(Action::Claim(node));
         }
         for key in it.coordinator.in_flight(ID) {
             self.call_actions(state, node, key, actions);
+        }
+        if state.left.verbs > 0 {
+            self.repair_actions(state, node, actions);
         }
         let Some(saga) = held else { return };
         if state.left.cancels > 0 && saga.direction == Direction::Forward && !saga.is_terminal() {
@@ -283,6 +295,41 @@ impl Model {
         if it.coordinator.next_wake().is_some() {
             actions.push(Action::Wake(node));
         }
+    }
+
+    /// What operators may ask of a coordinator: about a saga that it holds, or that nobody does.
+    fn repair_actions(&self, state: &State, node: usize, actions: &mut Vec<Action>) {
+        let held = state.holds(node);
+        let shelved = state.row.as_deref().filter(|row| row.is_shelved());
+        let Some(saga) = held.or(shelved) else { return };
+        for (ix, _) in saga.items().filter(|(_, repair)| repair.is_unsettled()) {
+            let barrier = state.barriers[usize::from(ix.0)];
+            let is_undone = barrier.effects == barrier.undo_effects && !self.is_live(barrier, Op::Action);
+            let words = WORDS.iter().filter(|word| **word != Word::Prove || is_undone);
+            actions.extend(words.map(|word| Action::Repair(node, ix.0, *word)));
+        }
+    }
+
+    fn repair(&self, state: &mut State, node: usize, step: u16, word: Word) {
+        let now = state.now;
+        state.left.verbs -= 1;
+        if state.holds(node).is_none() {
+            state.epoch += 1;
+            state.owner = node;
+            let (row, epoch) = (state.row.clone().expect("a row to take back"), state.epoch);
+            state.node(node).coordinator().adopt(Saga::clone(&row), [0; 32], epoch, "another", now);
+        }
+        let saga = state.holds(node).expect("a saga with an item");
+        let item = saga.step(StepIx(step)).compensation.repair.as_ref().expect("an item").item;
+        let verb = match word {
+            Word::Retry => Verb::Retry { input: None },
+            Word::Resolve => Verb::Resolve { output: None },
+            Word::Skip => Verb::Skip,
+            Word::Abandon => Verb::Abandon,
+            Word::Prove => Verb::Prove { output: Json::default() },
+        };
+        let audit = Audit { by: "ada".to_owned(), note: None, from: None };
+        self.input(state, node, Input::Repair { item, verb, audit });
     }
 
     fn call_actions(&self, state: &State, node: usize, key: CallKey, actions: &mut Vec<Action>) {
@@ -375,6 +422,7 @@ impl Model {
                 let (name, payload) = (self.signal.clone(), Json::default());
                 self.input(state, node, Input::Signal { name, id: None, payload });
             }
+            Action::Repair(node, step, word) => self.repair(state, node, step, word),
             Action::Wake(node) => {
                 let at = state.nodes[node].coordinator.next_wake().expect("a timer");
                 state.now = at.max(now);

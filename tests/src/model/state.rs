@@ -33,6 +33,8 @@ pub struct Bounds {
     pub cancels: u8,
     /// Signals.
     pub signals: u8,
+    /// What operators do about stuck steps.
+    pub verbs: u8,
     /// Whether a write of a crashed coordinator may still arrive.
     pub zombies: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Bounds {
             undo_refusals: 0,
             cancels: 0,
             signals: 0,
+            verbs: 0,
             zombies: true,
         }
     }
@@ -85,7 +88,27 @@ pub enum Action {
     Signal(usize),
     /// Time passes until a coordinator's next timer.
     Wake(usize),
+    /// Somebody does something about a stuck step, through a coordinator.
+    Repair(usize, u16, Word),
 }
+
+/// What operators can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// Try it again.
+    Retry,
+    /// Say that it is made good by hand.
+    Resolve,
+    /// Leave it undone.
+    Skip,
+    /// Give the saga up.
+    Abandon,
+    /// Say that the participant has undone it, as it has.
+    Prove,
+}
+
+/// Every word.
+pub(super) const WORDS: [Word; 5] = [Word::Retry, Word::Resolve, Word::Skip, Word::Abandon, Word::Prove];
 
 /// A coordinator process.
 #[derive(Debug, Clone)]
@@ -128,6 +151,7 @@ pub(super) struct Left {
     pub(super) undo_refusals: u8,
     pub(super) cancels: u8,
     pub(super) signals: u8,
+    pub(super) verbs: u8,
 }
 
 impl State {
