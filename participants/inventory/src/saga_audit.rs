@@ -12,7 +12,7 @@ mod orphans;
 mod rows;
 
 use amends_sdk::barrier::{Window, trail_sqlite};
-use amends_sdk::saga_audit::{Failure, Place, SagaAudit};
+use amends_sdk::saga_audit::{Failure, Place, SagaAudit, walk};
 use amends_wire::audit::{Page, Query};
 use async_trait::async_trait;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -30,7 +30,9 @@ impl SagaAudit for StockAudit {
                 let window = Window { since: query.since, after, limit: query.limit };
                 on_the_barrier(&mut snapshot, &window).await?
             }
-            Place::Own { table, after } => orphans::page(&mut snapshot, query.since, table, after).await?,
+            Place::Own { table, after } => {
+                walk(&mut snapshot, &orphans::WALKS, query.since, table, after).await?
+            }
         };
         snapshot.rollback().await?;
         Ok(page)

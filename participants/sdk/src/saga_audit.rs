@@ -8,13 +8,16 @@
 //!
 //! [`Participant::saga_audit`]: crate::Participant::saga_audit
 
+mod walk;
+
+pub use walk::{Walk, walk};
+
 use crate::{Readers, barrier};
 use amends_wire::{
     audit::{Effect, Page, Query, bad_cursor},
     problem::{Problem, Slug},
 };
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
 
 /// What a participant's tables say of the steps it has seen.
 #[async_trait]
@@ -94,34 +97,6 @@ impl Place {
     }
 }
 
-/// Finds where the rows of a time begin in a SQLite table whose numbers grow with time: the number after which they
-/// come.
-///
-/// `last` yields the highest number; `time` yields the time of the first row whose number is at least `?1`, or no row.
-/// It is run some thirty times, so that no index by time is needed.
-///
-/// # Errors
-/// The database's own.
-pub async fn begin_of(
-    connection: &mut SqliteConnection,
-    since: i64,
-    last: &'static str,
-    time: &'static str,
-) -> Result<i64, sqlx::Error> {
-    let last: Option<i64> = sqlx::query_scalar(last).fetch_one(&mut *connection).await?;
-    // Rows up to `low` are older than `since`, rows above `high` are not.
-    let (mut low, mut high) = (0, last.unwrap_or(0));
-    while low < high {
-        let middle = low + (high - low + 1) / 2;
-        let at: Option<i64> = sqlx::query_scalar(time).bind(middle).fetch_optional(&mut *connection).await?;
-        match at {
-            Some(at) if at < since => low = middle,
-            _ => high = middle - 1,
-        }
-    }
-    Ok(low)
-}
-
 /// An effect of which nothing is said but what became of it.
 pub fn effect(step: &barrier::Step) -> Effect {
     Effect {
@@ -151,7 +126,6 @@ impl SagaAudit for BarrierAudit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sqlx::Connection;
 
     #[test]
     fn a_place_is_a_cursor_that_leads_back_to_it() {
@@ -166,26 +140,6 @@ mod tests {
         }
         for text in ["", "own", "own.", "own.x.", "own.0.x", "barrier.", "other.0.1"] {
             assert!(Place::read(&query(Some(text.to_owned()))).is_err(), "{text}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_begin_of_a_time_is_found_in_a_table_with_gaps() {
-        let mut rows = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        let table = "create table row (id integer primary key, at integer);
-            with recursive n(i) as (select 1 union all select i + 1 from n where i < 200)
-            insert into row select i, i / 10 from n where i % 7 <> 0";
-        let last = "select max(id) from row";
-        let time = "select at from row where id >= ?1 order by id limit 1";
-        sqlx::raw_sql("create table empty (id integer)").execute(&mut rows).await.unwrap();
-        assert_eq!(begin_of(&mut rows, 5, "select max(id) from empty", time).await.unwrap(), 0);
-        sqlx::raw_sql(table).execute(&mut rows).await.unwrap();
-        for since in -1..22 {
-            let begin = begin_of(&mut rows, since, last, time).await.unwrap();
-            let wrong = "select count(*) from row where (id > ?1) <> (at >= ?2)";
-            let wrong: i64 =
-                sqlx::query_scalar(wrong).bind(begin).bind(since).fetch_one(&mut rows).await.unwrap();
-            assert_eq!(wrong, 0, "since {since}");
         }
     }
 }

@@ -1,33 +1,14 @@
 //! Flows and holds that no call accounts for: a walk along both tables by the numbers of their rows.
 
-use amends_sdk::saga_audit::{Failure, Place, begin_of};
-use amends_wire::audit::{Page, Reported, names};
+use amends_sdk::saga_audit::Walk;
+use amends_wire::audit::{Reported, names};
 use serde_json::{Value, json};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-/// Rows that are looked at for one page; only those that are wrong are told.
-const ROWS_MAX: i64 = 10_000;
-
-/// Rows of one page that are told, at most.
-const FOUND_MAX: i64 = 500;
-
-/// Rows may carry a time that is a little older than that of their neighbours, when the clock was set back.
-const SLACK_MS: i64 = 60_000;
-
-/// A table, and how to walk along it.
-struct Walk {
-    last: &'static str,
-    time: &'static str,
-    /// The number of the last of at most `?2` rows after `?1`.
-    upto: &'static str,
-    /// At most `?3` rows after `?1` and up to `?2` for which no call accounts, ascending.
-    found: &'static str,
-    tell: fn(&SqliteRow) -> Result<Reported, sqlx::Error>,
-}
-
-const WALKS: [Walk; 2] = [
+/// Holds first, then flows.
+pub(super) const WALKS: [Walk; 2] = [
     Walk {
         last: "select max(hold_id) from inv_hold",
         time: "select created_at from inv_hold where hold_id >= ?1 order by hold_id limit 1",
@@ -52,36 +33,6 @@ const WALKS: [Walk; 2] = [
         tell: flow,
     },
 ];
-
-/// One page of the walk along a table.
-pub(super) async fn page(
-    snapshot: &mut SqliteConnection,
-    since: i64,
-    table: usize,
-    after: Option<i64>,
-) -> Result<Page, Failure> {
-    let walk = WALKS.get(table).ok_or(Failure::Cursor)?;
-    let after = match after {
-        Some(after) => after,
-        None => begin_of(snapshot, since.saturating_sub(SLACK_MS), walk.last, walk.time).await?,
-    };
-    let upto: Option<i64> =
-        sqlx::query_scalar(walk.upto).bind(after).bind(ROWS_MAX).fetch_one(&mut *snapshot).await?;
-    let Some(upto) = upto else { return Ok(Page { next: next_table(table), ..Page::default() }) };
-    let rows = sqlx::query(walk.found).bind(after).bind(upto).bind(FOUND_MAX).fetch_all(snapshot).await?;
-    let findings = rows.iter().map(walk.tell).collect::<Result<Vec<_>, _>>()?;
-    let seen = match rows.last() {
-        Some(last) if rows.len() as i64 == FOUND_MAX => last.try_get("id")?,
-        _ => upto,
-    };
-    let next = Place::Own { table, after: Some(seen) }.cursor();
-    Ok(Page { effects: Vec::new(), findings, next })
-}
-
-fn next_table(table: usize) -> Option<String> {
-    let next = Place::Own { table: table + 1, after: None };
-    (table + 1 < WALKS.len()).then(|| next.cursor()).flatten()
-}
 
 fn hold(row: &SqliteRow) -> Result<Reported, sqlx::Error> {
     let (id, qty, open): (i64, i64, i64) = (row.try_get("id")?, row.try_get("qty")?, row.try_get("open")?);
