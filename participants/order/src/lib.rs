@@ -17,7 +17,8 @@
 //! undoes the whole of its action, and once undone answers every further one alike.
 //!
 //! The way of a call: [`command`] reads it, [`table`] loads what the batch is about, [`book`] decides by [`state`] and
-//! [`money`], [`table`] writes what changed. [`audit`] checks the result by its own laws. The core knows no database
+//! [`money`], [`table`] writes what changed. [`audit`] checks the result by its own laws, and
+//! `GET /saga-audit` says what was done for which saga. The core knows no database
 //! and no clock; the barrier and the shared commit are the sdk's.
 
 use amends_sdk::{Database, Error, Participant, Writer, barrier};
@@ -33,6 +34,7 @@ mod http;
 pub mod listing;
 pub mod money;
 mod orders;
+mod saga_audit;
 pub mod state;
 pub mod table;
 
@@ -49,8 +51,8 @@ pub const NAME: &str = "order";
 pub const BATCH_MAX: u32 = 64;
 
 /// The scripts that make an order database, in order.
-pub const SQLITE: [&str; 2] =
-    [barrier::SQLITE, include_str!("../../../migrations/order/sqlite/0001_order.sql")];
+pub const SQLITE: [&str; 3] =
+    [barrier::SQLITE, include_str!("../../../migrations/order/sqlite/0001_order.sql"), barrier::BY_TIME];
 
 /// The orders of a shop.
 #[derive(Debug, Clone)]
@@ -73,6 +75,7 @@ pub async fn open(config: Config) -> Result<Order, Error> {
     let mut participant = Participant::new(NAME)
         .secrets(config.secrets)
         .faults(&config.faults)
+        .saga_audit(Arc::new(saga_audit::OrderAudit(database.readers().clone())))
         .routes(http::router(database.readers().clone()));
     for operation in Operation::ALL {
         let mut terms = amends_sdk::Operation::new(operation.as_str()).status().batch(BATCH_MAX);

@@ -11,49 +11,52 @@ use uuid::Uuid;
 use super::*;
 
 /// Orders on a file of their own.
-struct Shop {
+pub(crate) struct Shop {
     order: Order,
     faults: Faults,
+    /// The address of its database.
+    pub(crate) store: String,
     _folder: TempDir,
 }
 
 /// One call as a coordinator sends it.
-#[derive(Clone)]
-struct Sent {
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
     saga: Uuid,
     step: &'static str,
     op: &'static str,
-    operation: &'static str,
+    pub(crate) operation: &'static str,
     body: Value,
 }
 
-async fn shop() -> Shop {
+pub(crate) async fn shop() -> Shop {
     let folder = TempDir::new().expect("a folder");
-    let config = Config::new(format!("sqlite:{}", folder.path().join("order.db").display()));
+    let store = format!("sqlite:{}", folder.path().join("order.db").display());
+    let config = Config::new(store.clone());
     let faults = config.faults.clone();
-    Shop { order: open(config).await.expect("it opens"), faults, _folder: folder }
+    Shop { order: open(config).await.expect("it opens"), faults, store, _folder: folder }
 }
 
-fn saga(number: u128) -> Uuid {
+pub(crate) fn saga(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-fn action(saga: Uuid, operation: &'static str, body: Value) -> Sent {
+pub(crate) fn action(saga: Uuid, operation: &'static str, body: Value) -> Sent {
     let step = if operation == "cancel" { "call-off" } else { operation };
     Sent { saga, step, op: "action", operation, body }
 }
 
 /// The undo of `action`: the same step and body, another operation.
-fn undo(action: &Sent, operation: &'static str) -> Sent {
+pub(crate) fn undo(action: &Sent, operation: &'static str) -> Sent {
     Sent { op: "compensation", operation, ..action.clone() }
 }
 
-fn placement(order: &str) -> Value {
+pub(crate) fn placement(order: &str) -> Value {
     json!({ "order": order, "lines": [{ "sku": 1, "qty": 2, "price_minor": 10 }, { "sku": 2, "qty": 1, "price_minor": 5 }] })
 }
 
 impl Shop {
-    async fn send(&self, sent: &Sent) -> (u16, Value) {
+    pub(crate) async fn send(&self, sent: &Sent) -> (u16, Value) {
         self.attempt(sent, 1).await
     }
 
@@ -71,7 +74,7 @@ impl Shop {
         self.request(request).await
     }
 
-    async fn get(&self, path: &str) -> (u16, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.request(Request::get(path).body(Body::empty()).expect("a request")).await
     }
 
@@ -87,7 +90,7 @@ impl Shop {
         if status == 404 { "none".to_owned() } else { detail["state"].as_str().expect("a state").to_owned() }
     }
 
-    async fn assert_kept(&self) {
+    pub(crate) async fn assert_kept(&self) {
         let (status, found) = self.get("/audit").await;
         assert_eq!((status, &found["kept"]), (200, &json!(true)), "{found}");
     }
@@ -294,7 +297,7 @@ async fn orders_are_still_there_when_they_are_opened_again() {
     let create = action(saga(1), "create", placement("A"));
     for _ in 0..2 {
         let order = open(Config::new(&store)).await.expect("it opens");
-        let shop = Shop { order, faults: Faults::new(), _folder: TempDir::new().expect("a folder") };
+        let shop = Shop { order, faults: Faults::new(), store: store.clone(), _folder: TempDir::new().expect("a folder") };
         assert_eq!(
             shop.send(&create).await.1["state"],
             "created",
