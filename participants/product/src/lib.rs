@@ -16,6 +16,7 @@
 use amends_sdk::body::does_not_fit;
 use amends_sdk::{Call, Database, Error, Operation, Participant, Reply, Writer};
 use axum::Router;
+use std::sync::Arc;
 
 pub use amends_sdk::Config;
 
@@ -25,6 +26,7 @@ pub mod gather;
 mod http;
 pub mod load;
 pub mod quote;
+mod saga_audit;
 pub mod table;
 
 use cart::Cart;
@@ -61,6 +63,7 @@ pub async fn open(config: Config) -> Result<Product, Error> {
     let participant = Participant::new(NAME)
         .secrets(config.secrets)
         .faults(&config.faults)
+        .saga_audit(Arc::new(saga_audit::CatalogueAudit(database.readers().clone())))
         .routes(http::router(Writer::start(&database)))
         .plain(Operation::new("quote").batch(BATCH_MAX), move |call| {
             let prices = prices.clone();

@@ -12,13 +12,13 @@ use super::*;
 /// A catalogue on a file of its own.
 struct Shop {
     product: Product,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 async fn shop() -> Shop {
     let folder = TempDir::new().expect("a folder");
     let config = Config::new(format!("sqlite:{}", folder.path().join("product.db").display()));
-    let shop = Shop { product: open(config).await.expect("it opens"), _folder: folder };
+    let shop = Shop { product: open(config).await.expect("it opens"), folder };
     let items = json!({ "items": [
         { "sku": 1, "name": "mug", "price_minor": 250 },
         { "sku": 2, "name": "spoon", "price_minor": 100, "status": "off_sale" },
@@ -190,4 +190,23 @@ async fn the_registration_says_that_a_quote_needs_no_barrier() {
     let registration = serde_json::to_value(registration).expect("JSON");
     assert_eq!(registration["operations"]["quote"]["barrier"], false);
     assert_eq!(registration["operations"]["quote"]["batch"]["max"], 64);
+}
+
+#[tokio::test]
+async fn no_saga_has_an_effect_here_and_broken_rows_are_told() {
+    use sqlx::Connection;
+    let shop = shop().await;
+    shop.quote(json!({ "lines": [{ "sku": 1, "qty": 1 }] })).await;
+    let nothing = json!({ "effects": [], "findings": [], "next": null });
+    assert_eq!(shop.get("/saga-audit?since=0&limit=10").await, (200, nothing));
+    assert_eq!(shop.get("/saga-audit?cursor=x").await.0, 400);
+    let file = format!("sqlite:{}", shop.folder.path().join("product.db").display());
+    let mut rows = sqlx::SqliteConnection::connect(&file).await.expect("it opens");
+    let broken =
+        "pragma ignore_check_constraints = on; update product_sku set price_minor = -1 where sku_id = 3";
+    sqlx::raw_sql(broken).execute(&mut rows).await.expect("it is written");
+    let (_, page) = shop.get("/saga-audit").await;
+    let finding = &page["findings"][0];
+    assert_eq!(finding["name"], "every_sku_has_a_price", "{page}");
+    assert_eq!(finding["detail"], json!({ "sku": 3, "price_minor": -1, "currency": "EUR" }));
 }
