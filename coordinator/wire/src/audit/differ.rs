@@ -106,11 +106,10 @@ fn sums(list: &[Map<String, Value>], names: &[&String]) -> BTreeMap<String, i128
     for item in list {
         let (mut kind, mut qty) = (Map::new(), 1);
         for name in names {
-            match item.get(*name).and_then(Value::as_i64) {
+            let value = item.get(*name).map(plain).unwrap_or_default();
+            match value.as_i64() {
                 Some(number) if QUANTITIES.contains(&name.as_str()) => qty = i128::from(number),
-                _ => {
-                    kind.insert((*name).clone(), item.get(*name).map(plain).unwrap_or_default());
-                }
+                _ => drop(kind.insert((*name).clone(), value)),
             }
         }
         *sums.entry(Value::Object(kind).to_string()).or_default() += qty;
