@@ -61,7 +61,8 @@ pub(super) fn judge(step: &Step, books: &Books, findings: &mut Vec<Reported>) ->
 fn is_of_action(flow: &Flow, state: EffectState) -> bool {
     let gives_back = [FlowOp::Release as i64, FlowOp::Restore as i64].contains(&flow.op);
     let reinstates = flow.op == FlowOp::Reinstate as i64;
-    !reinstates && !(gives_back && state == EffectState::Undone)
+    let undoes = gives_back && state == EffectState::Undone;
+    !(reinstates || undoes)
 }
 
 fn lines(answer: &Value) -> Vec<Line> {
