@@ -110,6 +110,7 @@ async fn start_coordinator(dir: &Path, listener: TcpListener) -> anyhow::Result<
         listen: ListenLimits::default(),
         timing: Timing::default(),
         defaults: Defaults::default(),
+        traces: None,
     };
     Server::start(config, Arc::new(store), listener).await.context("the coordinator does not start")
 }

@@ -6,7 +6,7 @@ use crate::{
     process,
     settings::{BaseUrl, Listen, Store, keys, keys::ParticipantKeys},
 };
-use amends_sdk::{Participant, Registering};
+use amends_sdk::{Participant, Registering, Tracer};
 use anyhow::Context;
 
 /// Which participant.
@@ -63,6 +63,9 @@ pub struct Args {
     /// The address it registers, where that is not the one it listens on [env: AMENDS_ADVERTISE]
     #[arg(long, value_name = "URL")]
     advertise: Option<BaseUrl>,
+    /// Send traces to this OpenTelemetry collector (OTLP over HTTP) [env: AMENDS_OTLP]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<BaseUrl>,
 }
 
 /// Runs the participant until it is told to stop.
@@ -115,11 +118,16 @@ async fn serve(
         token: globals.token.as_ref().map(|token| token.reveal().to_owned()),
         advertise: advertise.map(|url| url.to_string()),
     };
+    let mut participant = participant.clone();
+    if let Some(collector) = globals.settings.get(&keys::OTLP, args.otlp)? {
+        let tracer = Tracer::start(&collector.to_string(), participant.name())?;
+        participant = participant.traces(&tracer);
+    }
     let stop = process::stop_on_signal()?;
     let address = listener.local_addr()?;
     tracing::info!(participant = participant.name(), %address, "the participant runs");
     process::announce(address);
-    amends_sdk::run(participant, listener, Some(registering), stop)
+    amends_sdk::run(&participant, listener, Some(registering), stop)
         .await
         .context("the participant stopped")?;
     tracing::info!(participant = participant.name(), "the participant has stopped");

@@ -4,9 +4,9 @@ use crate::{
     exit::Exit,
     globals::Globals,
     process,
-    settings::{Listen, Store, Switch, Token, keys},
+    settings::{BaseUrl, Listen, Store, Switch, Token, keys},
 };
-use amends_server::{Config, ListenLimits, Role, SagaLimits, Server, Timing, Tokens};
+use amends_server::{Config, ListenLimits, Role, SagaLimits, Sample, Server, Timing, Tokens, Traces};
 use amends_store::{
     DefinitionPut, DefinitionRow,
     sqlite::{Options, SqliteStore},
@@ -37,7 +37,8 @@ Without a token it listens on this machine only. A file of tokens has a role and
 Examples:
   amends serve
   amends serve --listen 127.0.0.1:0 --store sqlite:/var/lib/amends/sagas.db --definitions sagas
-  AMENDS_TOKEN=7f3c… amends serve --listen 0.0.0.0:7070")]
+  AMENDS_TOKEN=7f3c… amends serve --listen 0.0.0.0:7070
+  amends serve --otlp http://127.0.0.1:4318 --otlp-sample 0.1")]
 pub struct Args {
     /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDRESS")]
@@ -63,6 +64,12 @@ pub struct Args {
     /// Register every definition (*.yaml, *.yml) of this directory at the start [env: AMENDS_DEFINITIONS]
     #[arg(long, value_name = "DIR")]
     definitions: Option<PathBuf>,
+    /// Send traces to this OpenTelemetry collector (OTLP over HTTP) [env: AMENDS_OTLP]
+    #[arg(long, value_name = "URL")]
+    otlp: Option<BaseUrl>,
+    /// The share of sagas to trace whole, from 0 to 1; what goes wrong always is [env: AMENDS_OTLP_SAMPLE] [default: 1]
+    #[arg(long, value_name = "SHARE")]
+    otlp_sample: Option<Sample>,
 }
 
 impl Args {
@@ -96,6 +103,9 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let name = settings.get(&keys::SERVE_NAME, args.name)?.unwrap_or_else(host_name);
     let sagas_max: std::num::NonZeroUsize = settings.require(&keys::SERVE_SAGAS_MAX, args.sagas_max)?;
     let definitions = settings.get(&keys::SERVE_DEFINITIONS, args.definitions)?;
+    let sample = settings.require(&keys::SERVE_OTLP_SAMPLE, args.otlp_sample)?;
+    let otlp = settings.get(&keys::OTLP, args.otlp)?;
+    let traces = otlp.map(|url| Traces { url: url.to_string(), sample });
 
     let listener = process::listen(listen).await?;
     let store = Arc::new(open(&at, shared, &name).await?);
@@ -110,6 +120,7 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         listen: ListenLimits::default(),
         timing: Timing::default(),
         defaults: Defaults::default(),
+        traces,
     };
     let stop = process::stop_on_signal()?;
     let mut server = Server::start(config, store, listener).await?;

@@ -166,6 +166,7 @@ fn config(defaults: Defaults) -> Config {
         listen: ListenLimits::default(),
         timing: Timing { claim_every: Duration::from_millis(200), drain: DRAIN, ..Timing::default() },
         defaults,
+        traces: None,
     }
 }
 

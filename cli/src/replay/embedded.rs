@@ -102,6 +102,7 @@ fn config() -> Config {
         listen: ListenLimits::default(),
         timing: Timing::default(),
         defaults: Defaults::default(),
+        traces: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every setting there is, in the order in which `amends config` shows them.
 
 use super::{BaseUrl, Listen, LogFormat, Store, Switch, Token};
+use amends_server::Sample;
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 /// One setting.
@@ -77,6 +78,10 @@ pub static LOG: Key = Key::new("", "log", "AMENDS_LOG", "what to log; info for s
 /// How to write the log.
 pub static LOG_FORMAT: Key =
     Key::new("", "log_format", "AMENDS_LOG_FORMAT", "text or json").or("text").is(read::<LogFormat>);
+/// Where traces go.
+pub static OTLP: Key =
+    Key::new("", "otlp", "AMENDS_OTLP", "where traces go: an OpenTelemetry collector, OTLP over HTTP")
+        .is(read::<BaseUrl>);
 
 /// Where a coordinator listens.
 pub static SERVE_LISTEN: Key = Key::new("serve", "listen", "AMENDS_LISTEN", "the address to listen on")
@@ -112,6 +117,15 @@ pub static SERVE_DEFINITIONS: Key = Key::new(
     "a directory of definitions to register at the start",
 )
 .is(read::<PathBuf>);
+/// Which sagas a coordinator traces whole.
+pub static SERVE_OTLP_SAMPLE: Key = Key::new(
+    "serve",
+    "otlp_sample",
+    "AMENDS_OTLP_SAMPLE",
+    "the share of sagas traced whole; what goes wrong always is",
+)
+.or("1")
+.is(read::<Sample>);
 
 /// The settings of one participant.
 #[derive(Debug)]
@@ -155,6 +169,7 @@ pub static ALL: &[&Key] = &[
     &TOKEN,
     &LOG,
     &LOG_FORMAT,
+    &OTLP,
     &SERVE_LISTEN,
     &SERVE_STORE,
     &SERVE_SHARED,
@@ -163,6 +178,7 @@ pub static ALL: &[&Key] = &[
     &SERVE_SAGAS_MAX,
     &SERVE_THREADS,
     &SERVE_DEFINITIONS,
+    &SERVE_OTLP_SAMPLE,
     &INVENTORY_LISTEN,
     &INVENTORY_STORE,
     &INVENTORY_ADVERTISE,

@@ -12,13 +12,20 @@ mod tests;
 
 pub use transport::{BodyError, HttpTransport, Transport, TransportError};
 
-use crate::{metrics::Metrics, registry::Registry, run::Command};
+use crate::{
+    metrics::Metrics,
+    registry::Registry,
+    run::Command,
+    trace::{Carried, Tracer},
+};
 use amends_saga::{
     Answer, Call, Millis, Op, Question, Report, SagaId,
     answer::{self, Asked, Body},
-    hash::Mix,
 };
-use amends_wire::participant::{self as wire, CallOp};
+use amends_wire::{
+    participant::{self as wire, CallOp},
+    trace::TraceParent,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use lines::Lines;
@@ -59,6 +66,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     answers: mpsc::Sender<Command>,
     lines: Lines,
+    tracer: Tracer,
 }
 
 impl Dispatcher {
@@ -66,10 +74,16 @@ impl Dispatcher {
         transport: Arc<dyn Transport>,
         registry: Arc<Registry>,
         metrics: Arc<Metrics>,
+        tracer: Tracer,
         answers: mpsc::Sender<Command>,
     ) -> Dispatcher {
         let lines = Lines::default();
-        Dispatcher { inner: Arc::new(Inner { transport, registry, metrics, answers, lines }) }
+        Dispatcher { inner: Arc::new(Inner { transport, registry, metrics, answers, lines, tracer }) }
+    }
+
+    /// What makes spans of what happens.
+    pub(crate) fn tracer(&self) -> &Tracer {
+        &self.inner.tracer
     }
 
     /// Sends these calls, gathering those whose operation has a batch form.
@@ -113,15 +127,16 @@ impl Inner {
             None => Err(TransportError::NotRegistered),
             Some(instance) => {
                 let body = Bytes::from(order.call.body.to_string());
-                let headers = headers(&order, &instance, &body);
+                let headers = headers(&order, &instance, &body, self.tracer.parent(&order));
                 let url = instance.address(&order.call.operation.name);
                 let reply = self.post(&url.single, headers, body, order.call.operation.timeout.into()).await;
                 rest_if_broken(&instance, &reply);
                 reply
             }
         };
-        let answer = read(&order, reply, begun.elapsed());
-        self.report(order, answer, begun.elapsed()).await;
+        let carried = Carried { status: status(&reply), calls: 1, took: begun.elapsed() };
+        let answer = read(&order, reply, carried.took);
+        self.report(order, answer, carried).await;
     }
 
     async fn post(
@@ -141,13 +156,14 @@ impl Inner {
         let begun = Instant::now();
         let operation = orders[0].call.operation.clone();
         let Some(instance) = self.registry.instance(&operation.participant) else {
+            let carried = Carried { status: None, calls: orders.len(), took: begun.elapsed() };
             for order in orders {
-                let answer = read(&order, Err(TransportError::NotRegistered), begun.elapsed());
-                self.report(order, answer, begun.elapsed()).await;
+                let answer = read(&order, Err(TransportError::NotRegistered), carried.took);
+                self.report(order, answer, carried).await;
             }
             return;
         };
-        let body = batch_body(&orders);
+        let body = batch_body(&orders, &self.tracer);
         let url = instance.address(&operation.name);
         let mut headers = json_headers();
         sign(&mut headers, &instance, &body, &orders[0]);
@@ -164,15 +180,17 @@ impl Inner {
             }
             return;
         }
+        let carried = Carried { status: status(&reply), calls: orders.len(), took };
         let answers = read_batch(&orders, reply, took);
         for (order, answer) in orders.into_iter().zip(answers) {
-            self.report(order, answer, took).await;
+            self.report(order, answer, carried).await;
         }
     }
 
-    async fn report(&self, order: Order, answer: Answer, took: Duration) {
+    async fn report(&self, order: Order, answer: Answer, carried: Carried) {
+        self.tracer.attempt(&order, &answer, carried);
         let metrics = self.metrics.call(&order.call.operation.participant, &order.call.operation.name);
-        metrics.seconds.record(took);
+        metrics.seconds.record(carried.took);
         match &answer {
             Answer::Done(_) => metrics.done.increment(1),
             Answer::Pending { .. } | Answer::NotSeen => metrics.pending.increment(1),
@@ -191,6 +209,10 @@ fn rest_if_broken(instance: &crate::registry::Instance, reply: &Result<Reply, Tr
     if matches!(reply, Err(TransportError::Broken(_))) {
         instance.rest();
     }
+}
+
+fn status(reply: &Result<Reply, TransportError>) -> Option<u16> {
+    reply.as_ref().ok().map(|reply| reply.status.as_u16())
 }
 
 fn read(order: &Order, reply: Result<Reply, TransportError>, took: Duration) -> Answer {
@@ -271,7 +293,7 @@ fn read_batch(orders: &[Order], reply: Result<Reply, TransportError>, took: Dura
     }
 }
 
-fn batch_body(orders: &[Order]) -> Bytes {
+fn batch_body(orders: &[Order], tracer: &Tracer) -> Bytes {
     let calls = orders.iter().map(|order| wire::BatchCall {
         saga: order.saga,
         step: order.call.step.to_string(),
@@ -280,6 +302,7 @@ fn batch_body(orders: &[Order]) -> Bytes {
         epoch: order.epoch,
         key: idempotency_key(order),
         status_of: None,
+        traceparent: tracer.parent_in_batch(order),
         body: order.call.body.as_ref().clone(),
     });
     let batch = wire::Batch { calls: calls.collect() };
@@ -306,7 +329,12 @@ fn json_headers() -> HeaderMap {
     headers
 }
 
-fn headers(order: &Order, instance: &crate::registry::Instance, body: &[u8]) -> HeaderMap {
+fn headers(
+    order: &Order,
+    instance: &crate::registry::Instance,
+    body: &[u8],
+    parent: TraceParent,
+) -> HeaderMap {
     let mut headers = json_headers();
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -320,19 +348,12 @@ fn headers(order: &Order, instance: &crate::registry::Instance, body: &[u8]) -> 
     put(wire::SAGA_ATTEMPT, &key.attempt.to_string());
     put(wire::SAGA_EPOCH, &order.epoch.to_string());
     put(wire::IDEMPOTENCY_KEY, &idempotency_key(order));
-    put(wire::TRACEPARENT, &traceparent(order));
+    put(wire::TRACEPARENT, &parent.to_string());
     if key.question == Question::Status {
         put(wire::SAGA_STATUS_OF, key.op.as_str());
     }
     sign(&mut headers, instance, body, order);
     headers
-}
-
-/// W3C trace context: the trace is the saga, the span is the attempt.
-fn traceparent(order: &Order) -> String {
-    let key = order.call.key;
-    let span = Mix::new(u64::from(key.step.0)).add(key.op as u64).add(u64::from(key.attempt)).finish() | 1;
-    format!("00-{}-{span:016x}-01", order.saga.as_simple())
 }
 
 fn sign(headers: &mut HeaderMap, instance: &crate::registry::Instance, body: &[u8], order: &Order) {

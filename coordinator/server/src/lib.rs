@@ -14,14 +14,17 @@ mod http;
 mod metrics;
 mod registry;
 mod run;
+mod trace;
 
 pub use amends_saga::coordinator::Limits as SagaLimits;
 pub use amends_wire::listen::Limits as ListenLimits;
+pub use amends_wire::trace::Sample;
 pub use auth::{Role, Tokens};
 pub use dispatch::{BodyError, HttpTransport, Reply, Transport, TransportError};
 pub use http::BODY_BYTES_MAX;
 pub use metrics::Metrics;
 pub use run::Timing;
+pub use trace::Traces;
 
 use amends_store::{Owner, Store};
 use api::App;
@@ -37,6 +40,7 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use trace::Tracer;
 
 /// The description of the HTTP API, OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -56,6 +60,8 @@ pub struct Config {
     pub timing: Timing,
     /// What holds for operations and steps that say nothing else.
     pub defaults: amends_wire::definition::Defaults,
+    /// Where traces go; none are made without it.
+    pub traces: Option<Traces>,
 }
 
 /// Why a coordinator could not be started.
@@ -67,6 +73,9 @@ pub enum StartError {
     /// The client for calls could not be made.
     #[error("the HTTP client could not be made: {0}")]
     Client(#[from] reqwest::Error),
+    /// Traces cannot be sent where they should go.
+    #[error(transparent)]
+    Traces(#[from] amends_wire::trace::export::Error),
     /// Beyond this machine, tokens are required.
     #[error(
         "listening on {0} is open to others than this machine, and no token is configured; set a token, \
@@ -89,6 +98,7 @@ pub struct Server {
     listener: JoinHandle<bool>,
     driver: JoinHandle<()>,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
 }
 
 impl Server {
@@ -127,7 +137,9 @@ impl Server {
         let registry = Arc::new(Registry::load(store.as_ref(), config.defaults).await?);
         let metrics = Arc::new(Metrics::new());
         let (commands, taken) = mpsc::channel(COMMANDS_MAX);
-        let dispatcher = Dispatcher::new(transport, registry.clone(), metrics.clone(), commands.clone());
+        let tracer = Tracer::start(config.traces, &config.name, &metrics)?;
+        let dispatcher =
+            Dispatcher::new(transport, registry.clone(), metrics.clone(), tracer.clone(), commands.clone());
         let driver = run::Loop::new(
             store.clone(),
             owner,
@@ -151,7 +163,17 @@ impl Server {
         });
         let listener =
             tokio::spawn(amends_wire::listen::serve(listener, router, config.listen, stop_listening.clone()));
-        Ok(Server { address, stopping, stop_listening, stop_driving, ended, listener, driver, metrics })
+        Ok(Server {
+            address,
+            stopping,
+            stop_listening,
+            stop_driving,
+            ended,
+            listener,
+            driver,
+            metrics,
+            tracer,
+        })
     }
 
     /// The address it listens on.
@@ -172,6 +194,7 @@ impl Server {
         let _ = self.driver.await;
         self.stop_listening.cancel();
         let _ = self.listener.await;
+        self.tracer.stop().await;
     }
 
     /// Waits until the run loop has ended by itself, which it does only by a fault. Harmless to ask again.

@@ -80,6 +80,11 @@ impl Metrics {
         self.of.started.increment(1);
     }
 
+    /// The counter of spans that were not delivered.
+    pub(crate) fn spans_dropped(&self) -> Counter {
+        metrics::with_local_recorder(&self.recorder, || counter!("amends_spans_dropped_total"))
+    }
+
     pub(crate) fn taken_over(&self) {
         self.of.taken_over.increment(1);
     }
@@ -163,6 +168,7 @@ fn describe() {
     describe_counter!("amends_sagas_ended_total", "Sagas that have ended, by how.");
     describe_counter!("amends_sagas_taken_over_total", "Sagas taken over from an owner that is gone.");
     describe_counter!("amends_sagas_fenced_total", "Writes refused because another owner has the saga.");
+    describe_counter!("amends_spans_dropped_total", "Spans that did not reach the collector of traces.");
     describe_gauge!("amends_sagas_live", "Sagas that have not ended.");
     describe_gauge!("amends_calls_in_flight", "Calls sent and not yet answered.");
     describe_counter!("amends_store_commits_total", "Batches written, by outcome.");

@@ -381,6 +381,7 @@ impl Loop {
 
     /// Says once, and aloud, that somebody is needed.
     fn repairs(&self, rows: &[RepairRow]) {
+        self.dispatcher.tracer().repairs(rows);
         for row in rows {
             let (saga, step, participant) = (row.saga, &row.step, &row.participant);
             match row.settled_how {
@@ -400,6 +401,7 @@ impl Loop {
 
     fn ended(&mut self, saga: Saga) {
         self.metrics.ended(&saga);
+        self.dispatcher.tracer().ended(&saga);
         let id = saga.id;
         self.followers.remove(&id);
         for reply in self.inputs.remove(&id).unwrap_or_default() {

@@ -15,5 +15,6 @@ pub mod participant;
 pub mod problem;
 pub mod registration;
 pub mod span;
+pub mod trace;
 
 pub use amends_saga::{Millis, Name};

@@ -83,6 +83,9 @@ pub struct BatchCall {
     /// With `op` status, which call is asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_of: Option<CallOp>,
+    /// The trace context of this call, where the coordinator records it; see [`crate::trace`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The body.
     pub body: Value,
 }

@@ -30,6 +30,7 @@ mod register;
 mod reply;
 pub mod saga_audit;
 mod serve;
+mod trace;
 mod writer;
 
 pub use amends_wire::{
@@ -43,6 +44,7 @@ pub use participant::{Operation, Participant};
 pub use register::Registrar;
 pub use reply::Reply;
 pub use serve::{Limits, Registering, run};
+pub use trace::Tracer;
 pub use writer::{Body, Perform, Task, Writer, each};
 
 /// Why the sdk could not do what it was asked.

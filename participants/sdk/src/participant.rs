@@ -4,7 +4,7 @@ mod auditing;
 mod serving;
 
 use crate::{
-    Body, Call, Reply, Writer,
+    Body, Call, Reply, Tracer, Writer,
     faults::Faults,
     saga_audit::{BarrierAudit, SagaAudit},
 };
@@ -40,6 +40,7 @@ pub struct Participant {
     secrets: Vec<Secret>,
     faults: Option<Faults>,
     audit: Option<Arc<dyn SagaAudit>>,
+    tracer: Option<Tracer>,
 }
 
 impl std::fmt::Debug for Participant {
@@ -114,6 +115,7 @@ impl Participant {
             secrets: Vec::new(),
             faults: None,
             audit: None,
+            tracer: None,
         }
     }
 
@@ -169,6 +171,18 @@ impl Participant {
     pub fn saga_audit(mut self, audit: Arc<dyn SagaAudit>) -> Participant {
         self.audit = Some(audit);
         self
+    }
+
+    /// Sends a span for each call whose caller records it.
+    #[must_use]
+    pub fn traces(mut self, tracer: &Tracer) -> Participant {
+        self.tracer = Some(tracer.clone());
+        self
+    }
+
+    /// What sends its spans.
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// Makes it misbehave as the handle says.

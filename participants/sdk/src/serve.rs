@@ -41,5 +41,8 @@ pub async fn run(
         tokio::spawn(registrar.keep(stop.child_token()));
     }
     listen::serve(listener, participant.router(), Limits::default(), stop).await;
+    if let Some(tracer) = participant.tracer() {
+        tracer.stop().await;
+    }
     Ok(())
 }

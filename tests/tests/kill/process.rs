@@ -191,6 +191,7 @@ async fn coordinate(role: &Role, shared: bool, timing: Timing) {
         listen: ListenLimits::default(),
         timing,
         defaults: amends_wire::definition::Defaults::default(),
+        traces: None,
     };
     let mut server = Server::start(config, Arc::new(store), listen(role).await).await.expect("it starts");
     server.failed().await;

@@ -38,7 +38,16 @@ async fn dispatcher(transport: impl Transport + 'static) -> (Dispatcher, mpsc::R
     let registration = serde_json::from_value(registration).expect("a registration");
     registry.register(&store, name("p"), registration).await.expect("it is registered");
     let (answers, taken) = mpsc::channel(1024);
-    (Dispatcher::new(Arc::new(transport), Arc::new(registry), Arc::new(Metrics::new()), answers), taken)
+    (
+        Dispatcher::new(
+            Arc::new(transport),
+            Arc::new(registry),
+            Arc::new(Metrics::new()),
+            Tracer::default(),
+            answers,
+        ),
+        taken,
+    )
 }
 
 /// Waits for this many answers and makes sure that no more come; returns them by saga.

@@ -91,6 +91,7 @@ pub(crate) fn config() -> Config {
             ..Timing::default()
         },
         defaults: amends_wire::definition::Defaults::default(),
+        traces: None,
     }
 }
 

@@ -1,7 +1,11 @@
 //! Serving a participant's operations: reads calls strictly, carries them out, answers in their order.
 
 use super::{Participant, Serves, auditing};
-use crate::{Call, Caller, Error, Reply, saga_audit::SagaAudit};
+use crate::{
+    Call, Caller, Error, Reply, Tracer,
+    saga_audit::SagaAudit,
+    trace::{self, Begun},
+};
 use amends_wire::{
     participant::{
         self as wire, Batch, BatchCall, BatchResults, CallOp, Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE,
@@ -45,6 +49,7 @@ pub(super) struct App {
     operations: Arc<BTreeMap<String, (OperationTerms, Serves)>>,
     secrets: Arc<Vec<Secret>>,
     pub(super) audit: Option<Arc<dyn SagaAudit>>,
+    tracer: Option<Tracer>,
 }
 
 /// The router of a participant.
@@ -53,6 +58,7 @@ pub(super) fn router(participant: &Participant) -> Router {
         operations: Arc::new(participant.operations.clone()),
         secrets: Arc::new(participant.secrets.clone()),
         audit: participant.audit.clone(),
+        tracer: participant.tracer.clone(),
     };
     let router = Router::new()
         .route("/healthz", get(|| async { "ok" }))
@@ -119,8 +125,13 @@ impl App {
             true => Value::Null,
             false => amends_wire::api::body::read(&bytes)?,
         };
+        let traced = self.begin(trace::parent(&parts.headers), &operation, &caller);
         let mut replies = carry_out(serves, vec![Call { caller, operation, body }]).await;
-        Ok(replies.pop().expect("one call has one reply"))
+        let reply = replies.pop().expect("one call has one reply");
+        if let Some(traced) = traced {
+            traced.end(&reply, 1);
+        }
+        Ok(reply)
     }
 
     async fn batch(
@@ -142,10 +153,13 @@ impl App {
             return Err(Problem::new(Slug::BodyTooLarge, detail));
         }
         let mut replies: Vec<Option<Reply>> = vec![None; batch.calls.len()];
-        let (mut calls, mut places) = (Vec::new(), Vec::new());
-        for (place, one) in batch.calls.into_iter().enumerate() {
+        let (mut calls, mut places, mut traced) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, mut one) in batch.calls.into_iter().enumerate() {
+            let parent = one.traceparent.take();
             match entry(&operation, terms, serves, one) {
                 Ok(call) => {
+                    let begun = self.begin(parent.as_deref(), &operation, &call.caller);
+                    traced.extend(begun.map(|begun| (place, begun)));
                     calls.push(call);
                     places.push(place);
                 }
@@ -155,8 +169,17 @@ impl App {
         for (place, reply) in places.into_iter().zip(carry_out(serves, calls).await) {
             replies[place] = Some(reply);
         }
+        let count = replies.len();
+        for (place, begun) in traced {
+            begun.end(replies[place].as_ref().expect("every call is answered"), count);
+        }
         let results = replies.into_iter().map(|reply| reply.expect("every call is answered").into_result());
         Ok(BatchResults { results: results.collect() })
+    }
+
+    /// Begins the span of a call, where spans are sent and the caller records it.
+    fn begin(&self, parent: Option<&str>, operation: &str, caller: &Caller) -> Option<Begun> {
+        self.tracer.as_ref()?.begin(parent, operation, caller)
     }
 
     fn find(
