@@ -2,7 +2,7 @@
 //! that stand under every help text.
 
 use crate::{
-    bench, config, definition, demo, health, manual, participant, replay, saga, serve,
+    bench, chaos, config, definition, demo, health, manual, participant, repair, replay, saga, serve,
     settings::{BaseUrl, LogFormat, Token},
 };
 use clap::{Parser, Subcommand};
@@ -16,6 +16,7 @@ Examples:
   amends definition register sagas/checkout.yaml
   amends saga start checkout --input cart.json --wait 10s
   amends saga follow 0193f2a0-…     the journal as it grows
+  amends repair list                what could not be undone and waits for somebody
 
 Values come from flags, the environment (AMENDS_…), or one TOML file; `amends config` shows them.
 Exit codes: 0 done, 1 it could not be done, 2 bad usage, 3 the books do not balance.";
@@ -73,6 +74,9 @@ pub enum Command {
     /// Starts, shows, lists, follows, cancels and signals sagas
     #[command(subcommand)]
     Saga(saga::Command),
+    /// Lists, shows and settles what could not be undone
+    #[command(subcommand)]
+    Repair(repair::Command),
     /// Checks, registers, lists and shows definitions
     #[command(subcommand)]
     Definition(definition::Command),
@@ -80,6 +84,8 @@ pub enum Command {
     Replay(replay::Args),
     /// Measures completed, durable sagas per second
     Bench(bench::Args),
+    /// Rehearses a definition: runs it under faults and checks what must hold
+    Chaos(chaos::command::Args),
     /// Shows every setting, its value and where it comes from
     Config(config::Args),
     /// Asks a coordinator whether it is well

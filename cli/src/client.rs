@@ -210,6 +210,18 @@ impl Client {
         self.answer(request, TIMEOUT).await.map(|(_, value)| value)
     }
 
+    /// Posts a body to a path, such as a verb about a repair item.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<(StatusCode, T), ClientError> {
+        self.answer(self.request(Method::POST, path).json(body), TIMEOUT).await
+    }
+
     /// Reads a text, such as the metrics.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ pub mod output;
 pub mod participant;
 pub mod process;
 pub mod progress;
+pub mod repair;
 pub mod replay;
 pub mod saga;
 pub mod serve;
@@ -68,9 +69,11 @@ async fn perform(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(args, globals).await,
         Command::Participant(command) => participant::run(command, globals).await,
         Command::Saga(command) => saga::run(command, globals).await,
+        Command::Repair(command) => repair::run(command, globals).await,
         Command::Definition(command) => definition::run(command, globals).await,
         Command::Replay(args) => replay::run(args, globals).await,
         Command::Bench(args) => bench::run(args, globals).await,
+        Command::Chaos(args) => chaos::command::run(args, globals).await,
         Command::Config(args) => config::run(&args, globals),
         Command::Health(args) => health::run(&args, globals).await,
         Command::Completions(args) => manual::completions(&args),

@@ -161,7 +161,7 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
 }
 
 async fn start(client: &Client, args: &StartArgs, globals: &Globals) -> anyhow::Result<Exit> {
-    let input = input(args.input.as_deref())?;
+    let input = read_json(args.input.as_deref())?;
     let labels: BTreeMap<String, String> = args.labels.iter().cloned().collect();
     let start = Start { definition: &args.definition, input: &input, key: args.key.as_deref(), labels };
     let wait = args.wait.map(duration);
@@ -242,8 +242,8 @@ fn duration(span: Span) -> Duration {
     span.millis().into()
 }
 
-/// Reads a saga's input; the text is passed on as it is, so that no number changes.
-fn input(path: Option<&std::path::Path>) -> anyhow::Result<Box<RawValue>> {
+/// Reads a body from a file; the text is passed on as it is, so that no number changes.
+pub(crate) fn read_json(path: Option<&std::path::Path>) -> anyhow::Result<Box<RawValue>> {
     let Some(path) = path else { return Ok(RawValue::from_string("{}".to_owned())?) };
     let mut text = String::new();
     let is_input = path == std::path::Path::new("-");
