@@ -30,12 +30,14 @@
 //! Times shrink: pauses between attempts are at most 80 ms unless [`Rehearsal::unhurried`] is said.
 
 mod book;
+pub mod command;
 mod hurry;
 mod invent;
 mod laws;
 mod mix;
 mod network;
 mod plan;
+mod registered;
 mod rehearsal;
 mod report;
 mod run;

@@ -1,7 +1,13 @@
 //! Rehearsals as a library: what they find, and that the shop's own definitions pass them.
 
-use amends::chaos::{Fault, Law, Mix, Rehearsal, Report, Share, StubAnswer};
+use amends::{
+    chaos::{Fault, Law, Mix, Rehearsal, Report, Share, StubAnswer},
+    embedded::Embedded,
+    settings::Listen,
+    shop::Shop,
+};
 use serde_json::json;
+use std::net::Ipv4Addr;
 
 /// Three steps, each with its undo.
 const TRANSFER: &str = "
@@ -109,6 +115,27 @@ async fn a_saga_that_waits_is_signalled() {
     let report = run(&checkout.sagas(20).answer("payment", json!({ "receipt": "R-1" }))).await;
     report.assert_kept();
     assert_eq!(report.outcomes.completed, 20, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn participants_that_are_there_are_rehearsed_and_their_books_compared() {
+    amends::process::install_tls();
+    let dir = tempfile::tempdir().expect("a directory");
+    let house = Embedded::start(dir.path(), Listen((Ipv4Addr::LOCALHOST, 0).into())).await.expect("a house");
+    let shop = Shop::new(house.shop.clone()).expect("a shop");
+    shop.replenish("opening-stock", &[(1, 1000)].into()).await.expect("stock");
+    let rehearsal = Rehearsal::of(include_str!("../../sagas/order.yaml"))
+        .expect("a definition")
+        .input(json!({ "order": "{run}-{n}", "lines": [{ "sku": 1, "qty": 2, "price_minor": 100 }] }))
+        .mix("mild,refuse=0.1,undo_fails=0.3:2,crash=0.5".parse().expect("a mix"))
+        .sagas(40);
+    let rehearsal = rehearsal.registered_with(&house.client, None).await.expect("they are registered");
+    let report = run(&rehearsal).await;
+    report.assert_kept();
+    assert!(report.outcomes.completed > 0 && report.outcomes.compensated > 0, "{report}");
+    let books = report.laws.iter().find(|law| law.law == Law::BooksAgree).expect("the books were compared");
+    assert!(books.checked > 40, "{report}");
+    house.stop().await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use amends_saga::SagaId;
 use amends_wire::participant::CallOp;
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -65,8 +65,8 @@ pub(super) struct Content {
     pub(super) injected: Vec<Injected>,
     /// Calls by what they asked, as the coordinator sent them.
     pub(super) calls: BTreeMap<CallOp, u64>,
-    /// Steps of which an action has arrived, whatever came of it.
-    pub(super) arrived: std::collections::BTreeSet<(SagaId, String)>,
+    /// Steps whose action has arrived and was not answered definitely: it may have taken effect.
+    pub(super) doubtful: BTreeSet<(SagaId, String)>,
     /// Two answers to one call that should have been alike.
     pub(super) unlike: Vec<(SagaId, String, String)>,
     /// The first definite answer to each call, by its key.
@@ -91,10 +91,8 @@ impl Book {
         *self.lock().calls.entry(op).or_default() += 1;
     }
 
-    pub(super) fn arrives(&self, saga: SagaId, step: &str, op: CallOp) {
-        if op == CallOp::Action {
-            self.lock().arrived.insert((saga, step.to_owned()));
-        }
+    pub(super) fn doubt(&self, saga: SagaId, step: &str) {
+        self.lock().doubtful.insert((saga, step.to_owned()));
     }
 
     /// Notes that a call was done, and compares with what was answered to it before.

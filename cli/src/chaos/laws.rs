@@ -296,9 +296,8 @@ impl Judge<'_> {
                 }
                 Status::Compensated => {
                     let owes = matches!(call.undo, amends_saga::definition::Undo::Call(_));
-                    // An action whose answers were all lost may have taken effect where nobody looks on.
                     let may_be_there =
-                        applied.is_some() || (!self.evidence.exact.contains(name) && self.has_arrived(name));
+                        applied.is_some() || (!self.evidence.exact.contains(name) && self.is_doubtful(name));
                     self.check(Law::CompensatedIsUndone, usize::from(owes));
                     if owes && may_be_there && undone.is_none() {
                         self.breach(
@@ -368,8 +367,9 @@ impl Judge<'_> {
         found.map(|effect| (effect.began, effect.ended))
     }
 
-    fn has_arrived(&self, step: &str) -> bool {
-        self.evidence.seen.arrived.contains(&(self.ending.id, step.to_owned()))
+    /// Whether an action may have taken effect where nobody looks on.
+    fn is_doubtful(&self, step: &str) -> bool {
+        self.evidence.seen.doubtful.contains(&(self.ending.id, step.to_owned()))
     }
 }
 

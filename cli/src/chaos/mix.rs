@@ -99,7 +99,7 @@ pub const PRESETS: [(&str, &str); 5] = [
         "reversals",
         "duplicate=0.1:100ms,refuse=0.2,undo_fails=0.5:4,undo_fails_forever=0.05,undo_refused=0.02",
     ),
-    ("outage", "drop_after=0.02,refuse=0.02,down=*@300ms+2s"),
+    ("outage", "drop_after=0.02,refuse=0.02,down=*@50ms+500ms"),
 ];
 
 /// The words of the written form, each with an example.

@@ -176,28 +176,26 @@ impl Inner {
 
     /// Sends a call on, and notes what its answer shows.
     async fn arrive(&self, request: &Request) -> Result<Reply, TransportError> {
-        let (call, book) = (&request.call, &self.terms.book);
-        book.arrives(call.saga, &call.step, call.op);
-        let began = book.next();
+        let call = &request.call;
+        let began = self.terms.book.next();
         let beyond = &self.terms.beyond;
         let reply = beyond.post(&request.url, request.headers.clone(), request.body.clone()).await;
-        if let Ok(reply) = &reply
-            && matches!(call.op, CallOp::Action | CallOp::Compensation)
-        {
-            self.note(call, reply, began);
+        match call.op {
+            CallOp::Action | CallOp::Compensation => self.note(call, &reply, began),
+            CallOp::Confirm | CallOp::Status => {}
         }
         reply
     }
 
-    fn note(&self, call: &StubCall, reply: &Reply, began: u64) {
-        let gone = call.op == CallOp::Compensation && reply.status == StatusCode::GONE;
-        let is_done = reply.status.is_success() && reply.status != StatusCode::ACCEPTED;
-        let Ok(body) = &reply.body else { return };
-        if !is_done && !gone {
-            return;
-        }
+    fn note(&self, call: &StubCall, reply: &Result<Reply, TransportError>, began: u64) {
         let book = &self.terms.book;
-        let is_first = book.done(call.saga, &call.step, call.op, reply.status.as_u16(), body);
+        let (status, body) = match reply {
+            Ok(Reply { status, body: Ok(body), .. }) if is_done(call.op, *status) => (status, body),
+            Ok(Reply { status, .. }) if is_definite_no(*status) => return,
+            _ if call.op == CallOp::Action => return book.doubt(call.saga, &call.step),
+            _ => return,
+        };
+        let is_first = book.done(call.saga, &call.step, call.op, status.as_u16(), body);
         if is_first && !self.terms.exact.contains(&call.step) {
             let what = if call.op == CallOp::Action { What::Applied } else { What::Undone };
             let ended = book.next();
@@ -242,6 +240,17 @@ impl Inner {
         *count += 1;
         *count - 1
     }
+}
+
+/// Whether an answer says that the call has taken effect.
+fn is_done(op: CallOp, status: StatusCode) -> bool {
+    let gone = op == CallOp::Compensation && status == StatusCode::GONE;
+    gone || (status.is_success() && status != StatusCode::ACCEPTED)
+}
+
+/// Whether an answer says that nothing was done.
+fn is_definite_no(status: StatusCode) -> bool {
+    (300..500).contains(&status.as_u16()) && !matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 /// What the coordinator gets in place of a participant's answer.

@@ -7,7 +7,7 @@ use super::mix::{Mix, Timed};
 use amends_saga::{Name, hash::Mix as Draw};
 use amends_wire::participant::CallOp;
 use serde::Serialize;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// What a rehearsal lets go wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,20 @@ impl Plan {
         match self {
             Plan::Mixed(mix) => Some(mix),
             _ => None,
+        }
+    }
+}
+
+/// The mix, or the fault in words.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Plan::Mixed(mix) => mix.fmt(f),
+            Plan::EveryCallRepeated => f.write_str("every call repeated"),
+            Plan::Refused(step) => write!(f, "step {step} refused"),
+            Plan::Unknown(step) => write!(f, "step {step} without an answer"),
+            Plan::Cancelled(step) => write!(f, "cancelled at step {step}"),
+            Plan::EveryUndoRepeated(step) => write!(f, "step {step} refused, every undo repeated"),
         }
     }
 }

@@ -251,7 +251,7 @@ impl Rehearsal {
                 reports.push(self.perform(plan, Some(expected), 1).await?);
             }
         }
-        Ok(Report::together(reports))
+        Ok(Report::together("every step failing", reports))
     }
 
     /// Runs a saga for each step that is refused while every undo arrives twice, which must change nothing.
@@ -266,7 +266,7 @@ impl Rehearsal {
             let expected = Expected { status: Status::Compensated, at: Some(name.clone()) };
             reports.push(self.perform(Plan::EveryUndoRepeated(name), Some(expected), 1).await?);
         }
-        Ok(Report::together(reports))
+        Ok(Report::together("every undo repeated", reports))
     }
 
     /// Runs the three standard faults, one after the other: every call repeated, every step failing, every undo
@@ -280,7 +280,7 @@ impl Rehearsal {
             self.every_step_failing().await?,
             self.every_undo_repeated().await?,
         ];
-        Ok(Report::together(reports))
+        Ok(Report::together("every call repeated, every step failing, every undo repeated", reports))
     }
 
     /// The definition with its graph, its operations taken as they come.
@@ -331,6 +331,8 @@ impl Rehearsal {
             progress: self.progress.as_deref(),
             expected: expected.as_ref(),
             exact: &exact,
+            participants: &self.participants,
+            began_ms: amends_server::clock::now().0,
         };
         let report = run::perform(&run, &network, &book).await;
         world.stop().await;

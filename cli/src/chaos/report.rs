@@ -169,9 +169,10 @@ impl Report {
     }
 
     /// One report of several runs of the same definition. Times are the worst of them.
-    pub(super) fn together(reports: Vec<Report>) -> Report {
+    pub(super) fn together(faults: &str, reports: Vec<Report>) -> Report {
         let mut reports = reports.into_iter();
         let mut all = reports.next().expect("a definition has at least one step");
+        all.faults = faults.to_owned();
         for next in reports {
             all.sagas += next.sagas;
             all.took_ms += next.took_ms;
@@ -356,7 +357,8 @@ impl Report {
 
     fn write_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let calls: u64 = self.calls.values().sum();
-        let by: Vec<String> = self.calls.iter().map(|(op, count)| format!("{count} {op}s")).collect();
+        let by: Vec<String> =
+            self.calls.iter().map(|(op, count)| format!("{count} {}", plural(*op))).collect();
         writeln!(f, "{calls} calls ({}), of which met", by.join(", "))?;
         if self.injected.is_empty() {
             writeln!(f, "  no fault")?;
@@ -405,9 +407,12 @@ impl Report {
 
     fn write_laws(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for LawKept { law, checked, broken } in &self.laws {
-            let (sign, sentence) = (if *broken == 0 { "kept  " } else { "BROKEN" }, law.sentence());
-            let count = if *broken == 0 { format!("{checked}") } else { format!("{broken} of {checked}") };
-            writeln!(f, "  {sign}  {sentence} ({count})")?;
+            let sentence = law.sentence();
+            match (broken, checked) {
+                (0, 0) => writeln!(f, "  -       {sentence} (not put to the test)")?,
+                (0, _) => writeln!(f, "  kept    {sentence} ({checked})")?,
+                _ => writeln!(f, "  BROKEN  {sentence} ({broken} of {checked})")?,
+            }
             for breach in self.breaches.iter().filter(|breach| breach.law == *law).take(SHOWN_MAX) {
                 let saga = breach.saga.map_or("a saga".to_owned(), |number| format!("saga {number}"));
                 let id = breach.id.map_or(String::new(), |id| format!(" ({id})"));
@@ -416,6 +421,15 @@ impl Report {
             }
         }
         Ok(())
+    }
+}
+
+fn plural(op: CallOp) -> &'static str {
+    match op {
+        CallOp::Action => "actions",
+        CallOp::Compensation => "compensations",
+        CallOp::Confirm => "confirmations",
+        CallOp::Status => "questions for a status",
     }
 }
 

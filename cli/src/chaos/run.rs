@@ -8,13 +8,17 @@ use super::{
     laws::{self, Ending, Evidence, Expected, is_at_rest},
     network::{KEY, Network},
     plan::Plan,
+    registered,
     rehearsal::Pace,
     report::Facts,
     world::{Ended, World},
 };
 use crate::client::{ClientError, Start};
 use amends_saga::{Definition, Name, SagaId};
-use amends_wire::api::{JournalItem, List, SagaView, StepStatus};
+use amends_wire::{
+    api::{JournalItem, List, SagaView, StepStatus},
+    registration::Registration,
+};
 use futures::StreamExt;
 use reqwest::StatusCode;
 use serde_json::{Value, value::RawValue};
@@ -51,6 +55,10 @@ pub(super) struct Run<'a> {
     pub(super) progress: Option<&'a (dyn Fn(u64) + Send + Sync)>,
     pub(super) expected: Option<&'a Expected>,
     pub(super) exact: &'a BTreeSet<String>,
+    /// Those that are there.
+    pub(super) participants: &'a BTreeMap<Name, Registration>,
+    /// When it began, in unix milliseconds.
+    pub(super) began_ms: i64,
 }
 
 /// Runs every saga to its end, and reports.
@@ -72,8 +80,9 @@ pub(super) async fn perform(run: &Run<'_>, network: &Network, book: &Book) -> Re
         exact: run.exact,
         expected: run.expected,
     };
-    let verdict = laws::judge(&evidence);
-    let faults = run.plan.mix().map_or_else(|| "none".to_owned(), ToString::to_string);
+    let mut verdict = laws::judge(&evidence);
+    registered::check(run.participants, &endings, run.began_ms, &mut verdict).await?;
+    let faults = run.plan.to_string();
     let facts = Facts {
         definition: run.name.clone(),
         seed: run.seed,
@@ -86,7 +95,7 @@ pub(super) async fn perform(run: &Run<'_>, network: &Network, book: &Book) -> Re
 
 /// Starts every saga at its time and waits for each end; gives the ids by number.
 async fn drive(run: &Run<'_>, started: &watch::Sender<u64>) -> Result<BTreeMap<u64, SagaId>, RehearsalError> {
-    let token = format!("{:08x}", amends_server::clock::now().0 as u64 & 0xffff_ffff);
+    let token = format!("{:08x}", run.began_ms & 0xffff_ffff);
     let (in_flight, gap) = match run.pace {
         Pace::InFlight(count) => (count.clamp(1, IN_FLIGHT_MAX), Duration::ZERO),
         Pace::PerSecond(rate) => (IN_FLIGHT_MAX, Duration::from_secs_f64(1.0 / rate.clamp(0.001, 100_000.0))),

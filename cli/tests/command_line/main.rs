@@ -1,6 +1,7 @@
 //! The executable from outside: what it prints, how it ends, and that its processes work together.
 
 mod binary;
+mod chaos;
 mod definitions;
 mod demo;
 mod services;
