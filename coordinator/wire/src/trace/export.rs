@@ -20,7 +20,10 @@ use opentelemetry_sdk::{
 use std::{
     borrow::Cow,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
@@ -116,6 +119,8 @@ impl Span {
 pub struct Exporter {
     spans: mpsc::Sender<Span>,
     lost: Lost,
+    /// Spans taken and neither delivered nor dropped yet.
+    open: Arc<AtomicU64>,
     stop: CancellationToken,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -157,15 +162,24 @@ impl Exporter {
             .build();
         sender.set_resource(&resource);
         let (spans, waiting) = mpsc::channel(WAITING_MAX);
-        let (lost, stop): (Lost, _) = (Arc::new(lost), CancellationToken::new());
-        let work = Work { waiting, sender, url: to.url.clone(), lost: lost.clone(), warned: None };
+        let (lost, open, stop): (Lost, _, _) = (Arc::new(lost), Arc::default(), CancellationToken::new());
+        let work = Work {
+            waiting,
+            sender,
+            url: to.url.clone(),
+            lost: lost.clone(),
+            open: Arc::clone(&open),
+            warned: None,
+        };
         let task = Mutex::new(Some(tokio::spawn(work.run(stop.clone()))));
-        Ok(Exporter { spans, lost, stop, task })
+        Ok(Exporter { spans, lost, open, stop, task })
     }
 
     /// Hands a span over; drops and counts it when the queue is full.
     pub fn send(&self, span: Span) {
+        self.open.fetch_add(1, Ordering::Relaxed);
         if self.spans.try_send(span).is_err() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
             (self.lost)(1);
         }
     }
@@ -178,7 +192,10 @@ impl Exporter {
         let Some(mut task) = task else { return };
         if tokio::time::timeout(within, &mut task).await.is_err() {
             task.abort();
-            tracing::warn!("the last spans did not reach the collector in time");
+            let _ = task.await;
+            let spans = self.open.swap(0, Ordering::Relaxed);
+            (self.lost)(spans);
+            tracing::warn!(spans, "the last spans did not reach the collector in time; they are dropped");
         }
     }
 }
@@ -199,6 +216,7 @@ struct Work {
     sender: opentelemetry_otlp::SpanExporter,
     url: String,
     lost: Lost,
+    open: Arc<AtomicU64>,
     warned: Option<Instant>,
 }
 
@@ -215,6 +233,7 @@ impl Work {
                 Ok(Err(error)) => self.lose(count, &error.to_string()),
                 Err(_) => self.lose(count, "the collector does not answer"),
             }
+            self.open.fetch_sub(count as u64, Ordering::Relaxed);
         }
     }
 
