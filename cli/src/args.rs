@@ -4,6 +4,7 @@
 use crate::{
     bench, chaos, config, definition, demo, health, manual, participant, repair, replay, saga, serve,
     settings::{BaseUrl, LogFormat, Token},
+    verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ pub enum Command {
     Bench(bench::Args),
     /// Rehearses a definition: runs it under faults and checks what must hold
     Chaos(chaos::command::Args),
+    /// Holds what participants have done against what sagas say, and names the invariants kept and broken
+    Verify(verify::Args),
     /// Shows every setting, its value and where it comes from
     Config(config::Args),
     /// Asks a coordinator whether it is well

@@ -29,6 +29,7 @@ pub mod serve;
 pub mod settings;
 pub mod shop;
 pub mod table;
+pub mod verify;
 
 use args::{Args, Command};
 use exit::Exit;
@@ -53,7 +54,11 @@ fn start(args: Args) -> anyhow::Result<Exit> {
         Command::Man(args) => return manual::pages(args),
         _ => {}
     }
-    let globals = Globals::read(&args.globals)?;
+    let mut globals = Globals::read(&args.globals)?;
+    if matches!(args.command, Command::Chaos(_)) && globals.log.is_none() {
+        // What a rehearsal provokes is told by its report.
+        globals.log = Some("error".to_owned());
+    }
     logs::start(&globals, args.command.is_service())?;
     process::install_tls();
     let threads = match &args.command {
@@ -74,6 +79,7 @@ async fn perform(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
         Command::Replay(args) => replay::run(args, globals).await,
         Command::Bench(args) => bench::run(args, globals).await,
         Command::Chaos(args) => chaos::command::run(args, globals).await,
+        Command::Verify(args) => verify::run(args, globals).await,
         Command::Config(args) => config::run(&args, globals),
         Command::Health(args) => health::run(&args, globals).await,
         Command::Completions(args) => manual::completions(&args),

@@ -7,3 +7,4 @@ mod demo;
 mod services;
 mod settings;
 mod usage;
+mod verify;
