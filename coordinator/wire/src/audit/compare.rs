@@ -150,7 +150,7 @@ pub fn compare(participant: &str, audited: &Audited, sagas: &Sagas, terms: &Term
     }
     audited.effects.iter().for_each(|effect| comparing.effect(effect));
     comparing.missing(audited);
-    comparing.result
+    comparing.finish()
 }
 
 struct Comparing<'a> {
@@ -219,6 +219,13 @@ impl<'a> Comparing<'a> {
         }
         self.result.judged += 1;
         self.check("no_orphan_effects");
+        // These two are the participant's own findings: it says of every step whether there is something to find.
+        match effect.op_state {
+            EffectState::Barred => self.check("barred_has_no_effect"),
+            EffectState::Applied | EffectState::Undone | EffectState::Pending => {
+                self.check("nothing_is_done_twice");
+            }
+        }
         let Some(step) = saga.step(&effect.step) else {
             if effect.op_state == EffectState::Applied {
                 let message = format!("the saga has no step \"{}\" that calls anybody", effect.step);
@@ -388,10 +395,15 @@ impl<'a> Comparing<'a> {
         }
     }
 
+    /// What a participant found in steps that were not judged was held against its law all the same.
+    fn finish(mut self) -> Comparison {
+        self.result.laws.iter_mut().for_each(|law| law.checked = law.checked.max(law.broken));
+        self.result
+    }
+
     fn break_law(&mut self, name: &str) {
         if let Some(law) = self.result.laws.iter_mut().find(|known| known.name == name) {
             law.broken += 1;
-            law.checked = law.checked.max(law.broken);
             return;
         }
         self.result.laws.push(LawResult {
