@@ -1,7 +1,7 @@
 //! Rehearsals as a library: what they find, and that the shop's own definitions pass them.
 
 use amends::{
-    chaos::{Fault, Law, Mix, Rehearsal, Report, Share, StubAnswer},
+    chaos::{Fault, Law, Mix, Pace, Rehearsal, Report, Share, StubAnswer},
     embedded::Embedded,
     settings::Listen,
     shop::Shop,
@@ -86,6 +86,27 @@ async fn a_participant_without_a_barrier_is_caught() {
     assert!(!report.kept, "{report}");
     assert!(report.breaches.iter().any(|breach| breach.law == Law::AtMostOnce), "{report}");
     assert!(report.to_string().contains("BROKEN  no call takes effect twice"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_arrives_after_its_undo_does_nothing_where_there_is_a_barrier() {
+    let hasty = TRANSFER.replace("vault.take_out,", "vault.take_out, timeout: 20ms, retry: { attempts: 1 },");
+    let mix = "delay=0.3:100ms,duplicate=0.2:200ms".parse().expect("a mix");
+    let rehearsal = Rehearsal::of(&hasty).expect("a definition").mix(mix).sagas(60);
+    let report = run(&rehearsal).await;
+    report.assert_kept();
+    let late = report.laws.iter().find(|law| law.law == Law::NothingAfterUndo).expect("it was checked");
+    assert!(late.checked > 10, "{report}");
+    let report = run(&rehearsal.without_barrier()).await;
+    assert!(report.breaches.iter().any(|breach| breach.law == Law::NothingAfterUndo), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_ends_and_so_do_the_sagas() {
+    let report = run(&transfer("outage").pace(Pace::PerSecond(100.0))).await;
+    report.assert_kept();
+    assert!(report.injected.get("down") > Some(&5), "{report}");
+    assert!(report.outcomes.completed > 0, "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,7 +70,7 @@ pub(super) struct Content {
     /// Two answers to one call that should have been alike.
     pub(super) unlike: Vec<(SagaId, String, String)>,
     /// The first definite answer to each call, by its key.
-    answers: BTreeMap<(SagaId, String, CallOp), (u16, Vec<u8>)>,
+    pub(super) answers: BTreeMap<(SagaId, String, CallOp), (u16, Vec<u8>)>,
 }
 
 impl Book {

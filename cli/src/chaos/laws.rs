@@ -396,3 +396,6 @@ pub(super) fn word(status: Status) -> &'static str {
         Status::Abandoned => "abandoned",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,7 +180,7 @@ impl Report {
             all.times = all.times.worse(next.times);
             add(&mut all.calls, next.calls);
             add(&mut all.injected, next.injected);
-            all.causes.extend(next.causes);
+            add_causes(&mut all.causes, next.causes);
             all.repairs.extend(next.repairs);
             all.breaches.extend(next.breaches);
             all.every_fault.extend(next.every_fault);
@@ -260,6 +260,16 @@ fn add<K: Ord>(to: &mut BTreeMap<K, u64>, from: BTreeMap<K, u64>) {
     for (key, count) in from {
         *to.entry(key).or_default() += count;
     }
+}
+
+fn add_causes(to: &mut Vec<Cause>, from: Vec<Cause>) {
+    for cause in from {
+        match to.iter_mut().find(|own| (&own.step, &own.message) == (&cause.step, &cause.message)) {
+            Some(own) => own.sagas += cause.sagas,
+            None => to.push(cause),
+        }
+    }
+    to.sort_by_key(|cause| std::cmp::Reverse(cause.sagas));
 }
 
 fn outcomes(endings: &[Ending]) -> Outcomes {
