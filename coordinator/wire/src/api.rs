@@ -6,16 +6,23 @@
 //! `{"items": […], "next": cursor or null}`.
 
 pub mod body;
+pub mod bulk;
 pub mod catalogue;
 pub mod journal;
+pub mod operator;
 pub mod repair;
 pub mod saga;
 pub mod start;
 pub mod time;
 pub mod verbs;
 
+pub use bulk::{
+    AgeView, BulkRequest, JobError, JobStatus, JobView, MatchedView, PileView, PreviewView, RepairFilter,
+    SummaryView,
+};
 pub use catalogue::{BreakerState, BreakerView, DefinitionView, InstanceView, ParticipantView};
 pub use journal::{JournalItem, List};
+pub use operator::{AssignRequest, GiveUpRequest, RepairAction, ResolveRequest, RetryRequest};
 pub use repair::{FindingView, NoteView, RepairError, RepairKind, RepairReason, RepairView, SettledView};
 
 pub use amends_saga::RepairStatus;

@@ -52,6 +52,10 @@ pub struct RepairView {
     pub previous: Option<Uuid>,
     /// How it was settled; null until it is.
     pub settled: Option<SettledView>,
+    /// A command that is likely to help, ready to be run; null once the item is settled, and while it is tried
+    /// again.
+    #[serde(default)]
+    pub proposed: Option<String>,
     /// What the audit found; null for a stuck step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finding: Option<FindingView>,
@@ -190,9 +194,33 @@ impl RepairView {
                 by: settled.by.clone(),
                 how: settled.how,
             }),
+            proposed: proposed(repair.item, repair.status, repair.reason.into(), repair.number),
             finding: None,
         })
     }
+}
+
+/// The number of times a step may be parked before trying it once more is no longer what is proposed.
+const RETRIES_PROPOSED: u32 = 3;
+
+/// A command that is likely to help with an item that was parked for the `number`th time.
+///
+/// One whose budget is spent is worth another try while that has not failed again and again; a refusal or a
+/// call that is wrong repeats itself, so somebody has to change something first: the body, or the books by
+/// hand. Words in capitals are for the operator to fill in.
+pub fn proposed(item: Uuid, status: RepairStatus, reason: RepairReason, number: u32) -> Option<String> {
+    if matches!(status, RepairStatus::Retrying | RepairStatus::Settled) {
+        return None;
+    }
+    Some(match reason {
+        RepairReason::Exhausted if number <= RETRIES_PROPOSED => {
+            format!("amends repair retry {item} --wait 30s")
+        }
+        RepairReason::Contract => format!("amends repair retry {item} --input FILE --wait 30s"),
+        RepairReason::Exhausted | RepairReason::Refused | RepairReason::Anomaly => {
+            format!("amends repair resolve {item} --note 'WHAT YOU DID BY HAND'")
+        }
+    })
 }
 
 /// The steps before `ix` that owe an undo and may not begin it while `ix` is parked.

@@ -143,6 +143,9 @@ slugs! {
     NoteRequired "note_required" 422 "a note is required"
     "This verb changes what the coordinator would have done, so it is kept with a reason. Nothing was changed. Send a \
      `note` that is not empty."
+    FilterRequired "filter_required" 422 "the filter would mean everything"
+    "An empty filter means every item that is not settled, which is seldom what is meant. Nothing was changed. Name \
+     what is meant in `filter`, or confirm with `\"all\": true`; `\"dry_run\": true` shows first what it would be."
     TooManySagas "too_many_sagas" 429 "the coordinator drives as many sagas as it may"
     "The number of sagas in flight has reached its limit, and one more would slow all of them. Nothing was started. \
      Try again after `Retry-After` with the same key; if this lasts, a participant is probably slow or down."

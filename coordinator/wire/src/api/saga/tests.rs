@@ -132,17 +132,18 @@ fn a_saga_that_waits_shows_its_members_in_order() {
         r#""created_at":"1970-01-01T00:00:00.000Z","updated_at":"1970-01-01T00:00:02.000Z","ended_at":null,"#,
         r#""deadline_at":"1970-01-01T00:20:00.000Z","steps":["#,
         r#"{"name":"quote","kind":"call","status":"done","action":{"operation":"inventory.quote","status":"done","#,
-        r#""attempts":1,"output":{"ok":0},"last_error":null,"next_attempt_at":null},"compensation":null},"#,
+        r#""attempts":1,"output":{"ok":0},"last_error":null,"next_attempt_at":null},"compensation":null,"settled_by_hand":false},"#,
         r#"{"name":"hold","kind":"call","status":"done","action":{"operation":"inventory.hold","status":"done","#,
         r#""attempts":1,"output":{"ok":1},"last_error":null,"next_attempt_at":null},"#,
         r#""compensation":{"operation":"inventory.release","status":"pending","attempts":0,"output":null,"#,
-        r#""last_error":null,"next_attempt_at":null}},"#,
-        r#"{"name":"payment","kind":"await","status":"waiting","action":null,"compensation":null,"signal":"paid","#,
-        r#""output":null,"timeout_at":"1970-01-01T00:15:02.000Z"},"#,
+        r#""last_error":null,"next_attempt_at":null},"settled_by_hand":false},"#,
+        r#"{"name":"payment","kind":"await","status":"waiting","action":null,"compensation":null,"#,
+        r#""settled_by_hand":false,"signal":"paid","output":null,"timeout_at":"1970-01-01T00:15:02.000Z"},"#,
         r#"{"name":"confirm","kind":"call","status":"pending","action":{"operation":"inventory.confirm","#,
         r#""status":"pending","attempts":0,"output":null,"last_error":null,"next_attempt_at":null},"#,
         r#""compensation":{"operation":"inventory.restore","status":"pending","attempts":0,"output":null,"#,
-        r#""last_error":null,"next_attempt_at":null}}],"repairs":[]}"#,
+        r#""last_error":null,"next_attempt_at":null},"settled_by_hand":false}],"#,
+        r#""settled_by_hand":false,"repairs":[]}"#,
     );
     assert_eq!(text, expected);
     let again: SagaView = serde_json::from_str(&text).expect("a client reads it back");
@@ -194,12 +195,13 @@ fn a_parked_step_shows_as_a_repair_item_that_holds_the_steps_before_it() {
     assert_eq!(
         view["repairs"],
         json!([{
-            "id": id, "saga": run.saga.id, "definition": "checkout", "step": "confirm", "op": "compensation",
+            "id": id, "kind": "step", "saga": run.saga.id, "definition": "checkout", "step": "confirm", "op": "compensation",
             "participant": "inventory", "operation": "inventory.restore", "status": "open", "reason": "refused",
-            "opened_at": "1970-01-01T00:00:06.000Z", "attempts": 1,
+            "opened_at": "1970-01-01T00:00:06.000Z", "first_opened_at": "1970-01-01T00:00:06.000Z", "attempts": 1,
             "errors": [{"attempt": 1, "at": "1970-01-01T00:00:06.000Z", "status": 409,
                         "message": "already shipped", "latency_ms": 7}],
-            "payload": {"order": "1001"}, "holds": ["hold"], "assignee": null, "notes": [], "previous": null
+            "payload": {"order": "1001"}, "holds": ["hold"], "assignee": null, "notes": [], "previous": null,
+            "settled": null, "proposed": format!("amends repair resolve {id} --note 'WHAT YOU DID BY HAND'")
         }])
     );
     assert_eq!(RepairView::all(&run.saga)[0].id.to_string(), id, "the id is the same every time");
