@@ -6,5 +6,6 @@ mod definitions;
 mod demo;
 mod services;
 mod settings;
+mod traces;
 mod usage;
 mod verify;
