@@ -57,7 +57,7 @@ fn a_report_counts_what_is_kept_and_names_what_is_broken() {
     let shown = serde_json::to_value(&kept).expect("JSON");
     assert_eq!((&shown["since"], &shown["findings"]), (&json!("2026-11-20T18:00:00.000Z"), &json!([])));
     let last = shown["invariants"].as_array().and_then(|all| all.last()).expect("an invariant");
-    let expected = json!({ "id": "", "participant": "inventory", "name": "stock_is_balanced", "kept": true,
+    let expected = json!({ "id": "I16", "participant": "inventory", "name": "stock_is_balanced", "kept": true,
         "law": "usable + held + shipped = inbound", "checked": null, "broken": 0 });
     assert_eq!(*last, expected);
     assert_eq!(shown["participants"][1]["audit"], "not offered");
