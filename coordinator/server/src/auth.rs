@@ -29,6 +29,17 @@ pub enum Role {
 struct Token {
     hash: [u8; 32],
     role: Role,
+    /// Who holds it, where it is one person's own.
+    holder: Option<Arc<str>>,
+}
+
+/// Who makes a request, as far as its token says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The person the token belongs to; nobody for a token that several share.
+    pub(crate) holder: Option<Arc<str>>,
+    /// What the token allows; `None` where no tokens are needed.
+    pub(crate) role: Option<Role>,
 }
 
 /// Every token. None at all means that everybody who reaches the listener may do everything, which the
@@ -39,7 +50,17 @@ pub struct Tokens(Arc<Vec<Token>>);
 impl Tokens {
     /// Makes the set from `(token, role)` pairs.
     pub fn new<'a>(tokens: impl IntoIterator<Item = (&'a str, Role)>) -> Tokens {
-        let token = |(text, role): (&str, Role)| Token { hash: Sha256::digest(text.as_bytes()).into(), role };
+        Tokens::held(tokens.into_iter().map(|(text, role)| (text, role, None)))
+    }
+
+    /// Makes the set from `(token, role, holder)`; what a token's holder does about the repair queue is
+    /// written down under that name, whatever the request says.
+    pub fn held<'a>(tokens: impl IntoIterator<Item = (&'a str, Role, Option<&'a str>)>) -> Tokens {
+        let token = |(text, role, holder): (&str, Role, Option<&str>)| Token {
+            hash: Sha256::digest(text.as_bytes()).into(),
+            role,
+            holder: holder.map(Arc::from),
+        };
         Tokens(Arc::new(tokens.into_iter().map(token).collect()))
     }
 
@@ -48,10 +69,22 @@ impl Tokens {
         self.0.is_empty()
     }
 
-    /// The role of a presented token. Hashes are compared, so the time taken tells nothing of the token.
-    fn role(&self, presented: &str) -> Option<Role> {
+    /// Whose a presented token is. Hashes are compared, so the time taken tells nothing of the token.
+    fn caller(&self, presented: &str) -> Option<Caller> {
         let hash: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
-        self.0.iter().filter(|token| token.hash == hash).map(|token| token.role).max()
+        let found = self.0.iter().filter(|token| token.hash == hash).max_by_key(|token| token.role)?;
+        Some(Caller { holder: found.holder.clone(), role: Some(found.role) })
+    }
+}
+
+impl Role {
+    /// The word used in configuration and audits.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Role::Submit => "submit",
+            Role::Operate => "operate",
+            Role::Admin => "admin",
+        }
     }
 }
 
@@ -72,30 +105,37 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
     }
 }
 
-/// Lets a request through when its token allows it.
+/// Lets a request through when its token allows it, and notes whose token that is.
 pub(crate) async fn check(
     State(tokens): State<Tokens>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    if tokens.is_empty() {
-        return Ok(next.run(request).await);
-    }
-    let Some(needed) = needed(request.method(), request.uri().path()) else {
-        return Ok(next.run(request).await);
+    let caller = match needed(request.method(), request.uri().path()) {
+        Some(needed) if !tokens.is_empty() => known(&tokens, &request, needed)?,
+        Some(_) | None => Caller::default(),
     };
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+fn known(tokens: &Tokens, request: &Request, needed: Role) -> Result<Caller, Failure> {
     let presented = request
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
-    match presented.and_then(|token| tokens.role(token.trim())) {
-        Some(role) if role >= needed => Ok(next.run(request).await),
-        Some(role) => Err(problem(
+    let caller = presented.and_then(|token| tokens.caller(token.trim()));
+    let Some(caller) = caller else {
+        let detail = "send \"Authorization: Bearer TOKEN\" with a valid token";
+        return Err(problem(Slug::Unauthorized, detail));
+    };
+    match caller.role {
+        Some(role) if role < needed => Err(problem(
             Slug::Forbidden,
-            format!("the token's role is {role:?}, this call needs {needed:?}").to_lowercase(),
+            format!("the token's role is {}, this call needs {}", role.as_str(), needed.as_str()),
         )),
-        None => Err(problem(Slug::Unauthorized, "send \"Authorization: Bearer TOKEN\" with a valid token")),
+        Some(_) | None => Ok(caller),
     }
 }
 
@@ -114,7 +154,11 @@ mod tests {
             ("POST", "/v1/sagas", Some(Role::Submit)),
             ("POST", "/v1/sagas/1/signals/payment", Some(Role::Submit)),
             ("POST", "/v1/sagas/1/cancel", Some(Role::Operate)),
+            ("GET", "/v1/repairs", Some(Role::Submit)),
+            ("GET", "/v1/repairs/bulk/1", Some(Role::Submit)),
             ("POST", "/v1/repairs/1/retry", Some(Role::Operate)),
+            ("POST", "/v1/repairs/bulk", Some(Role::Operate)),
+            ("POST", "/v1/repairs/bulk/1/stop", Some(Role::Operate)),
             ("PUT", "/v1/definitions/checkout/1", Some(Role::Admin)),
             ("PUT", "/v1/participants/inventory", Some(Role::Admin)),
             ("DELETE", "/v1/participants/inventory/instances/1", Some(Role::Admin)),
@@ -126,10 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_its_role_and_another_text_has_none() {
-        let tokens = Tokens::new([("s3cret", Role::Operate)]);
-        assert_eq!(tokens.role("s3cret"), Some(Role::Operate));
-        assert_eq!(tokens.role("S3cret"), None);
-        assert_eq!(tokens.role(""), None);
+    fn a_token_has_its_role_and_holder_and_another_text_has_none() {
+        let tokens = Tokens::held([("s3cret", Role::Operate, Some("ada")), ("shared", Role::Operate, None)]);
+        let caller =
+            |holder: Option<&str>| Caller { holder: holder.map(Arc::from), role: Some(Role::Operate) };
+        assert_eq!(tokens.caller("s3cret"), Some(caller(Some("ada"))));
+        assert_eq!(tokens.caller("shared"), Some(caller(None)));
+        assert_eq!(tokens.caller("S3cret"), None);
+        assert_eq!(tokens.caller(""), None);
     }
 }

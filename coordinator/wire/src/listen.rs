@@ -4,13 +4,18 @@
 //! a header must come within [`Limits::header_timeout`], connections are counted, and a stop drains what
 //! is being answered for at most [`Limits::drain_timeout`].
 
-use axum::Router;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{
+    Request,
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -40,6 +45,7 @@ impl Default for Limits {
 
 /// Serves `router` until `stop` is cancelled, then drains.
 ///
+/// Every request carries [`ConnectInfo`] with the address of whoever opened the connection.
 /// Returns whether everything in progress was answered before [`Limits::drain_timeout`].
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) -> bool {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
@@ -54,7 +60,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             () = stop.cancelled() => break,
         };
         match stream {
-            Ok((stream, _)) => connection(stream, permit, router.clone(), limits, &graceful),
+            Ok((stream, peer)) => connection(stream, peer, permit, router.clone(), limits, &graceful),
             Err(error) => {
                 // Out of file descriptors, or a peer that left already: neither is a reason to stop.
                 tracing::warn!(%error, "could not accept a connection");
@@ -68,18 +74,24 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
 
 fn connection(
     stream: TcpStream,
+    peer: SocketAddr,
     permit: OwnedSemaphorePermit,
     router: Router,
     limits: Limits,
     graceful: &GracefulShutdown,
 ) {
     let _ = stream.set_nodelay(true);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(64)
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let watched = graceful.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = watched.await {
