@@ -351,8 +351,12 @@ impl Coordinator {
     /// Fires the timers that are due, and performs what was only waiting for its time.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let later = self.timers.split_off(&(Timestamp(now.0.saturating_add(1)), SagaId::nil()));
-        for (_, id) in std::mem::replace(&mut self.timers, later) {
+        // One by one: splitting the set would count what stays behind, and that may be a million.
+        let mut fired = Vec::new();
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            fired.extend(self.timers.pop_first());
+        }
+        for (_, id) in fired {
             let Some(entry) = self.sagas.get_mut(&id) else { continue };
             entry.timer = None;
             let taken = self.input(id, Input::Tick, now);
