@@ -7,7 +7,13 @@
 
 mod claim;
 
-use crate::{clock::now, dispatch::Dispatcher, metrics::Metrics, registry::Registry};
+use crate::{
+    clock::now,
+    dispatch::Dispatcher,
+    metrics::Metrics,
+    registry::Registry,
+    trace::{reason, word},
+};
 use amends_saga::{
     Answer, CallKey, Coordinator, Input, Rejected, RepairRow, RepairStatus, Saga, SagaId, Start, Timestamp,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, NotTaken, Written},
@@ -387,12 +393,12 @@ impl Loop {
             match row.settled_how {
                 None if row.status == RepairStatus::Retrying => {}
                 None if row.updated_at == row.opened_at => tracing::warn!(
-                    saga.id = %saga, step.name = %step, participant, item = %row.item, reason = ?row.reason,
+                    saga.id = %saga, step.name = %step, participant, item = %row.item, reason = reason(row.reason),
                     "a step cannot be undone; a repair item is open"
                 ),
                 None => {}
                 Some(how) => tracing::info!(
-                    saga.id = %saga, step.name = %step, participant, item = %row.item, how = ?how,
+                    saga.id = %saga, step.name = %step, participant, item = %row.item, how = %word(how),
                     by = row.settled_by.as_deref(), "a repair item is settled"
                 ),
             }

@@ -171,13 +171,14 @@ fn attempt(order: &Order, answer: &Answer, carried: Carried) -> Span {
     if op == CallOp::Status {
         span = span.with("saga.status_of", status_of.as_str());
     }
-    if let Some(status) = report.and_then(|report| report.status).or(carried.status) {
+    let status = report.and_then(|report| report.status).or(carried.status);
+    if let Some(status) = status {
         span = span.with("http.response.status_code", i64::from(status));
     }
     if carried.calls > 1 {
         span = span.with("saga.batch.calls", i64::try_from(carried.calls).unwrap_or(i64::MAX));
     }
-    span.error = report.map(|report| fault(word, report));
+    span.error = report.map(|report| fault(word, status, report));
     span
 }
 
@@ -193,10 +194,10 @@ fn in_words(answer: &Answer) -> (&'static str, Option<&Report>) {
     }
 }
 
-/// What went wrong. Words that a participant wrote stay in the journal, for they may quote a body; what is said here
-/// without a status is our own about the connection.
-fn fault(word: &'static str, report: &Report) -> Cow<'static, str> {
-    match report.status {
+/// What went wrong. Where an answer came, its words stay in the journal, for they may quote a body; without one they
+/// are our own about the connection.
+fn fault(word: &'static str, status: Option<u16>, report: &Report) -> Cow<'static, str> {
+    match status {
         Some(status) => format!("{word}: status {status}").into(),
         None => report.message.clone().into(),
     }
@@ -272,14 +273,15 @@ fn at(time: Timestamp) -> SystemTime {
 }
 
 /// The word by which the API calls it.
-fn word(value: impl serde::Serialize) -> Cow<'static, str> {
+pub(crate) fn word(value: impl serde::Serialize) -> Cow<'static, str> {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word.into(),
         Ok(_) | Err(_) => "other".into(),
     }
 }
 
-fn reason(reason: ParkReason) -> &'static str {
+/// Why an item is open, in a word.
+pub(crate) fn reason(reason: ParkReason) -> &'static str {
     match reason {
         ParkReason::Exhausted => "exhausted",
         ParkReason::Refused => "refused",

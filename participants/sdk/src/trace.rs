@@ -136,3 +136,6 @@ impl Begun {
         self.tracer.0.exporter.send(span);
     }
 }
+
+#[cfg(test)]
+mod tests;
