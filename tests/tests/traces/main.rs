@@ -1,6 +1,7 @@
 //! One saga, one trace: what a collector sees of a coordinator and a participant, over real sockets.
 
 mod collector;
+mod logs;
 mod world;
 
 use amends_wire::trace::{Sample, SpanId};
