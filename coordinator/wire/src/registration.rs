@@ -10,10 +10,13 @@
 use crate::span::Span;
 use amends_saga::Name;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The most instances one registration may bring.
 pub const INSTANCES_MAX: usize = 64;
+/// The longest schema of an operation's body, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
 /// The most operations one participant may offer.
 pub const OPERATIONS_MAX: usize = 256;
 /// The largest batch.
@@ -67,6 +70,9 @@ pub struct OperationTerms {
     /// How it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryTerms>,
+    /// JSON Schema (2020-12) of the body it takes; a body that an operator has edited is checked against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Value>,
 }
 
 /// The batch form of an operation.
@@ -113,6 +119,7 @@ impl Default for OperationTerms {
             batch: None,
             barrier: true,
             retry: None,
+            input: None,
         }
     }
 }
@@ -156,6 +163,9 @@ impl Registration {
         if terms.batch.is_some_and(|batch| batch.max == 0 || batch.max > BATCH_MAX) {
             return Err(format!("operation \"{name}\": \"batch.max\" is from 1 to {BATCH_MAX}"));
         }
+        if let Some(schema) = &terms.input {
+            check_schema(schema).map_err(|what| format!("operation \"{name}\": \"input\": {what}"))?;
+        }
         match terms.retry {
             Some(retry) => retry.check().map_err(|what| format!("operation \"{name}\": {what}")),
             None => Ok(()),
@@ -185,6 +195,25 @@ impl RetryTerms {
         }
         Ok(())
     }
+}
+
+fn check_schema(schema: &Value) -> Result<(), String> {
+    let bytes = schema.to_string().len();
+    if bytes > SCHEMA_BYTES_MAX {
+        return Err(format!("the schema has {bytes} bytes, more than {SCHEMA_BYTES_MAX}"));
+    }
+    well_formed(schema)
+}
+
+#[cfg(feature = "definition")]
+fn well_formed(schema: &Value) -> Result<(), String> {
+    crate::definition::check_schema(schema)
+}
+
+/// A participant carries no reader of schemas: the coordinator refuses what is none.
+#[cfg(not(feature = "definition"))]
+fn well_formed(_: &Value) -> Result<(), String> {
+    Ok(())
 }
 
 fn yes() -> bool {

@@ -159,6 +159,23 @@ impl From<UnknownOperations> for Problem {
     }
 }
 
+/// Checks that a value is a JSON Schema as `input` of a definition or an operation may be one.
+///
+/// # Errors
+/// Its first fault, in a sentence that says what to do.
+pub fn check_schema(schema: &Value) -> Result<(), String> {
+    Schema::alone(schema).map(drop)
+}
+
+/// Checks an input against a schema that [`check_schema`] has passed; one that it has not lets nothing through.
+///
+/// # Errors
+/// Each place that does not fit and why, up to 32.
+pub fn check_with(schema: &Value, input: &Value) -> Result<(), Vec<Misfit>> {
+    let broken = |what: String| vec![Misfit { path: String::new(), message: format!("the schema: {what}") }];
+    Schema::alone(schema).map_err(broken)?.check(input)
+}
+
 /// Puts the parts of a definition together; whatever is wrong is noted and the rest still looked at.
 fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
     let fields = Fields::of(root, "the definition".to_owned(), KEYS, faults)?;

@@ -5,8 +5,8 @@
 //! patterns run on an engine that never backtracks.
 
 use super::{
-    diagnostic::Faults,
-    tree::{Entry, Kind, Node, shorten},
+    diagnostic::{Diagnostics, Faults},
+    tree::{self, Entry, Kind, Node, shorten},
 };
 use crate::problem::Misfit;
 use jsonschema::{Draft, PatternOptions, Validator};
@@ -66,6 +66,24 @@ impl Schema {
                 None
             }
         }
+    }
+
+    /// Reads a schema that stands alone, by the same rules.
+    ///
+    /// # Errors
+    /// Its first fault, in a sentence that says what to do.
+    pub(crate) fn alone(value: &Value) -> Result<Schema, String> {
+        let mut faults = Faults::default();
+        let source = format!("{value:#}");
+        let node = tree::read(&source, &mut faults);
+        let entry = node.map(|value| Entry { key: "input".to_owned(), key_at: 0, value });
+        let schema = entry.and_then(|entry| Schema::read(&entry, &mut faults));
+        let first = |diagnostics: Diagnostics| {
+            let first = diagnostics.0.into_iter().next();
+            first.map_or_else(String::new, |fault| format!("{}; {}", fault.message, fault.help))
+        };
+        faults.finish(&source).map_err(first)?;
+        schema.ok_or_else(|| "it cannot be read".to_owned())
     }
 
     /// The members the input may have; `None` where it may have any.

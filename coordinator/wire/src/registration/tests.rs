@@ -72,3 +72,29 @@ fn instances_health_and_ttl_have_their_bounds() {
         assert!(said.contains(says), "{member} {value}: \"{said}\" does not say \"{says}\"");
     }
 }
+
+#[cfg(feature = "definition")]
+#[test]
+fn the_schema_of_an_operations_body_is_one() {
+    let order =
+        json!({ "type": "object", "required": ["order"], "properties": { "order": { "type": "string" } } });
+    let kept = check(json!({ "input": order })).expect("a schema");
+    let name = amends_saga::Name::parse("hold").expect("a name");
+    assert_eq!(kept.operations[&name].input, Some(order.clone()));
+    for (schema, says) in [
+        (json!("text"), "must be a JSON Schema"),
+        (json!({ "type": "text" }), "not a JSON Schema"),
+        (json!({ "$ref": "#/$defs/nothing" }), "names nothing in this schema"),
+        (json!({ "$ref": "http://elsewhere/" }), "names nothing in this schema"),
+        (json!({ "description": "x".repeat(70_000) }), "more than 65536"),
+    ] {
+        let said = check(json!({ "input": schema })).expect_err("it is none");
+        assert!(
+            said.contains(says) && said.contains("\"input\""),
+            "{schema}: \"{said}\" does not say \"{says}\""
+        );
+    }
+    let misfits = |input: Value| crate::definition::check_with(&order, &input);
+    assert_eq!(misfits(json!({ "order": "1" })), Ok(()));
+    assert_eq!(misfits(json!({ "order": 1 })).expect_err("a misfit")[0].path, "/order");
+}
