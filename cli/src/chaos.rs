@@ -30,6 +30,7 @@
 //! Times shrink: pauses between attempts are at most 80 ms unless [`Rehearsal::unhurried`] is said.
 
 mod book;
+mod cast;
 pub mod command;
 mod hurry;
 mod invent;

@@ -118,10 +118,13 @@ async fn a_killed_coordinator_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_shops_definitions_pass_the_standard_faults() {
-    let checkout = Rehearsal::of(include_str!("../../sagas/checkout.yaml")).expect("a definition");
-    let order = Rehearsal::of(include_str!("../../sagas/order.yaml")).expect("a definition");
-    let parallel = Rehearsal::of(include_str!("../../sagas/parallel.yaml")).expect("a definition");
-    for rehearsal in [checkout, order, parallel] {
+    let sagas = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../sagas")).expect("the definitions");
+    let sagas = sagas.map(|entry| entry.expect("an entry").path());
+    let sagas: Vec<_> = sagas.filter(|path| path.extension().is_some_and(|ext| ext == "yaml")).collect();
+    assert!(sagas.len() >= 3, "{sagas:?}");
+    for path in sagas {
+        let source = std::fs::read_to_string(&path).expect("a text");
+        let rehearsal = Rehearsal::of(&source).expect("a definition");
         let name = rehearsal.definition().name.clone();
         let report = rehearsal.standard().await.expect(&name);
         report.assert_kept();

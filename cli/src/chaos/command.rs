@@ -21,6 +21,12 @@ use std::{
 /// The longest file that is read, in bytes.
 const BYTES_MAX: u64 = 16 << 20;
 
+/// Sagas kept running where nothing is said.
+const IN_FLIGHT: u64 = 32;
+
+/// How long a saga may take where nothing is said.
+const PATIENCE: Span = Span::from_secs(60);
+
 /// Runs a definition many times under faults, and checks what must hold.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -64,7 +70,7 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", conflicts_with = "in_flight", value_parser = rate)]
     rate: Option<f64>,
     /// Keep so many running
-    #[arg(long, value_name = "NUMBER", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "NUMBER", default_value_t = IN_FLIGHT, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     in_flight: u64,
     /// Which of all courses of events it is; the same seed meets the same faults [default: another one each time]
     #[arg(long, value_name = "NUMBER")]
@@ -82,7 +88,7 @@ pub struct Args {
     #[arg(long, value_name = "SECRET", env = "AMENDS_PARTICIPANT_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// How long a saga may take to come to its end
-    #[arg(long, value_name = "TIME", default_value = "1m")]
+    #[arg(long, value_name = "TIME", default_value_t = PATIENCE)]
     patience: Span,
     /// Keep the pauses between attempts as they are written
     #[arg(long)]
@@ -242,10 +248,13 @@ fn again(args: &Args, seed: u64, globals: &Globals) -> String {
         put("faults", Some(args.faults.written.clone()));
         put("input", args.input.clone());
         put("rate", args.rate.map(|rate| rate.to_string()));
-        put("in-flight", args.rate.is_none().then(|| args.in_flight.to_string()));
+        put(
+            "in-flight",
+            (args.rate.is_none() && args.in_flight != IN_FLIGHT).then(|| args.in_flight.to_string()),
+        );
     }
     put("answers", args.answers.as_ref().map(|path| path.display().to_string()));
-    put("patience", Some(args.patience.to_string()));
+    put("patience", (args.patience != PATIENCE).then(|| args.patience.to_string()));
     if args.against == Against::Registered {
         put("against", Some("registered".to_owned()));
         put("coordinator", Some(globals.coordinator.to_string()));

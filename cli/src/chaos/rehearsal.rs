@@ -3,6 +3,7 @@
 use super::{
     RehearsalError, Report,
     book::Book,
+    cast::{self, Beyond},
     hurry,
     invent::{self, Inventions},
     laws::Expected,
@@ -11,33 +12,20 @@ use super::{
     plan::Plan,
     run::{self, Run},
     stubs::{Answers, StubAnswer, StubCall, Stubs},
-    world::World,
+    world::{self, World},
 };
 use amends_saga::{Definition, Name, Status, definition::Kind};
-use amends_server::{HttpTransport, Reply, Transport, TransportError};
+use amends_server::Config;
 use amends_store::memory::MemoryStore;
 use amends_wire::{
-    definition::{Defaults, OperationName, Text},
-    participant::CallOp,
+    definition::{Defaults, Text},
     registration::{OperationTerms, Registration},
 };
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::HeaderMap;
-use reqwest::Url;
 use serde_json::Value;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// The sagas of one rehearsal at most.
 pub const SAGAS_MAX: u64 = 1_000_000;
-
-/// The host of the stubs' addresses; nothing can have this name.
-const STUBS_HOST: &str = "stubs.invalid";
 
 /// How many sagas run at a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,7 +52,11 @@ pub struct Rehearsal {
     barrier: bool,
     hurried: bool,
     progress: Option<Progress>,
+    coordinator: Option<Configuring>,
 }
+
+/// Changes the configuration of the rehearsal's coordinator.
+type Configuring = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
 /// Is told how many sagas have come to their end.
 type Progress = Arc<dyn Fn(u64) + Send + Sync>;
@@ -100,6 +92,7 @@ impl Rehearsal {
             barrier: true,
             hurried: true,
             progress: None,
+            coordinator: None,
         })
     }
 
@@ -197,6 +190,13 @@ impl Rehearsal {
     #[must_use]
     pub fn without_barrier(mut self) -> Rehearsal {
         self.barrier = false;
+        self
+    }
+
+    /// Changes the configuration of the rehearsal's coordinator: its limits, its timing, its defaults.
+    #[must_use]
+    pub fn coordinator(mut self, change: impl Fn(&mut Config) + Send + Sync + 'static) -> Rehearsal {
+        self.coordinator = Some(Arc::new(change));
         self
     }
 
@@ -298,25 +298,25 @@ impl Rehearsal {
     ) -> Result<Report, RehearsalError> {
         let input = self.checked_input()?;
         let definition = self.resolved()?;
-        let participants = self.registrations()?;
+        let participants = cast::registrations(&self.text, &self.participants, self.hurried)?;
         self.check_answers(&definition)?;
-        let exact = self.stubbed_steps(&definition);
+        let exact = cast::stubbed_steps(&definition, &self.participants);
         let (book, store) = (Arc::new(Book::default()), MemoryStore::new());
         let network = Network::new(Terms {
             plan: plan.clone(),
             seed: self.seed,
-            beyond: Arc::new(Beyond {
-                stubs: Stubs::new(self.answers.clone(), self.barrier, book.clone()),
-                http: http_transport()?,
-            }),
+            beyond: Arc::new(Beyond::new(Stubs::new(self.answers.clone(), self.barrier, book.clone()))?),
             exact: exact.clone(),
-            participants: callees(&definition),
+            participants: cast::callees(&definition),
             store: Arc::new(store.clone()),
             book: book.clone(),
         });
         let text = if self.hurried { hurried(&self.text)? } else { self.text.clone() };
-        let defaults = if self.hurried { hurry::defaults() } else { Defaults::default() };
-        let world = World::start(store, network.clone(), defaults, &text, &participants).await?;
+        let mut config = world::config(if self.hurried { hurry::defaults() } else { Defaults::default() });
+        if let Some(change) = &self.coordinator {
+            change(&mut config);
+        }
+        let world = World::start(store, network.clone(), config, &text, &participants).await?;
         let run = Run {
             world: &world,
             plan: &plan,
@@ -355,31 +355,6 @@ impl Rehearsal {
         Ok(input)
     }
 
-    /// Every participant with what it offers: as it is registered, or, for a stub, what the definition calls.
-    fn registrations(&self) -> Result<Vec<(Name, Registration)>, RehearsalError> {
-        let mut found: BTreeMap<Name, Registration> = BTreeMap::new();
-        for OperationName { participant, operation } in self.text.operations() {
-            if let Some(real) = self.participants.get(&participant) {
-                if !real.operations.contains_key(&operation) {
-                    let what = format!("participant \"{participant}\" does not offer \"{operation}\"");
-                    return Err(RehearsalError::Participant(what));
-                }
-                let hurried = self.hurried;
-                found.entry(participant).or_insert_with(|| one_by_one(real.clone(), hurried));
-                continue;
-            }
-            let stub = found.entry(participant.clone()).or_insert_with(|| Registration {
-                instances: vec![format!("http://{STUBS_HOST}/{participant}")],
-                operations: BTreeMap::new(),
-                secret: None,
-                health: None,
-                ttl: None,
-            });
-            stub.operations.insert(operation, OperationTerms::default());
-        }
-        Ok(found.into_iter().collect())
-    }
-
     /// Refuses answers that nobody would ask for.
     fn check_answers(&self, definition: &Definition) -> Result<(), RehearsalError> {
         let operations: Vec<String> = self.text.operations().iter().map(ToString::to_string).collect();
@@ -399,16 +374,6 @@ impl Rehearsal {
             ))),
             None => Ok(()),
         }
-    }
-
-    /// The steps whose action and compensation both go to stubs.
-    fn stubbed_steps(&self, definition: &Definition) -> BTreeSet<String> {
-        let is_stub = |name: &Name| !self.participants.contains_key(name);
-        let steps = definition.steps().filter(|(_, step)| {
-            let undo = step.undo().is_none_or(|undo| is_stub(&undo.operation.participant));
-            step.call().is_some_and(|call| is_stub(&call.action.participant)) && undo
-        });
-        steps.map(|(_, step)| step.name.to_string()).collect()
     }
 
     /// What each awaited signal carries.
@@ -432,48 +397,4 @@ fn hurried(text: &Text) -> Result<Arc<Text>, RehearsalError> {
     let source = hurry::definition(text.to_json().clone()).to_string();
     let text = Text::read(&source);
     text.map(Arc::new).map_err(|faults| RehearsalError::Definition(faults.render("the definition", &source)))
-}
-
-/// A registration without batches, each of whose calls can meet a fate of its own.
-fn one_by_one(registration: Registration, hurried: bool) -> Registration {
-    let operations = registration.operations.into_iter().map(|(name, terms)| {
-        let terms = if hurried { hurry::operation(terms) } else { terms };
-        (name, OperationTerms { batch: None, ..terms })
-    });
-    Registration { operations: operations.collect(), ttl: None, ..registration }
-}
-
-/// The participant of each step's action and compensation.
-fn callees(definition: &Definition) -> BTreeMap<(String, CallOp), String> {
-    let mut found = BTreeMap::new();
-    for (_, step) in definition.steps() {
-        let action = step.call().map(|call| (CallOp::Action, &call.action));
-        let undo = step.undo().map(|undo| (CallOp::Compensation, &undo.operation));
-        for (op, operation) in action.into_iter().chain(undo) {
-            found.insert((step.name.to_string(), op), operation.participant.to_string());
-        }
-    }
-    found
-}
-
-fn http_transport() -> Result<HttpTransport, RehearsalError> {
-    crate::process::install_tls();
-    HttpTransport::new().map_err(|error| RehearsalError::Coordinator(crate::client::chain(&error)))
-}
-
-/// Stubs for their own addresses, HTTP for all others.
-struct Beyond {
-    stubs: Stubs,
-    http: HttpTransport,
-}
-
-#[async_trait]
-impl Transport for Beyond {
-    async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError> {
-        if url.host_str() == Some(STUBS_HOST) {
-            self.stubs.post(url, headers, body).await
-        } else {
-            self.http.post(url, headers, body).await
-        }
-    }
 }

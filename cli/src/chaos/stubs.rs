@@ -206,3 +206,6 @@ impl Transport for Stubs {
         Ok(Reply { status, retry_after: None, body: Ok(Bytes::from(answer.to_string())) })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ pub(super) enum Ended {
 pub(super) struct World {
     pub(super) store: MemoryStore,
     network: Network,
-    defaults: Defaults,
+    config: Config,
     process: Mutex<Option<Process>>,
     client: RwLock<Client>,
 }
@@ -61,7 +61,7 @@ impl World {
     pub(super) async fn start(
         store: MemoryStore,
         network: Network,
-        defaults: Defaults,
+        config: Config,
         text: &Text,
         participants: &[(Name, Registration)],
     ) -> Result<World, RehearsalError> {
@@ -75,12 +75,12 @@ impl World {
             created_at: amends_server::clock::now(),
         };
         store.put_definition(&row).await.map_err(|error| failed(&error))?;
-        let (process, base) = Process::start(store.clone(), network.clone(), defaults).await?;
+        let (process, base) = Process::start(store.clone(), network.clone(), config.clone()).await?;
         for (name, registration) in participants {
             register(&base, name, registration).await?;
         }
         let client = RwLock::new(Client::new(base, None).map_err(|error| failed(&error))?);
-        Ok(World { store, network, defaults, process: Mutex::new(Some(process)), client })
+        Ok(World { store, network, config, process: Mutex::new(Some(process)), client })
     }
 
     /// A client of the coordinator that runs now.
@@ -98,7 +98,8 @@ impl World {
             // A lease is there to find out that a process is gone; here it is known.
             self.store.crash();
         }
-        let (started, base) = Process::start(self.store.clone(), self.network.clone(), self.defaults).await?;
+        let (started, base) =
+            Process::start(self.store.clone(), self.network.clone(), self.config.clone()).await?;
         *process = Some(started);
         let client = Client::new(base, None).map_err(|error| failed(&error))?;
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
@@ -117,7 +118,7 @@ impl Process {
     async fn start(
         store: MemoryStore,
         network: Network,
-        defaults: Defaults,
+        config: Config,
     ) -> Result<(Process, BaseUrl), RehearsalError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -129,7 +130,7 @@ impl Process {
             let listener = process::listen(Listen((Ipv4Addr::LOCALHOST, 0).into())).await;
             let listener = listener.map_err(|error| RehearsalError::Coordinator(format!("{error:#}")))?;
             let transport = Arc::new(network);
-            let started = Server::start_with(config(defaults), Arc::new(store), listener, transport).await;
+            let started = Server::start_with(config, Arc::new(store), listener, transport).await;
             started.map_err(|error| failed(&error))
         });
         let mut process = Process { server: None, runtime: Some(runtime) };
@@ -158,7 +159,8 @@ impl Drop for Process {
     }
 }
 
-fn config(defaults: Defaults) -> Config {
+/// A coordinator's configuration where nobody says otherwise.
+pub(super) fn config(defaults: Defaults) -> Config {
     Config {
         name: "rehearsal".to_owned(),
         tokens: Tokens::default(),

@@ -22,7 +22,7 @@ fn a_rehearsal_says_what_was_kept_and_how_to_repeat_it() {
     assert!(ended.out.starts_with("transfer@1: 40 sagas, seed 7, "), "{}", ended.out);
     assert!(ended.out.contains("  kept    no call takes effect twice ("), "{}", ended.out);
     let again = "every law was kept; once more with\n  \
-                 amends chaos transfer.yaml --sagas 40 --seed 7 --faults mild --in-flight 32 --patience 1m\n";
+                 amends chaos transfer.yaml --sagas 40 --seed 7 --faults mild\n";
     assert!(ended.out.ends_with(again), "{}", ended.out);
 }
 

@@ -1,6 +1,6 @@
 //! What a mix may say, and what is told when it says something else.
 
-use super::*;
+use super::{written::WORDS, *};
 
 #[test]
 fn every_preset_is_read_and_written_alike() {
