@@ -1,6 +1,11 @@
 //! The audit through the router: nothing to find after whatever was called, and every planted anomaly found and named.
 
-use amends_wire::audit::{Audited, Effect, EffectState, Page, Query, Reported, names, read_all};
+use amends_saga::Status;
+use amends_wire::api::StepStatus;
+use amends_wire::audit::{
+    Audited, Effect, EffectState, Page, Query, Reported, SagaRecord, Sagas, StepRecord, Terms, compare,
+    names, read_all,
+};
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
@@ -219,4 +224,91 @@ async fn a_hold_tells_until_when_it_stands_and_pages_are_bounded() {
         assert_eq!((status, &body["slug"]), (400, &json!("bad_query")), "{query}");
         assert!(body["detail"].as_str().unwrap().contains(says), "{body}");
     }
+}
+
+/// A saga of one step, as its coordinator tells of it, an hour after all of it.
+fn told_by_a_coordinator(saga: u128, status: Status, operation: &str, sent: &Value) -> SagaRecord {
+    let (name, status_of_step) = match operation {
+        "deduct" => ("deduct", StepStatus::Done),
+        _ => {
+            ("reserve", if status == Status::Completed { StepStatus::Done } else { StepStatus::Compensated })
+        }
+    };
+    let step = StepRecord {
+        name: name.to_owned(),
+        participant: "inventory".to_owned(),
+        operation: operation.to_owned(),
+        status: status_of_step,
+        is_compensable: true,
+        is_by_hand: false,
+        sent: Some(sent.clone()),
+    };
+    SagaRecord {
+        id: Uuid::from_u128(saga),
+        status,
+        created_at: 3_600_000,
+        updated_at: 3_600_000,
+        steps: vec![step],
+    }
+}
+
+/// Four sagas, the same at the inventory and at their coordinator; then `change` is done to the books, and the names of
+/// what an hour later does not agree any more are told.
+async fn check_against_sagas(case: &str, change: &'static str, expected: &[(&str, u128)]) {
+    let shop = Shop::open(&[(7, 100), (9, 100)]).await;
+    let carts = [
+        (1, Status::Completed, "hold", cart("1001", &[(9, 1), (7, 2), (9, 3)])),
+        (2, Status::Completed, "deduct", cart("1002", &[(7, 3)])),
+        (3, Status::Compensated, "hold", cart("1003", &[(9, 5)])),
+        (4, Status::Compensated, "hold", cart("1004", &[(9, 1000)])),
+    ];
+    let mut sagas = Sagas::default();
+    for (saga, status, operation, body) in &carts {
+        let record = told_by_a_coordinator(*saga, *status, operation, body);
+        let name = if *operation == "deduct" { "deduct" } else { "reserve" };
+        shop.act(operation, step(*saga, name), body).await;
+        if *status == Status::Compensated {
+            shop.undo("release", step(*saga, name), body).await;
+        }
+        sagas.add(record);
+    }
+    shop.plant(change).await;
+    sagas.add_unknown(Uuid::from_u128(99));
+    let audited = shop.audited(0).await;
+    let latest = audited.effects.iter().map(|effect| effect.at).max().unwrap_or_default();
+    let terms = Terms { now: latest + 600_000, settle_ms: 60_000, traceless: Default::default() };
+    let comparison = compare("inventory", &audited, &sagas, &terms);
+    let found: Vec<(&str, u128)> = comparison
+        .findings
+        .iter()
+        .map(|f| (f.name.as_str(), f.saga.map(|saga| saga.as_u128()).unwrap_or_default()))
+        .collect();
+    assert_eq!(found, expected, "{case}: {:#?}", comparison.findings);
+}
+
+#[tokio::test]
+async fn what_the_books_say_is_held_against_what_sagas_say() {
+    check_against_sagas("nothing", "select 1", &[]).await;
+    let expired = "update inv_hold set expires_at = 5 where order_no = '1001'";
+    check_against_sagas("a hold past its expiry", expired, &[(names::HOLD_PAST_ITS_EXPIRY, 1)]).await;
+    let less = "update inv_hold set qty = 1 where order_no = '1001' and line_no = 1;
+        update inv_flow set qty = 1 where biz_no = '1001' and line_no = 1;
+        update saga_barrier set response = replace(response, '\"qty\":2', '\"qty\":1') where step = 'reserve'";
+    let found = [(names::WRONG_QUANTITY, 1)];
+    check_against_sagas("less than was asked for, and the books agree", less, &found).await;
+    let line = "delete from inv_hold where order_no = '1001' and line_no = 1;
+        delete from inv_flow where biz_no = '1001' and line_no = 1";
+    let found = [(names::EFFECT_LOST, 1), (names::EFFECT_DIFFERS, 1)];
+    check_against_sagas("a line without a trace", line, &found).await;
+    let all = "delete from inv_hold where order_no = '1002'; delete from inv_flow where biz_no = '1002';
+        delete from saga_barrier where step = 'deduct'";
+    check_against_sagas("a saga without a trace", all, &[(names::EFFECT_LOST, 2)]).await;
+    let undo = "delete from saga_barrier where op = 1 and saga_id = x'00000000000000000000000000000003'";
+    check_against_sagas("a reversal lost", undo, &[(names::EFFECT_LEFT_BEHIND, 3)]).await;
+    let stranger =
+        "update saga_barrier set saga_id = x'00000000000000000000000000000063' where step = 'deduct';
+        update inv_hold set made_saga = '00000000-0000-0000-0000-000000000063' where order_no = '1002';
+        update inv_flow set saga = '00000000-0000-0000-0000-000000000063' where biz_no = '1002'";
+    let found = [(names::EFFECT_WITHOUT_A_SAGA, 99), (names::EFFECT_LOST, 2)];
+    check_against_sagas("another saga's", stranger, &found).await;
 }

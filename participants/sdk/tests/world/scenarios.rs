@@ -377,7 +377,8 @@ pub(crate) async fn the_audit_tells_what_became_of_every_step(store: &str, run: 
     use EffectState::{Applied, Barred, Pending, Undone};
     let world = World::open(store, run).await;
     let points = |then: &str| json!({ "points": 5, "then": then });
-    let stories: [(&str, &[(CallOp, Value)], EffectState); 6] = [
+    type Story<'a> = (&'a str, &'a [(CallOp, Value)], EffectState);
+    let stories: [Story<'_>; 6] = [
         ("done", &[(Action, points(""))], Applied),
         ("sealed", &[(Action, points("")), (Confirm, points(""))], Applied),
         ("undone", &[(Action, points("")), (Compensation, points(""))], Undone),
