@@ -297,7 +297,12 @@ async fn orders_are_still_there_when_they_are_opened_again() {
     let create = action(saga(1), "create", placement("A"));
     for _ in 0..2 {
         let order = open(Config::new(&store)).await.expect("it opens");
-        let shop = Shop { order, faults: Faults::new(), store: store.clone(), _folder: TempDir::new().expect("a folder") };
+        let shop = Shop {
+            order,
+            faults: Faults::new(),
+            store: store.clone(),
+            _folder: TempDir::new().expect("a folder"),
+        };
         assert_eq!(
             shop.send(&create).await.1["state"],
             "created",
