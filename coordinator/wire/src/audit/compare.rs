@@ -276,22 +276,28 @@ impl<'a> Comparing<'a> {
             EffectState::Applied if step.is_by_hand => {
                 self.debt(effect, "its saga was compensated, and an operator settled the step");
             }
-            EffectState::Applied if step.is_compensable => {
-                let message = format!(
-                    "its saga was compensated and its step is {}, but it still stands here",
-                    word(step.status)
-                );
-                self.of_effect(names::EFFECT_LEFT_BEHIND, effect, message, None);
-            }
+            EffectState::Applied if step.is_compensable => self.left_behind(effect, "compensated", step),
             EffectState::Applied | EffectState::Undone | EffectState::Barred | EffectState::Pending => {}
         }
     }
 
-    /// Whatever an abandoned saga has left is known, and somebody has answered for it.
+    /// What an abandoned saga has left is known, and somebody has answered for it; what it says to have undone is not.
     fn of_abandoned(&mut self, effect: &Effect, step: &StepRecord) {
-        if effect.op_state == EffectState::Applied && step.is_compensable {
-            self.debt(effect, "its saga was abandoned by an operator");
+        let is_said_undone = step.status == StepStatus::Compensated && !step.is_by_hand;
+        if effect.op_state != EffectState::Applied || !step.is_compensable {
+            return;
         }
+        self.check("compensated_left_nothing");
+        match is_said_undone {
+            true => self.left_behind(effect, "abandoned", step),
+            false => self.debt(effect, "its saga was abandoned by an operator"),
+        }
+    }
+
+    fn left_behind(&mut self, effect: &Effect, ended: &str, step: &StepRecord) {
+        let status = word(step.status);
+        let message = format!("its saga was {ended} and its step is {status}, but it still stands here");
+        self.of_effect(names::EFFECT_LEFT_BEHIND, effect, message, None);
     }
 
     /// Checks that what was done is what the action's body asked for.

@@ -54,7 +54,7 @@ impl SagaRecord {
                 operation: operation.to_owned(),
                 status: step.status,
                 is_compensable: step.compensation.is_some(),
-                is_by_hand: sent.by_hand.contains(step.name.as_str()),
+                is_by_hand: step.settled_by_hand || sent.by_hand.contains(step.name.as_str()),
                 sent: sent.bodies.get(step.name.as_str()).map(|body| (*body).clone()),
             })
         });

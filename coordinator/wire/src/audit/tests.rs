@@ -164,6 +164,8 @@ fn what_an_operator_left_is_a_debt_and_no_fault() {
         let comparison = check("by hand", saga(status, vec![by_hand.clone()]), vec![effect(state)], &[]);
         assert_eq!(comparison.debts.len(), debts, "{status:?} {state:?}");
     }
+    let said_undone = saga(Status::Abandoned, vec![step("reserve", StepStatus::Compensated)]);
+    check("said to be undone", said_undone, vec![effect(Applied)], &[names::EFFECT_LEFT_BEHIND]);
     let skipped = saga(Status::Abandoned, vec![step("reserve", StepStatus::Skipped)]);
     let comparison = check("abandoned", skipped, vec![effect(Applied)], &[]);
     assert!(comparison.debts[0].message.contains("abandoned by an operator"), "{comparison:?}");
