@@ -48,7 +48,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Where spans go, and who sends them.
 #[derive(Debug, Clone)]
 pub struct Collector {
-    /// The collector's base address, such as `http://127.0.0.1:4318`; `/v1/traces` is added to it.
+    /// The collector's base address, such as `http://127.0.0.1:4318`; `/v1/traces` is added where it is not there.
     pub url: String,
     /// The name of the sending service.
     pub service: String,
@@ -137,8 +137,9 @@ impl fmt::Debug for Exporter {
 impl Exporter {
     /// Starts sending to a collector. It need not be there yet.
     ///
-    /// `OTEL_EXPORTER_OTLP_HEADERS` (`name=value,…`) adds headers, such as a collector's token. `lost` is told of spans
-    /// that were dropped, from whatever thread notices.
+    /// Of the environment, `OTEL_EXPORTER_OTLP_HEADERS` (`name=value,…`) adds headers, such as a collector's token, and
+    /// `OTEL_RESOURCE_ATTRIBUTES` adds what is known of the service. `lost` is told of spans that were dropped, from
+    /// whatever thread notices.
     ///
     /// # Errors
     /// [`Error`].
@@ -152,10 +153,10 @@ impl Exporter {
             .with_http_client(client)
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(EXPORT_TIMEOUT)
-            .with_endpoint(format!("{}/v1/traces", to.url.trim_end_matches('/')))
+            .with_endpoint(endpoint(&to.url))
             .build()
             .map_err(|error| Error::Settings { url: to.url.clone(), why: error.to_string() })?;
-        let resource = Resource::builder_empty()
+        let resource = Resource::builder()
             .with_service_name(to.service.clone())
             .with_attribute(KeyValue::new("service.instance.id", to.instance.clone()))
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -198,6 +199,12 @@ impl Exporter {
             tracing::warn!(spans, "the last spans did not reach the collector in time; they are dropped");
         }
     }
+}
+
+/// Where spans are posted to. Whoever gives that very address means it.
+fn endpoint(url: &str) -> String {
+    let base = url.trim_end_matches('/');
+    format!("{}/v1/traces", base.strip_suffix("/v1/traces").unwrap_or(base))
 }
 
 /// The client for a collector: no redirects, and no proxy of the environment.

@@ -134,3 +134,16 @@ fn a_span_keeps_its_ids_and_never_ends_before_it_began() {
     assert_eq!((made.end_time, made.status), (made.start_time, Status::error("no")));
     assert_eq!(made.attributes, [KeyValue::new("number", 7)]);
 }
+
+#[test]
+fn spans_are_posted_where_the_collector_takes_them() {
+    for (given, expected) in [
+        ("http://a:4318", "http://a:4318/v1/traces"),
+        ("http://a:4318/", "http://a:4318/v1/traces"),
+        ("https://a/otlp", "https://a/otlp/v1/traces"),
+        ("https://a/v1/traces", "https://a/v1/traces"),
+        ("https://a/v1/traces/", "https://a/v1/traces"),
+    ] {
+        assert_eq!(endpoint(given), expected);
+    }
+}
