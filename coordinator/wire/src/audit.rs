@@ -8,12 +8,14 @@
 //! are older than the settling time, are judged; what an operator has decided to leave is a debt, not a fault.
 
 mod compare;
+mod comparison;
 mod differ;
 mod law;
 mod read;
 mod record;
 
-pub use compare::{Comparison, Debt, Finding, LawResult, Sagas, Terms, compare};
+pub use compare::{Sagas, Terms, compare};
+pub use comparison::{Comparison, Debt, Finding, LawResult};
 pub use law::{LAWS, Law, names};
 pub use read::{Audited, ReadError, read_all};
 pub use record::{SagaRecord, StepRecord};

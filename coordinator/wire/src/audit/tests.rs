@@ -164,6 +164,14 @@ fn what_an_operator_left_is_a_debt_and_no_fault() {
         let comparison = check("by hand", saga(status, vec![by_hand.clone()]), vec![effect(state)], &[]);
         assert_eq!(comparison.debts.len(), debts, "{status:?} {state:?}");
     }
+    let mut done_by_hand = step("reserve", StepStatus::Done);
+    done_by_hand.is_by_hand = true;
+    let forward = saga(Status::Completed, vec![done_by_hand]);
+    for (state, debts) in [(Applied, 0), (EffectState::Barred, 1)] {
+        let comparison = check("done by hand", forward.clone(), vec![effect(state)], &[]);
+        assert_eq!(comparison.debts.len(), debts);
+    }
+    check("done by hand, no trace", forward, vec![], &[]);
     let said_undone = saga(Status::Abandoned, vec![step("reserve", StepStatus::Compensated)]);
     check("said to be undone", said_undone, vec![effect(Applied)], &[names::EFFECT_LEFT_BEHIND]);
     let skipped = saga(Status::Abandoned, vec![step("reserve", StepStatus::Skipped)]);
