@@ -63,7 +63,8 @@ impl Sagas {
 pub struct Terms {
     /// The moment at which reading began, in unix milliseconds: what changed since is in motion.
     pub now: i64,
-    /// How long sagas and effects must have been at rest to be judged, in milliseconds.
+    /// How long sagas and effects must have been at rest to be judged, in milliseconds; more than the clocks of
+    /// coordinator and participant are ever apart.
     pub settle_ms: i64,
     /// The participant's operations without a barrier: it keeps no trace of them, so none is missed.
     pub traceless: BTreeSet<String>,
