@@ -12,6 +12,7 @@ mod cargo;
 mod command;
 mod keeper;
 mod packages;
+mod promtool;
 mod run;
 mod scratch;
 mod servers;

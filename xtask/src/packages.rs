@@ -77,7 +77,7 @@ impl Server {
 
 /// The first of `directories` that holds a program of this name. Directories of a version come first, so that two
 /// programs of one server are never of two versions.
-fn search(directories: &[PathBuf], program: &str) -> Option<PathBuf> {
+pub(crate) fn search(directories: &[PathBuf], program: &str) -> Option<PathBuf> {
     directories.iter().map(|directory| directory.join(program)).find(|path| path.is_file())
 }
 
@@ -102,10 +102,18 @@ fn install(packages: &[&str]) -> Result<()> {
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
     arguments.extend(packages);
     if apt_get(&arguments).is_err() {
-        apt_get(&["update"])?;
+        update()?;
         apt_get(&arguments)?;
     }
     Ok(())
+}
+
+/// Fetches the package lists.
+///
+/// # Errors
+/// When that needs rights that this process has no way to get, or there is no network.
+pub(crate) fn update() -> Result<()> {
+    apt_get(&["update"])
 }
 
 /// Runs apt-get as root; sudo may ask for a password only where there is somebody to ask.

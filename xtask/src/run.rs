@@ -8,6 +8,7 @@ use crate::cargo::{self, cargo};
 use crate::command::{self, Command};
 use crate::keeper::Keeper;
 use crate::packages;
+use crate::promtool;
 use crate::servers::{MYSQL, POSTGRES, Servers};
 
 /// Does what was asked.
@@ -34,13 +35,14 @@ fn test(arguments: &[String]) -> Result<()> {
     let begun = Instant::now();
     let mut keeper = Keeper::start()?;
     let programs = packages::provide()?;
+    let promtool = promtool::provide()?;
     // Built before the servers start, so that a mistake in the sources is told at once.
     cargo::run(&mut keeper, test_command(&before_dashes(arguments), &["--no-run"]))?;
     let mut servers = Servers::start(&programs, &mut keeper)?;
     println!("xtask: testing with {}", servers.description);
 
     let mut command = test_command(arguments, &[]);
-    command.envs(servers.environment.clone());
+    command.envs(servers.environment.clone()).env(promtool::VARIABLE, promtool);
     let (tally, succeeded) = cargo::run_tests(&mut keeper, command)?;
     let servers_lived = servers.check();
 

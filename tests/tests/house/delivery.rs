@@ -19,6 +19,9 @@ const COPIED: [&str; 2] =
 /// The participants of the shop.
 const PARTICIPANTS: [&str; 3] = ["inventory", "order", "product"];
 
+/// What watches them, with the place where each keeps its data; `observability.rs` says how they are wired.
+const WATCHERS: [(&str, &str); 2] = [("prometheus", "/prometheus"), ("grafana", "/var/lib/grafana")];
+
 /// The lines of all fenced blocks of a Markdown text.
 fn fenced(markdown: &str) -> Vec<&str> {
     let mut inside = false;
@@ -64,7 +67,7 @@ fn the_licence_is_whole() {
     assert!(licence.contains("END OF TERMS AND CONDITIONS"), "the licence goes to its end");
 }
 
-fn compose() -> Value {
+pub(crate) fn compose() -> Value {
     serde_saphyr::from_str(&read("docker-compose.yml"))
         .unwrap_or_else(|error| panic!("docker-compose.yml: {error}"))
 }
@@ -84,7 +87,8 @@ fn the_compose_file_runs_a_coordinator_and_the_shop() {
     let compose = compose();
     let services = compose["services"].as_object().expect("services");
     let names: BTreeSet<&str> = services.keys().map(String::as_str).collect();
-    assert_eq!(names, BTreeSet::from(["coordinator", "inventory", "order", "product"]));
+    let expected = PARTICIPANTS.into_iter().chain(WATCHERS.map(|(name, _)| name)).chain(["coordinator"]);
+    assert_eq!(names, expected.collect());
 
     let coordinator = words(&services["coordinator"]);
     assert_eq!(coordinator[0], "serve");
@@ -105,7 +109,7 @@ fn the_compose_file_runs_a_coordinator_and_the_shop() {
 }
 
 #[test]
-fn every_service_is_confined_watched_and_keeps_its_data() {
+fn every_service_is_confined_and_keeps_its_data() {
     let compose = compose();
     let volumes = compose["volumes"].as_object().expect("named volumes");
     for (name, service) in compose["services"].as_object().expect("services") {
@@ -113,16 +117,27 @@ fn every_service_is_confined_watched_and_keeps_its_data() {
         assert!(!user.is_empty() && !user.starts_with('0') && user != "root", "{name} runs as \"{user}\"");
         assert_eq!(service["read_only"], true, "{name}");
         assert_eq!(service["cap_drop"][0], "ALL", "{name}");
-        assert_eq!(text(service, "image"), "amends:local", "{name}");
+        assert_eq!(service["security_opt"][0], "no-new-privileges:true", "{name}");
+        assert!(!list(&service["healthcheck"], "test").is_empty(), "{name} is asked for its health");
         for port in list(service, "ports") {
             assert!(
                 port.as_str().is_some_and(|port| port.starts_with("127.0.0.1:")),
                 "{name} publishes {port}"
             );
         }
-        let mounted = service["volumes"][0].as_str().expect("a volume");
-        assert_eq!(mounted, format!("{name}:/data"), "{name}");
+        let data = WATCHERS.iter().find(|(watcher, _)| watcher == name).map_or("/data", |(_, data)| data);
+        assert_eq!(service["volumes"][0].as_str(), Some(format!("{name}:{data}").as_str()), "{name}");
         assert!(volumes.contains_key(name), "{name} has a named volume");
+    }
+}
+
+#[test]
+fn services_of_ours_are_one_image_with_health_and_token() {
+    let compose = compose();
+    let services = compose["services"].as_object().expect("services");
+    let watches = |name: &str| WATCHERS.iter().any(|(watcher, _)| *watcher == name);
+    for (name, service) in services.iter().filter(|(name, _)| !watches(name)) {
+        assert_eq!(text(service, "image"), "amends:local", "{name}");
         let store = option(&words(service), "--store").expect("a store");
         assert!(store.starts_with("sqlite:/data/"), "{name} stores in {store}");
         let port =
