@@ -13,11 +13,12 @@
 //! from a saga only while everything decided about that saga is written.
 
 use crate::{
-    Rejected, SagaId, Start,
+    Answer, Name, Rejected, SagaId, Start,
     decide::{self, Input, decide},
     definition::StepIx,
     due::{Call, CallKey, due},
     event::{Event, Op, Record},
+    gate::{self, GateLimits, GateView, Gates},
     planted::{Bug, planted},
     repair::{Repair, RepairRow},
     state::{Saga, Status, StepPhase},
@@ -37,6 +38,7 @@ pub struct Coordinator {
     dirty: Vec<SagaId>,
     timers: BTreeSet<(Timestamp, SagaId)>,
     writing: Option<Vec<Writing>>,
+    gates: Gates,
 }
 
 /// One saga of the batch being written, as it was when the batch was taken.
@@ -55,6 +57,8 @@ pub struct Limits {
     pub sagas_max: usize,
     /// Sagas in one batch, at most.
     pub batch_max: usize,
+    /// How participants are spared; without any every call goes at once.
+    pub gates: Option<GateLimits>,
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +71,10 @@ struct Entry {
     repairs: Vec<RepairRow>,
     /// The last sequence number that is durable; 0 before the first write.
     durable_seq: u64,
+    /// Handed to their gates and not answered yet.
     in_flight: BTreeSet<CallKey>,
+    /// Those of them that wait at a gate, with its participant.
+    waiting: BTreeMap<CallKey, Name>,
     timer: Option<Timestamp>,
     dirty: bool,
 }
@@ -187,7 +194,7 @@ impl PartialEq for Ended {
 }
 
 /// What a start has led to so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
     /// The saga is new; [`Effect::Accepted`] or [`Effect::KeyTaken`] follows.
     New,
@@ -202,6 +209,11 @@ pub enum Admission {
     KeyReused {
         /// That saga.
         id: SagaId,
+    },
+    /// So much waits for a participant of the definition that one more would only wait as well.
+    Busy {
+        /// Which.
+        participant: Name,
     },
     /// There are as many sagas as the limits allow, or another start under the key is still being written:
     /// ask again later.
@@ -219,7 +231,7 @@ pub enum NotTaken {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { sagas_max: 1_000_000, batch_max: 1024 }
+        Limits { sagas_max: 1_000_000, batch_max: 1024, gates: Some(GateLimits::default()) }
     }
 }
 
@@ -233,6 +245,7 @@ impl Coordinator {
             dirty: Vec::new(),
             timers: BTreeSet::new(),
             writing: None,
+            gates: Gates::new(limits.gates),
         }
     }
 
@@ -278,7 +291,13 @@ impl Coordinator {
 
     /// The next time at which [`Coordinator::tick`] has something to do.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [timer, self.gates.next_wake()].into_iter().flatten().min()
+    }
+
+    /// The gate of every participant called so far.
+    pub fn gates(&self, now: Timestamp) -> Vec<GateView> {
+        self.gates.views(now)
     }
 
     /// Takes a new saga on.
@@ -295,6 +314,9 @@ impl Coordinator {
         }
         if self.sagas.len() >= self.limits.sagas_max {
             return Admission::Full;
+        }
+        if let Some(participant) = self.busy_participant(&start) {
+            return Admission::Busy { participant };
         }
         let (saga, records) = decide::start(start, now);
         if let Some(key) = &saga.key {
@@ -336,6 +358,9 @@ impl Coordinator {
     /// # Errors
     /// [`NotTaken`]; nothing was changed.
     pub fn input(&mut self, id: SagaId, input: Input, now: Timestamp) -> Result<(), NotTaken> {
+        if let Input::Answer { key, answer } = &input {
+            self.gates.answered((id, *key), matches!(answer, Answer::Unknown { .. }), now);
+        }
         let entry = self.sagas.get_mut(&id).ok_or(NotTaken::NotHeld)?;
         if let Input::Answer { key, .. } = &input {
             entry.in_flight.remove(key);
@@ -363,7 +388,44 @@ impl Coordinator {
             assert_eq!(taken, Ok(()), "a held saga takes a tick");
             self.reconcile(id, now, &mut effects);
         }
+        self.release(now, &mut effects);
         effects
+    }
+
+    /// Sends what has waited at a gate and may go now, unless its saga wants something else by now.
+    fn release(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.gates.next_wake().is_none_or(|at| at > now) {
+            return;
+        }
+        let (released, expired) = self.gates.release(now);
+        for (id, key) in released {
+            let Some(entry) = self.sagas.get_mut(&id) else { continue };
+            entry.waiting.remove(&key);
+            let is_durable = entry.durable_seq == entry.saga.seq;
+            let wanted = is_durable.then(|| due(&entry.saga).calls).into_iter().flatten();
+            match wanted.into_iter().find(|call| call.key == key && call.at <= now) {
+                Some(call) => effects.push(Effect::Send { saga: id, epoch: entry.saga.epoch, call }),
+                None => {
+                    // What is being written decides anew whether the call is wanted.
+                    entry.in_flight.remove(&key);
+                    self.gates.never_sent((id, key), now);
+                }
+            }
+        }
+        for (id, key) in expired {
+            let Some(entry) = self.sagas.get_mut(&id) else { continue };
+            entry.waiting.remove(&key);
+            entry.in_flight.remove(&key);
+            let taken = self.input(id, Input::GiveUp { key }, now);
+            assert_eq!(taken, Ok(()), "a held saga takes it that a call is given up");
+        }
+    }
+
+    /// A participant that a start needs and that has too much waiting.
+    fn busy_participant(&self, start: &Start) -> Option<Name> {
+        let calls = start.definition.steps().filter_map(|(_, step)| step.call());
+        let mut participants = calls.map(|call| &call.action.participant);
+        participants.find(|participant| self.gates.is_busy(participant)).cloned()
     }
 
     /// Everything decided since the last batch, `None` while one is being written or when there is nothing.
@@ -465,11 +527,25 @@ impl Coordinator {
         }
         let due = due(&entry.saga);
         let mut next = due.wake_at;
+        entry.waiting.retain(|key, participant| {
+            let wanted = due.calls.iter().any(|call| call.key == *key);
+            if !wanted {
+                entry.in_flight.remove(key);
+                self.gates.withdraw(participant, (id, *key));
+            }
+            wanted
+        });
         for call in due.calls {
             if call.at > now {
                 next = Some(next.map_or(call.at, |at| at.min(call.at)));
             } else if entry.in_flight.insert(call.key) {
-                effects.push(Effect::Send { saga: id, epoch: entry.saga.epoch, call });
+                let (participant, key) = (&call.operation.participant, call.key);
+                let is_bounded = entry.saga.is_bounded(key.step);
+                if self.gates.offer(participant, (id, key), gate::class(key), is_bounded, now) {
+                    effects.push(Effect::Send { saga: id, epoch: entry.saga.epoch, call });
+                } else {
+                    entry.waiting.insert(key, participant.clone());
+                }
             }
         }
         if entry.timer != next && !planted(Bug::TimersForgotten) {
@@ -506,6 +582,9 @@ impl Coordinator {
         if entry.dirty {
             self.dirty.retain(|other| *other != id);
         }
+        for (key, participant) in &entry.waiting {
+            self.gates.withdraw(participant, (id, *key));
+        }
         Some(entry)
     }
 }
@@ -519,6 +598,7 @@ impl Entry {
             repairs: Vec::new(),
             durable_seq,
             in_flight: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             timer: None,
             dirty: false,
         }

@@ -30,6 +30,11 @@ pub enum Input {
     },
     /// Time has passed.
     Tick,
+    /// A call has waited too long for its participant to be called at all.
+    GiveUp {
+        /// The call; any other than the one wanted is stale and changes nothing.
+        key: CallKey,
+    },
     /// Somebody wants the saga undone.
     Cancel {
         /// Why, in a sentence.
@@ -146,7 +151,7 @@ pub fn start(start: Start, now: Timestamp) -> (Saga, Vec<Record>) {
 pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, Rejected> {
     if saga.is_terminal() {
         return match input {
-            Input::Answer { .. } | Input::Tick => Ok(Vec::new()),
+            Input::Answer { .. } | Input::Tick | Input::GiveUp { .. } => Ok(Vec::new()),
             Input::Cancel { .. } | Input::TakeOver { .. } => Err(Rejected::Ended),
             Input::Repair { item, verb, audit } => {
                 repair::repeated(saga, item, &verb, &audit).map(|()| Vec::new())
@@ -161,6 +166,7 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
     match input {
         Input::Answer { key, answer } => draft.answer(key, answer),
         Input::Tick => draft.tick(),
+        Input::GiveUp { key } => draft.give_up(key),
         Input::Cancel { reason } => draft.cancel(reason),
         Input::Signal { name, id, payload } => draft.signal(name, id, payload)?,
         Input::Repair { item, verb, audit } => draft.repair(item, verb, audit)?,
@@ -284,6 +290,14 @@ impl Draft<'_> {
         self.saga.jitter(key.step, key.op)
     }
 
+    fn give_up(&mut self, key: CallKey) {
+        if key.op == Op::Action && due::is_in_flight(&self.saga, key) {
+            let message =
+                "the participant could not be called for too long: its breaker was open, or too much waited";
+            self.out_of_time(key.step, key.op, key.attempt, message);
+        }
+    }
+
     /// Ends whatever has run out of time.
     fn tick(&mut self) {
         let definition = self.saga.definition.clone();
@@ -332,10 +346,12 @@ impl Draft<'_> {
         if state.phase != StepPhase::Compensating {
             return;
         }
-        let OpPhase::Pending { .. } = state.compensation.phase else { return };
-        let started = state.compensation.started_at.expect("a call in flight has started");
-        if started.after(undo.retry.within) <= self.now {
-            let message = "the compensation was still pending when its \"within\" passed";
+        let Some(ends_at) = due::undo_ends_at(&state.compensation, undo) else { return };
+        if ends_at <= self.now {
+            let message = match state.compensation.phase {
+                OpPhase::Pending { .. } => "the compensation was still pending when its \"within\" passed",
+                _ => "the participant could not be called before the compensation's \"within\" passed",
+            };
             self.out_of_time(ix, Op::Compensation, state.compensation.attempts, message);
         }
     }

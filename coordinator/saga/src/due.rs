@@ -2,7 +2,7 @@
 
 use crate::{
     Json, Name,
-    definition::{Kind, Operation, StepIx},
+    definition::{Kind, Operation, StepIx, UndoCall},
     event::Op,
     state::{Direction, OpPhase, OpState, Saga, StepPhase},
     time::Timestamp,
@@ -84,10 +84,8 @@ pub fn due(saga: &Saga) -> Due {
             }
             (Kind::Call(_), StepPhase::Compensating) => {
                 let undo = step.undo().expect("a step being undone has a compensation");
-                if let (OpPhase::Pending { .. }, Some(started)) =
-                    (state.compensation.phase, state.compensation.started_at)
-                {
-                    wake(started.after(undo.retry.within));
+                if let Some(at) = undo_ends_at(&state.compensation, undo) {
+                    wake(at);
                 }
                 let wanted = wanted(&state.compensation, ix, &step.name, Op::Compensation, &undo.operation);
                 due.calls.extend(wanted);
@@ -110,6 +108,18 @@ pub(crate) fn is_in_flight(saga: &Saga, key: CallKey) -> bool {
     let Some(operation) = operation else { return false };
     let Some((_, question)) = asks(call, operation) else { return false };
     (call.attempts, call.polls, question) == (key.attempt, key.poll, key.question)
+}
+
+/// When a compensation that brings no answer is given up, by its age.
+///
+/// One that is due may be in flight, or held back by the participant's gate: it has the time of one more attempt.
+pub(crate) fn undo_ends_at(call: &OpState, undo: &UndoCall) -> Option<Timestamp> {
+    let ends_at = call.started_at?.after(undo.retry.within);
+    match call.phase {
+        OpPhase::Pending { .. } => Some(ends_at),
+        OpPhase::Due { at, .. } => Some(ends_at.max(at).after(undo.operation.timeout)),
+        OpPhase::Idle | OpPhase::Done | OpPhase::Refused | OpPhase::Open => None,
+    }
 }
 
 fn asks(call: &OpState, operation: &Operation) -> Option<(Timestamp, Question)> {

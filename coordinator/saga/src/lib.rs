@@ -20,6 +20,7 @@ mod decide;
 pub mod definition;
 mod due;
 pub mod event;
+pub mod gate;
 pub mod hash;
 pub mod name;
 #[doc(hidden)]

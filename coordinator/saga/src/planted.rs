@@ -40,6 +40,14 @@ pub enum Bug {
     ParkedIsHeld,
     /// An item that opens is not handed to the store with the event that opens it.
     ItemNotWritten,
+    /// An open breaker lets everything through.
+    BreakerIgnored,
+    /// Whoever returns from an outage is met with everything that waits.
+    PaceIgnored,
+    /// An answer frees no place among the calls in flight.
+    GateLeaksSlot,
+    /// What waits at a gate is forgotten when it could go.
+    QueueForgotten,
     /// A round of attempts that an operator asked for opens no new item when it fails.
     RetriedForEver,
 }
@@ -63,6 +71,10 @@ pub const ALL: &[Bug] = &[
     Bug::SkipCountsAsDone,
     Bug::ParkedIsHeld,
     Bug::ItemNotWritten,
+    Bug::BreakerIgnored,
+    Bug::PaceIgnored,
+    Bug::GateLeaksSlot,
+    Bug::QueueForgotten,
     Bug::RetriedForEver,
 ];
 

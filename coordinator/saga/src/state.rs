@@ -311,6 +311,12 @@ impl Saga {
         Mix::new(high).add(low).add(u64::from(ix.0)).add(op as u64)
     }
 
+    /// Whether something ends a step's action in time if no answer ever comes.
+    pub fn is_bounded(&self, ix: StepIx) -> bool {
+        let within = self.definition.step(ix).call().is_some_and(|call| call.within.is_some());
+        self.deadline_at.is_some() || within
+    }
+
     /// Whether a step may have taken effect and is not undone yet.
     ///
     /// A refusal proves that nothing was done only when no earlier attempt is in doubt.

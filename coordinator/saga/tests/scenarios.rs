@@ -18,8 +18,8 @@
 //! ```
 
 use amends_saga::{
-    Answer, Audit, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record, Report, Saga,
-    SagaId, Start, Timestamp, Verb, answer,
+    Answer, Audit, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record,
+    Report, Saga, SagaId, Start, Timestamp, Verb, answer,
     answer::{Asked, Body},
     coordinator::{Admission, Append, Effect, Limits, Written},
     sketch,
@@ -82,11 +82,16 @@ struct Stage {
 
 const ID: SagaId = SagaId::from_u128(7);
 
+/// A scenario tells of one saga; what a participant's gate makes of many has tests of its own.
+fn limits() -> Limits {
+    Limits { gates: None, ..Limits::default() }
+}
+
 impl Stage {
     fn new(sketch: &str) -> Stage {
         Stage {
             definition: sketch::definition(sketch),
-            coordinator: Coordinator::new(Limits::default()),
+            coordinator: Coordinator::new(limits()),
             journal: Vec::new(),
             epoch: 1,
             sent: BTreeMap::new(),
@@ -190,7 +195,7 @@ impl Stage {
 
     /// Another coordinator takes over what is durable.
     fn crash(&mut self) {
-        self.coordinator = Coordinator::new(Limits::default());
+        self.coordinator = Coordinator::new(limits());
         self.sent.clear();
         self.adopt();
     }

@@ -217,7 +217,7 @@ fn a_retry_is_sent_when_its_time_has_come_and_once() {
 
 #[test]
 fn a_batch_is_no_larger_than_the_limit() {
-    let mut it = Coordinator::new(Limits { sagas_max: 5, batch_max: 2 });
+    let mut it = Coordinator::new(Limits { sagas_max: 5, batch_max: 2, gates: None });
     for n in 1..=5 {
         assert_eq!(it.start(start(n, None), FINGERPRINT, Timestamp(0)), Admission::New);
     }

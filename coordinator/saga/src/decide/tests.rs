@@ -305,9 +305,21 @@ fn the_earliest_of_deadline_and_within_ends_a_step() {
 fn neither_deadline_nor_within_ends_a_compensation() {
     let mut play = Play::new("x deadline=10s\na: p.a / p.ua within=5s");
     play.cancel();
-    assert_eq!(due(&play.saga).wake_at, None);
     assert_eq!(play.wait_until(1_000_000), []);
     assert_eq!(play.wants(), ["a compensation #1"]);
+}
+
+#[test]
+fn a_compensation_that_cannot_be_sent_is_parked_by_its_age() {
+    let mut play = Play::new("x\na: p.a / p.ua");
+    play.cancel();
+    let undo = &play.saga.definition.step(crate::StepIx(0)).undo().expect("it has one").retry.clone();
+    let last = i64::try_from(undo.within.0).expect("a day") + 5_000;
+    assert_eq!(due(&play.saga).wake_at, Some(Timestamp(last)), "with the time of one more attempt");
+    assert_eq!(play.wait_until(last - 1), []);
+    play.wait_until(last);
+    assert_eq!(play.phase("a"), StepPhase::Parked);
+    assert_eq!(play.compensation("a").parked(), Some(ParkReason::Exhausted));
 }
 
 #[test]

@@ -1,0 +1,487 @@
+//! What stands between a call that is due and the participant it is for: limit, breaker, budget and pace.
+//!
+//! Every participant has a gate of its own, so one that is slow or dead holds up only what needs it. A call that may not
+//! go yet waits in the gate's queue: it is deferred, not spent, and nothing of it is journaled. The invariants:
+//! no more calls are in flight than the limit; while the breaker is open nothing goes but one probe at a time; what
+//! waits is let go in the end, once the participant answers; and nobody who returns from an outage is met with more than
+//! a little over the load there was before.
+//!
+//! Like the rest of the crate it knows no clock: the time is an argument, and it never goes back.
+
+mod breaker;
+mod pace;
+mod queue;
+mod window;
+
+use crate::{
+    Millis, Name, SagaId,
+    due::CallKey,
+    event::Op,
+    planted::{Bug, planted},
+    time::Timestamp,
+};
+use breaker::{Breaker, Permit};
+use pace::{Bucket, Rate};
+use queue::{Queue, line};
+use std::collections::{BTreeMap, BTreeSet};
+use window::Window;
+
+pub use breaker::BreakerState;
+
+/// One call of one saga at a gate.
+pub type Ticket = (SagaId, CallKey);
+
+/// How a participant is spared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GateLimits {
+    /// Calls in flight, at most.
+    pub in_flight_max: usize,
+    /// Calls waiting, at most, before starts that need the participant are refused.
+    pub waiting_max: usize,
+    /// Unknown answers in a row that open the breaker.
+    pub unknowns_in_a_row: u32,
+    /// How long the breaker stays open at first.
+    pub open_first: Millis,
+    /// How long it stays open at most, after it has doubled.
+    pub open_max: Millis,
+    /// Retries of a failing participant for each hundred fresh calls.
+    pub retry_percent: u64,
+    /// Retries of a failing participant a second, however few fresh calls there are.
+    pub retry_floor: u64,
+    /// Calls a second after an outage for each hundred before it.
+    pub pace_percent: u64,
+    /// Calls a second after an outage, however few there were before.
+    pub pace_floor: u64,
+    /// Retries in the first second towards a participant that has not answered yet; twice as many in each half second after.
+    pub slow_start: u64,
+    /// How long an action waits that nothing else bounds.
+    pub defer_max: Millis,
+}
+
+impl Default for GateLimits {
+    fn default() -> Self {
+        GateLimits {
+            in_flight_max: 512,
+            waiting_max: 10_000,
+            unknowns_in_a_row: 5,
+            open_first: Millis::from_secs(5),
+            open_max: Millis::from_secs(60),
+            retry_percent: 20,
+            retry_floor: 10,
+            pace_percent: 120,
+            pace_floor: 20,
+            slow_start: 64,
+            defer_max: Millis::from_secs(300),
+        }
+    }
+}
+
+/// What kind of call it is, for the budgets and the order of release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// The first attempt of an action.
+    Fresh,
+    /// A compensation, whichever attempt.
+    Undo {
+        /// Whether it is its first attempt.
+        first: bool,
+    },
+    /// A further attempt of an action, or a question about one.
+    Retry,
+}
+
+/// Why a call waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// As many calls are in flight as may be.
+    Limit,
+    /// The breaker is open.
+    Breaker,
+    /// The participant fails, and the budget for retries is spent.
+    Budget,
+    /// The participant has just come back.
+    Pace,
+}
+
+/// A gate as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateView {
+    /// The participant.
+    pub participant: Name,
+    /// How the breaker stands.
+    pub breaker: BreakerState,
+    /// Until when it stays open, while it is.
+    pub until: Option<Timestamp>,
+    /// How often it has opened.
+    pub opened: u64,
+    /// Calls in flight.
+    pub in_flight: usize,
+    /// Calls waiting.
+    pub waiting: usize,
+    /// When the participant last became well: its first definite answer, or the breaker's last closing.
+    pub recovered_at: Option<Timestamp>,
+    /// Calls deferred so far, by reason.
+    pub deferred: [(Why, u64); 4],
+}
+
+/// One participant's gate.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    limits: GateLimits,
+    breaker: Breaker,
+    window: Window,
+    /// Fresh actions that came.
+    live: Rate,
+    /// Calls sent in healthy seconds.
+    steady: Rate,
+    /// Set from the opening of the breaker until the backlog is gone.
+    pace: Option<Bucket>,
+    retries: Bucket,
+    undo_retries: Bucket,
+    /// When retries began to come to a participant that has not answered yet.
+    began: Option<(Timestamp, u64)>,
+    in_flight: usize,
+    queue: Queue,
+    recovered_at: Option<Timestamp>,
+    deferred: [u64; 4],
+    turn: u64,
+    wake_at: Option<Timestamp>,
+}
+
+impl Gate {
+    fn new(limits: GateLimits, now: Timestamp) -> Gate {
+        Gate {
+            limits,
+            breaker: Breaker::new(limits),
+            window: Window::new(now),
+            live: Rate::new(now),
+            steady: Rate::new(now),
+            pace: None,
+            retries: Bucket::full(limits.retry_floor, now),
+            undo_retries: Bucket::full(limits.retry_floor, now),
+            began: None,
+            in_flight: 0,
+            queue: Queue::default(),
+            recovered_at: None,
+            deferred: [0; 4],
+            turn: 0,
+            wake_at: None,
+        }
+    }
+
+    /// Lets a call go, or keeps it in the queue.
+    fn offer(
+        &mut self,
+        ticket: Ticket,
+        class: Class,
+        expires_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Why> {
+        if class == Class::Fresh {
+            self.live.note(now);
+            self.retries.earn(self.limits.retry_percent, 100);
+            self.undo_retries.earn(self.limits.retry_percent, 100);
+        }
+        // Where the rate is what is short, whoever waits already is first; otherwise those who wait cannot go anyhow.
+        let is_next =
+            self.queue.len() == 0 || (self.pace.is_none() && self.queue.first(line(class)).is_none());
+        let why = match self.may_go(class, now) {
+            Ok(permit) if is_next => {
+                self.goes(ticket, class, permit, now);
+                return Ok(());
+            }
+            Ok(_) => Why::Pace,
+            Err(why) => why,
+        };
+        self.deferred[why as usize] += 1;
+        self.queue.push(ticket, class, expires_at);
+        Err(why)
+    }
+
+    /// Whether a call of this class may go now.
+    fn may_go(&mut self, class: Class, now: Timestamp) -> Result<Permit, Why> {
+        let permit = self.breaker.permit(now);
+        let permit = if planted(Bug::BreakerIgnored) { Permit::Go } else { permit };
+        match permit {
+            Permit::Shut => return Err(Why::Breaker),
+            Permit::Probe => return Ok(Permit::Probe),
+            Permit::Go => {}
+        }
+        if self.in_flight >= self.limits.in_flight_max {
+            return Err(Why::Limit);
+        }
+        if self.pace.is_some() && !planted(Bug::PaceIgnored) {
+            let rate = self.pace_rate(now);
+            let bucket = self.pace.as_mut().expect("just seen");
+            bucket.refill(rate, rate / 20, now);
+            if !bucket.has(now) {
+                return Err(Why::Pace);
+            }
+        }
+        if self.is_starved(class, now) {
+            return Err(Why::Budget);
+        }
+        Ok(Permit::Go)
+    }
+
+    /// Whether a retry has to wait because retries are too large a share of the calls.
+    fn is_starved(&mut self, class: Class, now: Timestamp) -> bool {
+        let (floor, failing) = (self.limits.retry_floor, self.window.is_failing(now));
+        let bucket = match class {
+            Class::Fresh | Class::Undo { first: true } => return false,
+            Class::Retry => &mut self.retries,
+            Class::Undo { first: false } => &mut self.undo_retries,
+        };
+        if failing {
+            bucket.refill(floor, floor, now);
+            return !bucket.has(now);
+        }
+        // Nobody has answered yet: whatever is taken over after a restart comes slowly at first.
+        self.recovered_at.is_none() && self.slow_start_left(now) == 0
+    }
+
+    fn slow_start_left(&mut self, now: Timestamp) -> u64 {
+        let (began, sent) = *self.began.get_or_insert((now, 0));
+        let halves = (now.since(began).0 / 500).min(20);
+        (self.limits.slow_start << halves).saturating_sub(sent)
+    }
+
+    /// Calls a second after an outage.
+    fn pace_rate(&mut self, now: Timestamp) -> u64 {
+        let before = self.live.per_second(now).max(self.steady.held());
+        (before * self.limits.pace_percent / 100).max(self.limits.pace_floor)
+    }
+
+    fn goes(&mut self, ticket: Ticket, class: Class, permit: Permit, now: Timestamp) {
+        self.in_flight += 1;
+        if permit == Permit::Probe {
+            self.breaker.probes(ticket);
+        }
+        match &mut self.pace {
+            Some(bucket) => bucket.spend(now),
+            None => self.steady.note(now),
+        }
+        match class {
+            Class::Retry => self.retries.spend(now),
+            Class::Undo { first: false } => self.undo_retries.spend(now),
+            Class::Fresh | Class::Undo { first: true } => {}
+        }
+        if class != Class::Fresh
+            && let Some((_, sent)) = &mut self.began
+        {
+            *sent += 1;
+        }
+    }
+
+    /// Takes note of an answer to a call in flight.
+    fn answered(&mut self, ticket: Ticket, is_unknown: bool, now: Timestamp) {
+        if !planted(Bug::GateLeaksSlot) {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+        self.window.note(is_unknown, now);
+        let is_bad = self.window.is_half_unknown(now);
+        let was_open = self.breaker.state(now) != BreakerState::Closed;
+        self.breaker.answered(ticket, is_unknown, is_bad, now);
+        let is_open = self.breaker.state(now) != BreakerState::Closed;
+        if is_open && !was_open {
+            self.steady.hold(now);
+            self.window.forget(now);
+            self.pace = Some(Bucket::empty(now));
+        }
+        if was_open && !is_open {
+            self.window.forget(now);
+            self.recovered_at = Some(now);
+        }
+        if !is_unknown && self.recovered_at.is_none() {
+            self.recovered_at = Some(now);
+        }
+    }
+
+    /// The calls that may go now, in the order in which they go.
+    fn release(&mut self, now: Timestamp, released: &mut Vec<Ticket>) {
+        self.wake_at = None;
+        while self.queue.len() > 0 {
+            let Some((class, permit)) = self.next_class(now) else { break };
+            let shunned = if permit == Permit::Probe { self.breaker.failed_last() } else { None };
+            let (ticket, class) = self.queue.pop(class, shunned);
+            if !planted(Bug::QueueForgotten) {
+                self.goes(ticket, class, permit, now);
+                released.push(ticket);
+            }
+        }
+        if self.queue.len() == 0 {
+            let healthy = self.breaker.state(now) == BreakerState::Closed;
+            if healthy && self.pace.take().is_some() {
+                self.steady.resume(now);
+            }
+        } else if self.in_flight < self.limits.in_flight_max
+            || self.breaker.state(now) != BreakerState::Closed
+        {
+            self.wake_at = self.next_chance(now);
+        }
+    }
+
+    /// Which line is next: fresh calls and the backlog in turn, compensations before retries, and whatever may go.
+    fn next_class(&mut self, now: Timestamp) -> Option<(queue::Line, Permit)> {
+        use queue::Line;
+        self.turn += 1;
+        let backlog_first = self.turn.is_multiple_of(6);
+        let order = match backlog_first {
+            true => [Line::Undo, Line::Retry, Line::Fresh],
+            false => [Line::Fresh, Line::Undo, Line::Retry],
+        };
+        for line in order {
+            let Some(class) = self.queue.first(line) else { continue };
+            match self.may_go(class, now) {
+                Ok(permit) => return Some((line, permit)),
+                Err(Why::Budget) => {}
+                Err(Why::Limit | Why::Breaker | Why::Pace) => return None,
+            }
+        }
+        None
+    }
+
+    /// When something that waits may go although no answer comes before.
+    fn next_chance(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if let Some(at) = self.breaker.opens_up_at(now) {
+            return Some(at);
+        }
+        let soon = now.after(Millis(match &self.pace {
+            Some(bucket) => bucket.next_in(self.limits.pace_floor),
+            None => 50,
+        }));
+        (self.breaker.permit(now) != Permit::Shut).then_some(soon)
+    }
+
+    fn view(&self, participant: &Name, now: Timestamp) -> GateView {
+        let whys = [Why::Limit, Why::Breaker, Why::Budget, Why::Pace];
+        GateView {
+            participant: participant.clone(),
+            breaker: self.breaker.state(now),
+            until: self.breaker.opens_up_at(now),
+            opened: self.breaker.opened(),
+            in_flight: self.in_flight,
+            waiting: self.queue.len(),
+            recovered_at: self.recovered_at,
+            deferred: whys.map(|why| (why, self.deferred[why as usize])),
+        }
+    }
+}
+
+/// Every participant's gate, and which calls went through which.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gates {
+    limits: Option<GateLimits>,
+    by_name: BTreeMap<Name, Gate>,
+    sent: BTreeMap<Ticket, Name>,
+    wakes: BTreeSet<(Timestamp, Name)>,
+}
+
+impl Gates {
+    /// Gates with these limits; without any everything goes at once.
+    pub(crate) fn new(limits: Option<GateLimits>) -> Gates {
+        Gates { limits, ..Gates::default() }
+    }
+
+    /// Lets a call go, or keeps it; says whether it goes. One that nothing else bounds may be given up.
+    pub(crate) fn offer(
+        &mut self,
+        participant: &Name,
+        ticket: Ticket,
+        class: Class,
+        is_bounded: bool,
+        now: Timestamp,
+    ) -> bool {
+        let Some(limits) = self.limits else { return true };
+        if !self.by_name.contains_key(participant) {
+            self.by_name.insert(participant.clone(), Gate::new(limits, now));
+        }
+        let gate = self.by_name.get_mut(participant).expect("just inserted");
+        let may_expire = matches!(class, Class::Fresh | Class::Retry) && !is_bounded;
+        let goes = gate.offer(ticket, class, may_expire.then(|| now.after(limits.defer_max)), now).is_ok();
+        match goes {
+            true => drop(self.sent.insert(ticket, participant.clone())),
+            false => self.wake_by(participant, now),
+        }
+        goes
+    }
+
+    /// Takes note of an answer; one to a call that did not go through a gate changes nothing.
+    pub(crate) fn answered(&mut self, ticket: Ticket, is_unknown: bool, now: Timestamp) {
+        let Some(participant) = self.sent.remove(&ticket) else { return };
+        let Some(gate) = self.by_name.get_mut(&participant) else { return };
+        gate.answered(ticket, is_unknown, now);
+        if gate.queue.len() > 0 || gate.pace.is_some() {
+            self.wake_by(&participant, now);
+        }
+    }
+
+    /// Forgets a call that waits, because its saga does not want it any more.
+    pub(crate) fn withdraw(&mut self, participant: &Name, ticket: Ticket) {
+        if let Some(gate) = self.by_name.get_mut(participant) {
+            gate.queue.remove(ticket);
+        }
+    }
+
+    /// Takes back that a call went, because its saga does not want it any more.
+    pub(crate) fn never_sent(&mut self, ticket: Ticket, now: Timestamp) {
+        let Some(participant) = self.sent.remove(&ticket) else { return };
+        let Some(gate) = self.by_name.get_mut(&participant) else { return };
+        gate.in_flight = gate.in_flight.saturating_sub(1);
+        gate.breaker.forget(ticket);
+        self.wake_by(&participant, now);
+    }
+
+    /// When [`Gates::release`] may have something to let go, at the earliest.
+    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// The calls that may go now, and those given up because they have waited too long.
+    pub(crate) fn release(&mut self, now: Timestamp) -> (Vec<Ticket>, Vec<Ticket>) {
+        let (mut released, mut expired) = (Vec::new(), Vec::new());
+        while self.wakes.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, participant)) = self.wakes.pop_first() else { break };
+            let Some(gate) = self.by_name.get_mut(&participant) else { continue };
+            let from = released.len();
+            gate.release(now, &mut released);
+            gate.queue.expire(now, &mut expired);
+            let next = [gate.wake_at, gate.queue.expires_at()].into_iter().flatten().min();
+            for ticket in &released[from..] {
+                self.sent.insert(*ticket, participant.clone());
+            }
+            if let Some(at) = next {
+                // Never at once again: what cannot go now cannot go before a moment has passed.
+                self.wake_by(&participant, at.max(now.after(Millis(1))));
+            }
+        }
+        (released, expired)
+    }
+
+    /// A participant with so much waiting that nothing more should be started for it.
+    pub(crate) fn is_busy(&self, participant: &Name) -> bool {
+        let full = |gate: &Gate| gate.queue.len() >= gate.limits.waiting_max;
+        self.by_name.get(participant).is_some_and(full)
+    }
+
+    pub(crate) fn views(&self, now: Timestamp) -> Vec<GateView> {
+        self.by_name.iter().map(|(name, gate)| gate.view(name, now)).collect()
+    }
+
+    fn wake_by(&mut self, participant: &Name, at: Timestamp) {
+        self.wakes.insert((at, participant.clone()));
+    }
+}
+
+/// What class a call belongs to.
+pub(crate) fn class(key: CallKey) -> Class {
+    let first = key.attempt == 1 && key.poll == 0;
+    match key.op {
+        Op::Action if first => Class::Fresh,
+        Op::Action => Class::Retry,
+        Op::Compensation => Class::Undo { first },
+    }
+}
+
+#[cfg(test)]
+mod tests;
