@@ -2,6 +2,7 @@
 //!
 //! The library holds the machinery; the programs that run it are in `tests/`.
 
+pub mod load;
 pub mod model;
 pub mod random;
 pub mod world;

@@ -15,7 +15,7 @@ use crate::{
     trace::{reason, word},
 };
 use amends_saga::{
-    Answer, CallKey, Coordinator, Input, Rejected, RepairRow, RepairStatus, Saga, SagaId, Start, Timestamp,
+    Answer, CallKey, Coordinator, Input, Name, Rejected, RepairRow, RepairStatus, Saga, SagaId, Start, Timestamp,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, NotTaken, Written},
 };
 use amends_store::{Error, Owner, Store};
@@ -59,6 +59,8 @@ pub(crate) enum Started {
     KeyReused(SagaId),
     /// As many sagas are live as the limits allow.
     Full,
+    /// So much waits for this participant that one more would only wait as well.
+    Busy(Name),
     /// The store could not take it; nothing was started, or a repeat with the same key finds it.
     Unavailable,
 }
@@ -307,6 +309,7 @@ impl Loop {
             Admission::Repeat { id, durable: true } => (id, Some(Started::Repeat(id))),
             Admission::KeyReused { id } => (id, Some(Started::KeyReused(id))),
             Admission::Full => (new, Some(Started::Full)),
+            Admission::Busy { participant } => (new, Some(Started::Busy(participant))),
         };
         if self.coordinator.get(id).is_some() {
             self.ends.entry(id).or_default().extend(ended);

@@ -176,7 +176,7 @@ impl State {
 
 impl Node {
     pub(super) fn new() -> Node {
-        let coordinator = Coordinator::new(Limits { sagas_max: 1, batch_max: 1 });
+        let coordinator = Coordinator::new(Limits { sagas_max: 1, batch_max: 1, gates: None });
         let mut node = Node { coordinator: Arc::new(coordinator), write: None, result: None, print: 0 };
         node.print = print::of_node(&node);
         node

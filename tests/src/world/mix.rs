@@ -63,6 +63,12 @@ pub struct Mix {
     pub late_payments: u32,
     /// Items somebody does something about at each look at the repair queue; nobody looks where it is 0.
     pub operators: u32,
+    /// Whether participants are spared by gates.
+    pub gates: bool,
+    /// Calls in flight to one participant.
+    pub in_flight_max: usize,
+    /// Calls waiting for one participant before starts that need it are refused.
+    pub waiting_max: usize,
 }
 
 impl Mix {
@@ -95,6 +101,9 @@ impl Mix {
             operators: some(600),
             never_returns: some(1) == 1,
             self_fence: some(1) == 1,
+            gates: some(1) == 1,
+            in_flight_max: if random.chance(300) { random.within(1, 5) as usize } else { 512 },
+            waiting_max: if random.chance(300) { random.within(1, 10) as usize } else { 10_000 },
             nodes: 1 + random.below(3) as usize,
             definitions: (0..1 + random.below(2))
                 .map(|_| random.below(definitions as u64) as usize)

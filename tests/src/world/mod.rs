@@ -266,6 +266,9 @@ impl World {
                 return;
             }
         }
+        for node in 0..self.nodes.len() {
+            self.count_gates(node);
+        }
         let (shop, pieces, store) = (&self.participants, self.mix.stock, &self.store);
         self.checker.at_rest(shop, pieces, |id| store.load(id).map(|stored| (stored.head, stored.records)));
         for node in self.nodes.iter().filter(|node| node.is_up) {

@@ -7,6 +7,7 @@ use super::{
 use amends_saga::{
     Answer, CallKey, Direction, Input, Report, Saga, SagaId, Start,
     coordinator::{Admission, Coordinator, Effect, Limits, Written},
+    gate::{BreakerState, GateLimits, Why},
 };
 use amends_store::{Owner, Stored};
 use std::collections::BTreeMap;
@@ -63,7 +64,12 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(index: usize, mix: &Mix, now: i64) -> Node {
-        let limits = Limits { sagas_max: mix.sagas_max, batch_max: 8 };
+        let gates = mix.gates.then(|| GateLimits {
+            in_flight_max: mix.in_flight_max,
+            waiting_max: mix.waiting_max,
+            ..GateLimits::default()
+        });
+        let limits = Limits { sagas_max: mix.sagas_max, batch_max: 8, gates };
         Node {
             incarnation: 0,
             is_up: true,
@@ -295,6 +301,29 @@ impl World {
         }
     }
 
+    /// Counts what its gates have come to.
+    pub(super) fn count_gates(&mut self, node: usize) {
+        for view in self.nodes[node].coordinator.gates(self.time()) {
+            let mut found = Vec::new();
+            found.extend((view.opened > 0).then_some(Situation::BreakerOpened));
+            let closed = view.breaker == BreakerState::Closed;
+            found.extend((view.opened > 0 && closed).then_some(Situation::BreakerClosed));
+            for (why, count) in view.deferred {
+                let situation = match why {
+                    Why::Limit => Situation::DeferredByLimit,
+                    Why::Breaker => Situation::DeferredByBreaker,
+                    Why::Budget => Situation::DeferredByBudget,
+                    Why::Pace => Situation::DeferredByPace,
+                };
+                found.extend((count > 0).then_some(situation));
+            }
+            found.into_iter().for_each(|situation| self.count(situation));
+            if view.in_flight > self.mix.in_flight_max {
+                self.checker.violated(format!("I25: {} calls are in flight to {}", view.in_flight, view.participant));
+            }
+        }
+    }
+
     /// Hands the next batch to the store and sets the timer.
     fn pump(&mut self, node: usize) {
         let incarnation = self.nodes[node].incarnation;
@@ -419,6 +448,7 @@ impl World {
             }
             Admission::KeyReused { .. } => self.refuse(client),
             Admission::Full => self.count(Situation::AdmissionRefused),
+            Admission::Busy { .. } => self.count(Situation::ParticipantBusy),
         }
     }
 

@@ -59,6 +59,10 @@ pub(crate) async fn start(
         Started::Full => Err(Problem::new(Slug::TooManySagas, "the limit of sagas in flight is reached")
             .retry_after(1)
             .into()),
+        Started::Busy(participant) => {
+            let detail = format!("too many calls wait for participant \"{participant}\", which this definition needs");
+            Err(Problem::new(Slug::ParticipantBusy, detail).with("participant", participant.to_string()).retry_after(5).into())
+        }
         Started::Unavailable => {
             let detail = "the store could not take the start; repeat it with the same key";
             Err(Problem::new(Slug::StoreUnavailable, detail).retry_after(1).into())

@@ -1,0 +1,119 @@
+//! What a participant's bad day does to it, to the sagas that need it, and to those that do not.
+//!
+//! The coordinator is the production value in virtual time, so a minute's outage takes a second and every run is the same.
+
+use amends_saga::{Status, coordinator::Limits, sketch};
+use amends_tests::load::{Outcome, Plan, Server, Weather, run};
+use std::collections::BTreeMap;
+
+const DOWN_FROM: i64 = 30_000;
+const DOWN_TO: i64 = 90_000;
+const STARTING: i64 = 180_000;
+const END: i64 = 3_600_000;
+const PER_SECOND: u64 = 100;
+
+/// The calls a second that must not be exceeded, over those of steady state.
+const OVER_STEADY_MAX: f64 = 1.3;
+
+fn plan(sketches: &[&str], servers: BTreeMap<&'static str, Server>) -> Plan {
+    Plan {
+        definitions: sketches.iter().map(|text| sketch::definition(text)).collect(),
+        per_second: PER_SECOND,
+        starting_ms: STARTING,
+        end_ms: END,
+        servers,
+        limits: Limits::default(),
+    }
+}
+
+fn steady(outcome: &Outcome, participant: &str) -> f64 {
+    let seconds = outcome.each_second(participant, STARTING);
+    seconds[5..29].iter().sum::<u64>() as f64 / 24.0
+}
+
+/// Prints the load on a participant, and says how many times the steady one it ever was.
+fn over_steady(outcome: &Outcome, participant: &str) -> f64 {
+    let steady = steady(outcome, participant);
+    let most = outcome.most_in_a_second(participant);
+    let tens: Vec<u64> = outcome
+        .each_second(participant, 400_000)
+        .chunks(10)
+        .map(|ten| ten.iter().sum::<u64>() / 10)
+        .collect();
+    println!("{participant}: {steady:.1} calls a second before, {most} at most; in tens of seconds {tens:?}");
+    most as f64 / steady
+}
+
+#[test]
+fn a_participant_that_returns_is_not_trampled_and_every_saga_ends() {
+    for (name, sketches) in [
+        (
+            "actions at the participant",
+            &["one deadline=20s\na: q.a / q.ua\nb: p.b / p.ub\nc: q.c / q.uc"][..],
+        ),
+        (
+            "compensations at the participant",
+            &["two deadline=20s\na: p.a / p.ua\nb: q.b / q.ub\nc: p.c / p.uc"],
+        ),
+        ("no deadline at all", &["three\na: q.a / q.ua\nb: p.b / p.ub"]),
+    ] {
+        let down = Server::new(1000).from(DOWN_FROM, Weather::Down).from(DOWN_TO, Weather::Fair);
+        let outcome = run(plan(sketches, [("p", down)].into()));
+        let over = over_steady(&outcome, "p");
+        let (done, undone) =
+            (outcome.ended(Status::Completed, 0, END), outcome.ended(Status::Compensated, 0, END));
+        let last = outcome.ends.values().map(|(_, _, end)| *end).max().unwrap_or_default();
+        println!(
+            "{name}: {over:.2} times steady at most; {} started, {done} completed, {undone} compensated, {} refused, {} items; the last ended at {} s",
+            outcome.started,
+            outcome.refused,
+            outcome.items,
+            last / 1000
+        );
+        assert!(over <= OVER_STEADY_MAX, "{name}: {over:.2} times the steady load");
+        assert_eq!(done + undone, outcome.started, "{name}: every saga ends");
+        assert_eq!(outcome.items, 0, "{name}: an outage that passes opens no item");
+        let after = outcome.ended(Status::Completed, STARTING - 20_000, STARTING);
+        assert!(after as f64 >= 0.95 * 20.0 * PER_SECOND as f64, "{name}: {after} sagas complete at the end");
+    }
+}
+
+#[test]
+fn an_overload_ends_when_its_cause_does() {
+    // At 80 % of what the participant can do, 20 s of slowness make a queue that its own retries would feed for ever.
+    let server = Server::new(125).from(DOWN_FROM, Weather::Slow(20)).from(DOWN_FROM + 20_000, Weather::Fair);
+    let outcome = run(plan(&["one deadline=30s\na: p.a / p.ua"], [("p", server)].into()));
+    over_steady(&outcome, "p");
+    let end = DOWN_FROM + 20_000;
+    let recovered = |from: i64| outcome.ended(Status::Completed, from, from + 10_000) as f64 / 10.0;
+    let tens: Vec<f64> = (0..STARTING / 10_000).map(|ten| recovered(ten * 10_000)).collect();
+    println!("completed a second, of those started in each ten seconds: {tens:?}");
+    let good = recovered(end + 60_000) / PER_SECOND as f64;
+    assert!(good >= 0.95, "a minute after the cause is gone {:.0} % complete", good * 100.0);
+    let ended = outcome.ends.len();
+    assert_eq!((ended, outcome.items), (outcome.started, 0), "every saga ends and no item is left");
+}
+
+#[test]
+fn a_dead_participant_does_not_delay_the_sagas_of_others() {
+    let healthy = "healthy\na: q.a / q.ua\nb: q.b / q.ub";
+    let dead = "dead\na: q.a / q.ua\nb: p.b / p.ub";
+    let p99 = |outcome: &Outcome, nth: usize, of: usize| {
+        let mut took: Vec<i64> = outcome
+            .ends
+            .iter()
+            .filter(|(id, (_, begun, _))| id.as_u64_pair().1 as usize % of == nth && *begun > 40_000)
+            .map(|(_, (_, begun, end))| end - begun)
+            .collect();
+        took.sort_unstable();
+        took[took.len() * 99 / 100]
+    };
+    let alone = run(plan(&[healthy], BTreeMap::new()));
+    let server = Server::new(1000).from(DOWN_FROM, Weather::Down);
+    let beside = run(plan(&[healthy, dead], [("p", server)].into()));
+    let (alone, with) = (p99(&alone, 0, 1), p99(&beside, 0, 2));
+    println!(
+        "p99 of sagas that do not need the dead participant: {alone} ms without it, {with} ms beside it"
+    );
+    assert!(with as f64 <= 1.2 * alone as f64);
+}
