@@ -11,6 +11,7 @@ mod documents;
 mod fences;
 mod manifests;
 mod migrations;
+mod observability;
 mod sources;
 mod supply;
 mod tree;
