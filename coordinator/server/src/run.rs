@@ -366,8 +366,7 @@ impl Loop {
                 Effect::Send { .. } => {}
                 Effect::Advanced(id) => self.advanced(id),
                 Effect::Repairs(rows) => self.repairs(&rows),
-                // Whoever waits for its end still does: a verb may bring it.
-                Effect::Shelved(id) => drop(self.followers.remove(&id)),
+                Effect::Shelved(id) => self.shelved(id),
                 Effect::Ended(ended) => self.ended(ended.0),
                 Effect::Lost(id) => self.lost(id),
             }
@@ -421,6 +420,15 @@ impl Loop {
             for ended in waiting {
                 let _ = ended.send(saga.clone());
             }
+        }
+    }
+
+    /// A saga is put back, written whole: what was asked of it is durable. Whoever waits for its end still
+    /// does, since a verb may bring it.
+    fn shelved(&mut self, id: SagaId) {
+        self.followers.remove(&id);
+        for reply in self.inputs.remove(&id).unwrap_or_default() {
+            let _ = reply.send(Ok(()));
         }
     }
 
