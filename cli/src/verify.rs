@@ -114,7 +114,10 @@ fn held_against(gathered: Gathered, settle_ms: i64) -> Report {
             Audit::NotOffered => report.not_audited(&one.name, None),
             Audit::Failed(why) => report.not_audited(&one.name, Some(why)),
         }
-        report.own_laws(&one.name, one.laws);
+        match one.laws {
+            Ok(laws) => report.own_laws(&one.name, laws),
+            Err(why) => report.laws_not_read(&one.name, why),
+        }
     }
     report.finish()
 }

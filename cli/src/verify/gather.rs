@@ -61,8 +61,8 @@ pub(super) struct Asked {
     /// Its operations that leave no trace.
     pub(super) traceless: BTreeSet<String>,
     pub(super) audit: Audit,
-    /// Its own laws, where it checks some.
-    pub(super) laws: Vec<OwnLaw>,
+    /// Its own laws, where it checks some, or why they could not be read.
+    pub(super) laws: Result<Vec<OwnLaw>, String>,
 }
 
 /// What came of asking for an audit.
@@ -139,7 +139,11 @@ async fn ask(http: &reqwest::Client, view: &ParticipantView, wanted: &Wanted, si
         Err(error) => Audit::Failed(error.to_string()),
     };
     // Another program may have something else at this address: what is no such page is no law.
-    let laws = site.get::<OwnBooks>("/audit", &()).await.map(|books| books.invariants).unwrap_or_default();
+    let laws = match site.get::<OwnBooks>("/audit", &()).await {
+        Ok(books) => Ok(books.invariants),
+        Err(error) if error.is_transient() => Err(format!("its own laws: {error}")),
+        Err(_) => Ok(Vec::new()),
+    };
     let is_traceless = |terms: &Value| terms.get("barrier").and_then(Value::as_bool) == Some(false);
     let traceless = view.operations.iter().filter(|(_, terms)| is_traceless(terms));
     Asked { name, traceless: traceless.map(|(name, _)| name.to_string()).collect(), audit, laws }

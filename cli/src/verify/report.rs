@@ -40,7 +40,7 @@ struct Line {
     name: String,
     /// `read`, `not offered` or `failed`.
     audit: &'static str,
-    /// Why it failed.
+    /// Why it, or the participant's own laws, could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// Steps that it told of.
@@ -119,6 +119,13 @@ impl Report {
         let audit = if why.is_some() { "failed" } else { "not offered" };
         let name = name.to_owned();
         self.participants.push(Line { name, audit, why, effects: 0, judged: 0, in_motion: 0 });
+    }
+
+    /// Notes why a participant's own laws could not be read, unless worse is known of it.
+    pub(super) fn laws_not_read(&mut self, name: &str, why: String) {
+        if let Some(line) = self.participants.iter_mut().find(|line| line.name == name) {
+            line.why.get_or_insert(why);
+        }
     }
 
     fn law(&mut self, participant: &str, law: LawResult) {

@@ -46,7 +46,7 @@ pub(super) enum SiteError {
 
 impl SiteError {
     /// Whether the same question may be answered a moment later, or elsewhere.
-    fn is_transient(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             SiteError::Unreachable { .. } => true,
             SiteError::Refused { status, .. } => {

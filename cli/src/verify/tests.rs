@@ -2,10 +2,14 @@
 
 use super::{
     gather::{Gathered, OwnLaw},
+    site::{Site, SiteError, http},
     *,
 };
+use amends_sdk::Participant;
 use amends_wire::audit::{Audited, Effect, EffectState, Sagas, Terms, names};
+use amends_wire::{api::ParticipantView, audit::Query};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -88,4 +92,51 @@ fn what_could_not_be_asked_is_told() {
     report.not_audited("order", Some("it does not answer".to_owned()));
     assert!(report.kept);
     assert_eq!(report.unchecked().as_deref(), Some("order: it does not answer"));
+    report.laws_not_read("order", "nor do its laws".to_owned());
+    report.laws_not_read("inventory", "its own laws: no answer".to_owned());
+    let unchecked = report.unchecked().expect("something");
+    assert_eq!(unchecked, "inventory: its own laws: no answer; order: it does not answer");
+}
+
+/// A catalogue that takes only signed calls, and how a coordinator shows it: a dead instance, then the live one.
+async fn signed(dir: &std::path::Path, stop: &CancellationToken) -> ParticipantView {
+    let config = amends_product::Config {
+        secrets: vec![Secret::parse(SECRET).expect("a secret")],
+        ..amends_product::Config::new(format!("sqlite:{}", dir.join("product.db").display()))
+    };
+    let product = amends_product::open(config).await.expect("it opens");
+    let participant: Participant = product.participant().clone();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let stop = stop.clone();
+    tokio::spawn(async move { amends_sdk::run(&participant, listener, None, stop).await });
+    serde_json::from_value(json!({
+        "name": "product", "operations": {}, "updated_at": "2026-11-20T18:00:00.000Z",
+        "breaker": { "state": "closed", "until": null },
+        "instances": [
+            { "id": "1", "url": "http://127.0.0.1:9", "healthy": false, "expires_at": null },
+            { "id": "2", "url": url, "healthy": true, "expires_at": null },
+        ],
+    }))
+    .expect("a view")
+}
+
+#[tokio::test]
+async fn a_participant_that_wants_signatures_gets_them_and_says_so_otherwise() {
+    crate::process::install_tls();
+    let dir = tempfile::tempdir().expect("a directory");
+    let stop = CancellationToken::new();
+    let view = signed(dir.path(), &stop).await;
+    let site = |secret: Option<&str>| {
+        let secret = secret.map(|secret| Secret::parse(secret).expect("a secret"));
+        Site::new(http().expect("a client"), &view, secret)
+    };
+    let page = site(Some(SECRET)).page(&Query::since(0)).await.expect("a page");
+    assert_eq!((page.effects.len(), page.next), (0, None));
+    let unsigned = site(None).page(&Query::since(0)).await.expect_err("it is not signed");
+    assert!(matches!(unsigned, SiteError::Unsigned { .. }), "{unsigned}");
+    assert!(unsigned.to_string().contains("give its secret with --secret"), "{unsigned}");
+    let none = site(Some(SECRET)).get::<Value>("/nothing", &()).await.expect_err("there is none");
+    assert!(matches!(none, SiteError::NotOffered(_)), "{none}");
+    stop.cancel();
 }
