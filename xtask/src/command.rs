@@ -15,10 +15,12 @@ cargo xtask COMMAND
   check                         formatting, lints and documentation, all of them strict
 
 The servers come from the distribution's packages (Debian and Ubuntu: postgresql, mariadb-server-core and
-mariadb-client-core). What is missing is installed with apt-get when this runs as root or sudo is there. A server of
-your own is used instead when its URL stands in AMENDS_TEST_POSTGRES or AMENDS_TEST_MYSQL; the tests create and drop
-databases of their own on it. The alert rules are checked by promtool: the one of AMENDS_TEST_PROMTOOL, one that is
-installed, or that of the package prometheus, which is unpacked below target and not installed. Whatever happens, the servers are stopped and their data is removed at the end.
+mariadb-client-core), and so do a few tools (curl, jq, openssl, python3). What is missing is installed with apt-get
+when this runs as root or sudo is there. A server of your own is used instead when its URL stands in
+AMENDS_TEST_POSTGRES or AMENDS_TEST_MYSQL; the tests create and drop databases of their own on it. The alert rules
+are checked by promtool: the one of AMENDS_TEST_PROMTOOL, one that is installed, or that of the package prometheus,
+which is unpacked below target and not installed. Whatever happens, the servers are stopped and their data is removed
+at the end.
 ";
 
 /// One thing to do.

@@ -35,15 +35,22 @@ const MARIADB: Server = Server {
     programs: ["mariadb-install-db", "mariadbd", "my_print_defaults"],
 };
 
+/// What the commands of the guide for the people on call use beside `amends`, each with the package that brings it: the
+/// guide is walked by a test, and its readers have these too.
+const TOOLS: [(&str, &str); 5] =
+    [("bash", "bash"), ("curl", "curl"), ("jq", "jq"), ("openssl", "openssl"), ("python3", "python3")];
+
 /// Finds every program, after installing what is missing.
 ///
 /// # Errors
 /// When a package is missing and cannot be installed here; the message names the packages.
 pub(crate) fn provide() -> Result<Programs> {
-    let missing: Vec<&str> = [POSTGRESQL, MARIADB]
-        .iter()
-        .filter(|server| server.find().is_none())
+    let servers = [POSTGRESQL, MARIADB];
+    let servers = servers.iter().filter(|server| server.find().is_none());
+    let tools = TOOLS.iter().filter(|(program, _)| search(&directories(), program).is_none());
+    let missing: Vec<&str> = servers
         .flat_map(|server| server.packages.split(' '))
+        .chain(tools.map(|(_, package)| *package))
         .collect();
     if !missing.is_empty() {
         install(&missing).with_context(|| {
@@ -62,8 +69,7 @@ impl Server {
     /// Its programs, if all of them are there.
     fn find(&self) -> Option<[PathBuf; 3]> {
         let mut directories = postgres_directories();
-        directories.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-        directories.extend(["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from));
+        directories.extend(self::directories());
         let [first, second, third] = self.programs.map(|program| search(&directories, program));
         Some([first?, second?, third?])
     }
@@ -73,6 +79,14 @@ impl Server {
             format!("{} is installed, and yet there is no {}", self.packages, self.programs.join(", "))
         })
     }
+}
+
+/// Where programs are: on the path, and where a user's path may not lead.
+fn directories() -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    directories.extend(["/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from));
+    directories
 }
 
 /// The first of `directories` that holds a program of this name. Directories of a version come first, so that two
