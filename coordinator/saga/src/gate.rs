@@ -71,7 +71,7 @@ impl Default for GateLimits {
             pace_percent: 120,
             pace_floor: 20,
             slow_start: 64,
-            defer_max: Millis::from_secs(300),
+            defer_max: Millis::from_secs(600),
         }
     }
 }
@@ -124,14 +124,15 @@ pub struct GateView {
     pub deferred: [(Why, u64); 4],
 }
 
+/// How long a backlog may take at the pace of before, in milliseconds, until the pace is raised.
+const PATIENCE_MS: u64 = 600_000;
+
 /// One participant's gate.
 #[derive(Debug, Clone)]
 pub(crate) struct Gate {
     limits: GateLimits,
     breaker: Breaker,
     window: Window,
-    /// Fresh actions that came.
-    live: Rate,
     /// Calls sent in healthy seconds.
     steady: Rate,
     /// Set from the opening of the breaker until the backlog is gone.
@@ -154,7 +155,6 @@ impl Gate {
             limits,
             breaker: Breaker::new(limits),
             window: Window::new(now),
-            live: Rate::new(now),
             steady: Rate::new(now),
             pace: None,
             retries: Bucket::full(limits.retry_floor, now),
@@ -178,7 +178,6 @@ impl Gate {
         now: Timestamp,
     ) -> Result<(), Why> {
         if class == Class::Fresh {
-            self.live.note(now);
             self.retries.earn(self.limits.retry_percent, 100);
             self.undo_retries.earn(self.limits.retry_percent, 100);
         }
@@ -246,10 +245,20 @@ impl Gate {
         (self.limits.slow_start << halves).saturating_sub(sent)
     }
 
-    /// Calls a second after an outage.
+    /// Calls a second after an outage: a little over the load before it.
+    ///
+    /// What arrives now says little, since the backlog itself brings on the calls that follow from it. Where the load
+    /// before is not known, or the backlog will not go, the rate doubles as long as the participant keeps up.
     fn pace_rate(&mut self, now: Timestamp) -> u64 {
-        let before = self.live.per_second(now).max(self.steady.held());
-        (before * self.limits.pace_percent / 100).max(self.limits.pace_floor)
+        let limits = self.limits;
+        let well_for = self.recovered_at.map_or(0, |at| now.since(at).0);
+        let (before, doublings) = match self.steady.held() {
+            Some(before) => {
+                (before * limits.pace_percent / 100, well_for.saturating_sub(PATIENCE_MS) / 60_000)
+            }
+            None => (0, well_for / 1000),
+        };
+        before.max(limits.pace_floor).saturating_mul(1 << doublings.min(20))
     }
 
     fn goes(&mut self, ticket: Ticket, class: Class, permit: Permit, now: Timestamp) {
@@ -301,9 +310,9 @@ impl Gate {
     fn release(&mut self, now: Timestamp, released: &mut Vec<Ticket>) {
         self.wake_at = None;
         while self.queue.len() > 0 {
-            let Some((class, permit)) = self.next_class(now) else { break };
+            let Some((line, permit, newest)) = self.next_class(now) else { break };
             let shunned = if permit == Permit::Probe { self.breaker.failed_last() } else { None };
-            let (ticket, class) = self.queue.pop(class, shunned);
+            let (ticket, class) = self.queue.pop(line, shunned, newest);
             if !planted(Bug::QueueForgotten) {
                 self.goes(ticket, class, permit, now);
                 released.push(ticket);
@@ -321,19 +330,19 @@ impl Gate {
         }
     }
 
-    /// Which line is next: fresh calls and the backlog in turn, compensations before retries, and whatever may go.
-    fn next_class(&mut self, now: Timestamp) -> Option<(queue::Line, Permit)> {
+    /// Which line is next, and from which end: seven times of eight whoever came last of the fresh calls, whose saga has the
+    /// most of its time left, and then whoever has waited longest, compensations before retries before actions.
+    fn next_class(&mut self, now: Timestamp) -> Option<(queue::Line, Permit, bool)> {
         use queue::Line;
         self.turn += 1;
-        let backlog_first = self.turn.is_multiple_of(6);
-        let order = match backlog_first {
-            true => [Line::Undo, Line::Retry, Line::Fresh],
-            false => [Line::Fresh, Line::Undo, Line::Retry],
+        let order = match self.turn.is_multiple_of(8) {
+            true => [(Line::Undo, false), (Line::Retry, false), (Line::Fresh, false)],
+            false => [(Line::Fresh, true), (Line::Undo, false), (Line::Retry, false)],
         };
-        for line in order {
+        for (line, newest) in order {
             let Some(class) = self.queue.first(line) else { continue };
             match self.may_go(class, now) {
-                Ok(permit) => return Some((line, permit)),
+                Ok(permit) => return Some((line, permit, newest)),
                 Err(Why::Budget) => {}
                 Err(Why::Limit | Why::Breaker | Why::Pace) => return None,
             }

@@ -59,15 +59,18 @@ pub(super) struct Rate {
     at: i64,
     /// Since when it counts, as a second.
     since: i64,
-    /// The rate as it was when counting was put off.
-    held: u64,
+    /// The rate as it was when it was last kept, where it had been counted for long enough.
+    held: Option<u64>,
     is_held: bool,
 }
+
+/// Whole seconds that must have been counted before their average says anything.
+const KNOWN: i64 = 5;
 
 impl Rate {
     pub(super) fn new(now: Timestamp) -> Rate {
         let at = now.0.div_euclid(1000);
-        Rate { seconds: [0; SECONDS], at, since: at, held: 0, is_held: false }
+        Rate { seconds: [0; SECONDS], at, since: at, held: None, is_held: false }
     }
 
     pub(super) fn note(&mut self, now: Timestamp) {
@@ -76,7 +79,7 @@ impl Rate {
     }
 
     /// The average over the whole seconds seen, the present one left out where there are others.
-    pub(super) fn per_second(&mut self, now: Timestamp) -> u64 {
+    fn per_second(&mut self, now: Timestamp) -> u64 {
         self.roll(now);
         let whole = (self.at - self.since).clamp(0, SECONDS as i64 - 1) as u64;
         let present = self.seconds[self.at.rem_euclid(SECONDS as i64) as usize];
@@ -89,7 +92,10 @@ impl Rate {
     /// Keeps the present rate and counts no further.
     pub(super) fn hold(&mut self, now: Timestamp) {
         if !self.is_held {
-            self.held = self.per_second(now);
+            let rate = self.per_second(now);
+            if self.at - self.since >= KNOWN {
+                self.held = Some(rate);
+            }
             self.is_held = true;
         }
     }
@@ -100,7 +106,7 @@ impl Rate {
     }
 
     /// The rate that was kept.
-    pub(super) fn held(&self) -> u64 {
+    pub(super) fn held(&self) -> Option<u64> {
         self.held
     }
 

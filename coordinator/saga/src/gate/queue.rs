@@ -51,14 +51,23 @@ impl Queue {
         self.lines[line as usize].first_key_value().map(|(_, (_, class))| *class)
     }
 
-    /// Takes the first of a line, or one soon after it where the first belongs to a saga to be shunned.
+    /// Takes the first of a line or the last, or one close to it where that belongs to a saga to be shunned.
     ///
     /// # Panics
     /// When the line is empty.
-    pub(super) fn pop(&mut self, line: Line, shunned: Option<SagaId>) -> (Ticket, Class) {
+    pub(super) fn pop(&mut self, line: Line, shunned: Option<SagaId>, newest: bool) -> (Ticket, Class) {
         let waiting = &self.lines[line as usize];
-        let other = waiting.values().take(PROBES_LOOKED_AT).find(|(ticket, _)| Some(ticket.0) != shunned);
-        let found = *other.or_else(|| waiting.values().next()).expect("somebody waits in this line");
+        let other = |(ticket, _): &&(Ticket, Class)| Some(ticket.0) != shunned;
+        let found = match newest {
+            true => waiting
+                .values()
+                .rev()
+                .take(PROBES_LOOKED_AT)
+                .find(other)
+                .or_else(|| waiting.values().next_back()),
+            false => waiting.values().take(PROBES_LOOKED_AT).find(other).or_else(|| waiting.values().next()),
+        };
+        let found = *found.expect("somebody waits in this line");
         self.remove(found.0);
         found
     }
