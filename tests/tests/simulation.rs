@@ -83,7 +83,13 @@ fn the_canary_dies() {
 }
 
 /// Bugs that the simulated world cannot see, each with the test that does.
-const FOUND_ELSEWHERE: &[(planted::Bug, &str)] = &[(planted::Bug::HeldBlocksAdoption, "the model")];
+const FOUND_ELSEWHERE: &[(planted::Bug, &str)] = &[
+    (planted::Bug::HeldBlocksAdoption, "the model"),
+    (planted::Bug::BreakerIgnored, "the outage"),
+    (planted::Bug::PaceIgnored, "the outage"),
+    (planted::Bug::GateLeaksSlot, "the outage"),
+    (planted::Bug::QueueForgotten, "the outage"),
+];
 
 #[test]
 fn every_planted_bug_is_found() {
