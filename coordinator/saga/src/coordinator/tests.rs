@@ -1,6 +1,7 @@
 //! Many sagas as one value: admission, batches, adoption, timers.
 
 use super::*;
+use crate::Status;
 use crate::{Answer, Definition, Json, Millis, Name, Op, Report, due::Question, sketch, state::Direction};
 use std::sync::Arc;
 
