@@ -60,6 +60,7 @@ pub struct BulkRequest {
     /// What is to be done about each.
     pub action: RepairAction,
     /// Which items are meant.
+    #[serde(deserialize_with = "object")]
     pub filter: RepairFilter,
     /// Confirms that every unsettled item is meant, where the filter says nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -218,6 +219,11 @@ impl RepairFilter {
         *self == RepairFilter::default()
     }
 
+    /// Whether anomalies alone are meant.
+    pub fn is_of_anomalies(&self) -> bool {
+        self.kind == Some(RepairKind::Anomaly) || self.reason == Some(RepairReason::Anomaly)
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -258,7 +264,7 @@ impl BulkRequest {
                 "\"filter.status\" names settled items, about which nothing can be done".to_owned()
             ));
         }
-        if self.filter.kind == Some(RepairKind::Anomaly) && !self.action.suits_anomalies() {
+        if self.filter.is_of_anomalies() && !self.action.suits_anomalies() {
             let detail = format!("{} needs a call that can be sent again; an anomaly has none", self.action);
             return Err(Problem::new(Slug::NotRetryable, detail));
         }
@@ -284,6 +290,23 @@ impl BulkRequest {
         }
         Ok(self)
     }
+}
+
+/// Reads a filter from an object and nothing else: an array would be taken for its members in order.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RepairFilter, D::Error> {
+    struct Object;
+    impl<'de> de::Visitor<'de> for Object {
+        type Value = RepairFilter;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object, such as {\"participant\": \"inventory\"}")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RepairFilter, A::Error> {
+            RepairFilter::deserialize(de::value::MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_any(Object)
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RepairStatus>, D::Error> {

@@ -21,6 +21,8 @@ fn a_request_says_plainly_what_is_meant() {
         (r#"{"action": "resolve", "filter": {"step": "hold"}, "note": "  "}"#, Some(Slug::NoteRequired)),
         (r#"{"action": "abandon", "filter": {"kind": "anomaly"}, "note": "x"}"#, Some(Slug::NotRetryable)),
         (r#"{"action": "retry"}"#, bad),
+        (r#"{"action": "retry", "filter": []}"#, bad),
+        (r#"{"action": "retry", "filter": null}"#, bad),
         (r#"{"action": "prove", "filter": {"step": "hold"}}"#, bad),
         (r#"{"action": "retry", "filter": {"colour": "red"}}"#, bad),
         (r#"{"action": "retry", "filter": {"status": "gone"}}"#, bad),
