@@ -58,6 +58,8 @@ pub struct Saga {
     pub updated_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// When it turned round, if it has.
+    pub turned_at: Option<Timestamp>,
     /// When it turns round if it is still running.
     pub deadline_at: Option<Timestamp>,
     /// Signals that have arrived, by name.
@@ -266,6 +268,7 @@ impl Saga {
             created_at: first.at,
             updated_at: first.at,
             ended_at: None,
+            turned_at: None,
             deadline_at: *deadline_at,
             signals: BTreeMap::new(),
             steps: vec![idle; definition.len()],

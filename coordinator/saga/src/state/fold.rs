@@ -408,6 +408,7 @@ impl Saga {
     fn turn(&mut self, at: Timestamp, error: &Cause) {
         assert_eq!(self.direction, Direction::Forward, "a saga turns round once");
         self.direction = Direction::Backward;
+        self.turned_at = Some(at);
         self.error = Some(error.clone());
         for (state, (_, step)) in self.steps.iter_mut().zip(self.definition.steps()) {
             match (&step.kind, state.phase) {
