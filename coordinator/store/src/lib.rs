@@ -16,6 +16,7 @@ use amends_saga::{
     coordinator::{Append, Fingerprint, Head, Written},
 };
 use async_trait::async_trait;
+use repairs::Repairs;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -148,7 +149,7 @@ pub enum DefinitionPut {
 /// Every method may be called from several tasks at once. Dropping a future leaves the operation either
 /// done or not done, never half done.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store: Repairs + Send + Sync + std::fmt::Debug {
     /// Makes the owner a member for `ttl_ms` milliseconds by the store's clock, or prolongs its membership.
     ///
     /// # Errors

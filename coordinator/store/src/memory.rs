@@ -4,6 +4,8 @@
 //! trait, with a clock and with [`Faults`]. The invariant it keeps: a fault changes what the caller is
 //! told or when, or loses whole commits, but never leaves one half done.
 
+mod queue;
+mod repairs;
 mod tables;
 
 pub use tables::Tables;

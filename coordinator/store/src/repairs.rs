@@ -56,6 +56,19 @@ pub struct Item {
     pub anomaly: Option<String>,
 }
 
+impl Item {
+    /// The anomaly's name, as its JSON says; `None` for a stuck step.
+    pub fn finding(&self) -> Option<String> {
+        let anomaly: serde_json::Value = serde_json::from_str(self.anomaly.as_deref()?).unwrap_or_default();
+        Some(anomaly.get("name").and_then(|name| name.as_str()).unwrap_or_default().to_owned())
+    }
+
+    /// Where it stands in the list of items.
+    pub fn place(&self) -> Place {
+        Place { opened_at: self.opened_at, item: self.item }
+    }
+}
+
 impl From<RepairRow> for Item {
     fn from(row: RepairRow) -> Item {
         Item {

@@ -11,12 +11,18 @@ mod catalog;
 mod checkpoint;
 mod commit;
 mod connect;
+mod item;
+mod job;
 mod list;
 mod lock;
 mod member;
 mod migrate;
 mod number;
+mod outbox;
+mod queue;
 mod read;
+mod repair;
+mod repairs;
 mod row;
 mod writer;
 

@@ -57,6 +57,8 @@ pub(super) async fn order(subject: &dyn Subject) {
     begin(&*store, &me, 3, Plot::Compensates, 4).await;
     let mut parked = begin(&*store, &also, 4, Plot::Parks, 1).await;
     finish(&*store, &also, &mut parked).await;
+    // It waits for an operator, who had just had it taken back.
+    assert_eq!(ids(&store.reclaim(&also, &[id(4)]).await.expect("a member may reclaim")), [id(4)]);
     begin(&*store, &me, 5, Plot::Compensates, 4).await;
     begin(&*store, &me, 6, Plot::Completes, 1).await;
     store.release(&me).await.expect("a member may leave");

@@ -4,6 +4,7 @@
 //! take a snapshot, put the clone back to lose what came after. The invariant it keeps: **an append
 //! changes exactly the row it expects, or nothing**.
 
+use super::queue::Queue;
 use crate::{DefinitionPut, DefinitionRow, Error, Filter, JOIN_TTL_MS, Owner, Stored, is_live, is_undoing};
 use amends_saga::{
     Millis, Record, SagaId, Status, Timestamp,
@@ -16,11 +17,13 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tables {
     sagas: BTreeMap<SagaId, Row>,
-    live: BTreeSet<SagaId>,
+    /// Those that are live and owned; one that waits for an operator only is neither here nor anybody's.
+    driven: BTreeSet<SagaId>,
     keys: BTreeMap<String, SagaId>,
     nodes: BTreeMap<Uuid, Node>,
     definitions: Vec<DefinitionRow>,
     participants: BTreeMap<String, String>,
+    pub(super) queue: Queue,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +89,15 @@ impl Tables {
         if batch.is_empty() || self.join(owner, now).is_err() {
             return vec![Written::Fenced; batch.len()];
         }
-        batch.iter().map(|append| self.append(owner.incarnation, append)).collect()
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for append in batch {
+            let outcome = self.append(owner.incarnation, append);
+            if outcome == Written::Done {
+                self.queue.write(&append.repairs, now);
+            }
+            outcomes.push(outcome);
+        }
+        outcomes
     }
 
     fn append(&mut self, owner: Uuid, append: &Append) -> Written {
@@ -102,12 +113,13 @@ impl Tables {
         if !expected {
             return Written::Fenced;
         }
-        row.owner = append.head.wake_at.map(|_| owner);
+        row.owner = driver(owner, &append.head);
         row.records.extend(append.records.iter().cloned());
         advance(&mut row.head, &append.head);
-        if !is_live(append.head.status) {
-            self.live.remove(&append.id);
-        }
+        match row.owner {
+            Some(_) => self.driven.insert(append.id),
+            None => self.driven.remove(&append.id),
+        };
         Written::Done
     }
 
@@ -122,10 +134,10 @@ impl Tables {
         if let Some(key) = key {
             self.keys.insert(key.to_owned(), append.id);
         }
-        if is_live(append.head.status) {
-            self.live.insert(append.id);
+        let owner = driver(owner, &append.head);
+        if owner.is_some() {
+            self.driven.insert(append.id);
         }
-        let owner = append.head.wake_at.map(|_| owner);
         let row = Row { head: append.head.clone(), epoch: 1, owner, records: append.records.clone() };
         self.sagas.insert(append.id, row);
         Written::Done
@@ -141,7 +153,7 @@ impl Tables {
             row.owner.is_some_and(|holder| holder != owner.incarnation && !self.is_alive(holder, now))
         };
         let mut found: Vec<(bool, SagaId)> = Vec::new();
-        for id in &self.live {
+        for id in &self.driven {
             let row = &self.sagas[id];
             if free(row) {
                 found.push((!is_undoing(row.head.status), *id));
@@ -160,10 +172,13 @@ impl Tables {
         self.join(owner, now)?;
         let ids: BTreeSet<SagaId> = ids.iter().copied().collect();
         let mut taken = Vec::new();
-        for id in ids.intersection(&self.live.clone()) {
-            let holder = self.sagas[id].owner;
-            if holder.is_none_or(|holder| holder == owner.incarnation || !self.is_alive(holder, now)) {
-                taken.push(self.take(owner.incarnation, *id));
+        for id in ids {
+            let free = self.sagas.get(&id).is_some_and(|row| {
+                let mine = |holder| holder == owner.incarnation || !self.is_alive(holder, now);
+                is_live(row.head.status) && row.owner.is_none_or(mine)
+            });
+            if free {
+                taken.push(self.take(owner.incarnation, id));
             }
         }
         Ok(taken)
@@ -171,6 +186,7 @@ impl Tables {
 
     /// Gives a saga to an owner, and fences the one that had it.
     fn take(&mut self, owner: Uuid, id: SagaId) -> Stored {
+        self.driven.insert(id);
         let row = self.sagas.get_mut(&id).expect("a live saga has a row");
         let before = row.owner.replace(owner);
         row.epoch += 1;
@@ -284,6 +300,11 @@ impl Row {
     fn stored(&self, id: SagaId) -> Stored {
         Stored { id, head: self.head.clone(), epoch: self.epoch, records: self.records.clone() }
     }
+}
+
+/// Who owns a saga from now on: nobody when it has ended or waits for an operator only.
+fn driver(owner: Uuid, head: &Head) -> Option<Uuid> {
+    head.wake_at.filter(|_| is_live(head.status)).map(|_| owner)
 }
 
 /// Replaces what can change in a saga's life; the rest is kept as it was inserted.

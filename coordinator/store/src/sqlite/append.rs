@@ -5,7 +5,7 @@
 //! with this one, 16 in a batch). A single statement is a transaction by itself, so a whole group commit
 //! is one crossing. It comes in fixed sizes, prepared once; rows left over are null and do nothing.
 
-use super::{connect::failed, number::Numbers, row};
+use super::{connect::failed, item, number::Numbers, row};
 use crate::Error;
 use amends_saga::coordinator::Append;
 use futures::StreamExt as _;
@@ -22,7 +22,7 @@ pub(super) const ROWS_MAX: usize = 1024;
 const SIZES: [usize; 20] =
     [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, ROWS_MAX];
 
-const COLUMNS: usize = 17;
+const COLUMNS: usize = 18;
 
 static STATEMENTS: LazyLock<Vec<(usize, &'static str)>> =
     LazyLock::new(|| SIZES.iter().map(|rows| (*rows, statement(*rows))).collect());
@@ -96,6 +96,7 @@ impl Row {
         self.add(head.wake_at.map(|at| at.0));
         self.add(row::names_text(&head.at_steps));
         self.add(row::names_text(&head.at_participants));
+        self.add(item::rows_json(&append.repairs));
         Ok(())
     }
 

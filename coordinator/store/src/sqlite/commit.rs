@@ -133,8 +133,9 @@ struct Known {
 struct State {
     epoch: i64,
     seq: i64,
-    /// `None` when the saga has ended.
+    /// `None` when the saga has ended or waits for an operator only.
     owner: Option<i64>,
+    live: bool,
 }
 
 impl Known {
@@ -146,13 +147,14 @@ impl Known {
         let mut known = Known { owner: owner_number(owner), sagas: HashMap::new(), keys: HashMap::new() };
         let ids = row::ids_json(batch.iter().map(|append| append.id));
         let rows = sqlx::query(
-            "select id, epoch, seq, owner from saga where id in (select unhex(value) from json_each(?))",
+            "select id, epoch, seq, owner, status < 3 from saga where id in (select unhex(value) from json_each(?))",
         );
         for found in rows.bind(ids).fetch_all(&mut *connection).await.map_err(failed)? {
             let state = State {
                 epoch: found.try_get(1).map_err(failed)?,
                 seq: found.try_get(2).map_err(failed)?,
                 owner: found.try_get(3).map_err(failed)?,
+                live: found.try_get::<i64, _>(4).map_err(failed)? == 1,
             };
             known.sagas.insert(row::id(&found, 0)?, state);
         }
@@ -175,7 +177,8 @@ impl Known {
             let hit = state.is_some_and(|state| {
                 state.epoch == integer(append.epoch)
                     && state.seq == integer(append.after_seq)
-                    && state.owner == Some(self.owner)
+                    && state.live
+                    && state.owner.is_none_or(|owner| owner == self.owner)
             });
             return if hit { Written::Done } else { Written::Fenced };
         }

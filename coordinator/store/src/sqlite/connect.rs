@@ -109,7 +109,10 @@ pub(super) fn failed(error: sqlx::Error) -> Error {
 
 /// What an error while opening means: the file cannot be used as it is.
 fn refused(error: sqlx::Error) -> Error {
-    Error::Refused(format!("cannot open the database: {error}"))
+    match code(&error) {
+        Some(CORRUPT) => Error::Corrupt(error.to_string()),
+        _ => Error::Refused(format!("cannot open the database: {error}")),
+    }
 }
 
 const FULL: u32 = 13;

@@ -47,7 +47,7 @@ enum Walk {
     Key(String),
     /// Those with a label.
     Label(String, String),
-    /// Those with a status and an owner; ended ones have none.
+    /// Those with a status and an owner; ended ones have none, nor have those that wait for an operator only.
     Status(i64, Option<i64>),
     /// Those of a definition with a status.
     Definition(i64, i64),
@@ -115,7 +115,7 @@ async fn definitions(connection: &mut SqliteConnection, filter: &Filter) -> Resu
     rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
 }
 
-/// Who owns sagas of a status.
+/// Who owns sagas of a status, nobody included where that can be.
 async fn owners(connection: &mut SqliteConnection, status: i64) -> Result<Vec<Option<i64>>, Error> {
     if status >= 3 {
         return Ok(vec![None]);
@@ -133,7 +133,8 @@ async fn owners(connection: &mut SqliteConnection, status: i64) -> Result<Vec<Op
     .fetch_all(connection)
     .await
     .map_err(failed)?;
-    rows.iter().map(|row| row.try_get(0).map(Some).map_err(failed)).collect()
+    let owners = rows.iter().map(|row| row.try_get(0).map(Some).map_err(failed));
+    std::iter::once(Ok(None)).chain(owners).collect()
 }
 
 /// A statement in the making.

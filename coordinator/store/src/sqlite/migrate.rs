@@ -11,11 +11,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "journal",
-    sql: include_str!("../../../../migrations/coordinator/sqlite/0001_journal.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "journal",
+        sql: include_str!("../../../../migrations/coordinator/sqlite/0001_journal.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "repairs",
+        sql: include_str!("../../../../migrations/coordinator/sqlite/0002_repairs.sql"),
+    },
+];
 
 /// Applies what is missing, each file in a transaction of its own.
 ///
