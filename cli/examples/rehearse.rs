@@ -40,7 +40,7 @@ async fn the_standard_faults() -> Result<(), RehearsalError> {
 /// Lost, doubled and late calls, reversals that fail, and a coordinator that is killed; and some flights are full.
 async fn a_rough_day_with_a_full_airline() -> Result<(), RehearsalError> {
     let rehearsal = Rehearsal::of(TRIP)?
-        .input(json!({ "trip": "trip-{n}", "nights": 3 }))
+        .input(json!({ "trip": "trip-{number}", "nights": 3 }))
         .answer("hotel.book", json!({ "price": 300 }))
         .answer_with("airline.book", |call| match call.body["trip"].as_str() {
             Some(trip) if trip.ends_with('3') => StubAnswer::Refused("the flight is full".to_owned()),

@@ -150,7 +150,7 @@ async fn participants_that_are_there_are_rehearsed_and_their_books_compared() {
     shop.replenish("opening-stock", &[(1, 1000)].into()).await.expect("stock");
     let rehearsal = Rehearsal::of(include_str!("../../sagas/order.yaml"))
         .expect("a definition")
-        .input(json!({ "order": "{run}-{n}", "lines": [{ "sku": 1, "qty": 2, "price_minor": 100 }] }))
+        .input(json!({ "order": "{run}-{number}", "lines": [{ "sku": 1, "qty": 2, "price_minor": 100 }] }))
         .mix("mild,refuse=0.1,undo_fails=0.3:2,crash=0.5".parse().expect("a mix"))
         .sagas(40);
     let rehearsal = rehearsal.registered_with(&house.client, None).await.expect("they are registered");

@@ -50,13 +50,13 @@ Examples:
   amends chaos sagas/checkout.yaml
   amends chaos sagas/order.yaml --faults rough --sagas 1000 --seed 7
   amends chaos sagas/order.yaml --faults 'mild,undo_fails=0.5:4,crash=0.5' --json
-  amends chaos sagas/order.yaml --input '{\"order\": \"{run}-{n}\", \"lines\": [{\"sku\": 1, \"qty\": 1}]}' \\
-       --against registered")]
+  amends chaos sagas/order.yaml --against registered \\
+       --input '{\"order\": \"{run}-{number}\", \"lines\": [{\"sku\": 1, \"qty\": 1}]}'")]
 pub struct Args {
     /// The definition; - is standard input
     #[arg(value_name = "FILE")]
     definition: PathBuf,
-    /// What sagas are started with, as JSON or a file of it; in its texts {n} is the number of the saga and {run}
+    /// What sagas are started with, as JSON or a file of it; in its texts {number} is the number of the saga and {run}
     /// differs from run to run [default: the smallest that fits the definition]
     #[arg(long, value_name = "FILE|JSON")]
     input: Option<String>,

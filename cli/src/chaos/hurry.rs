@@ -1,10 +1,11 @@
 //! Waits made short: a rehearsal is to show in seconds what a night would.
 //!
-//! Only the pauses between attempts shrink. How often something is tried, what follows from it, timeouts and deadlines
-//! stay as they are written.
+//! Only pauses shrink: those between attempts, and those of a breaker that is open. How often something is tried, what
+//! follows from it, timeouts and deadlines stay as they are written.
 
 use amends_saga::{
     Millis,
+    gate::GateLimits,
     schedule::{Schedule, UndoSchedule},
 };
 use amends_wire::{
@@ -26,6 +27,20 @@ pub(super) fn defaults() -> Defaults {
     let undo = UndoSchedule::DEFAULT;
     let compensation = UndoSchedule { slow: shorter(undo.slow), ..undo };
     Defaults { action: shorter(Schedule::ACTION), compensation, ..Defaults::default() }
+}
+
+/// Breakers that close again soon, and budgets that a short run full of faults does not spend.
+pub(super) fn gates() -> GateLimits {
+    GateLimits {
+        open_first: Millis(100),
+        open_max: Millis(400),
+        retry_percent: 1_000,
+        retry_floor: 2_000,
+        pace_percent: 1_000,
+        pace_floor: 2_000,
+        slow_start: 1_000,
+        ..GateLimits::default()
+    }
 }
 
 /// A definition with short pauses, from its content as JSON.

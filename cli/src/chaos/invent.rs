@@ -82,7 +82,7 @@ fn put(value: &mut Value, path: &[String]) {
     }
 }
 
-/// An input that fits a JSON Schema of the usual kind: what is required, as small as may be. `{n}` in a text stands
+/// An input that fits a JSON Schema of the usual kind: what is required, as small as may be. `{number}` in a text stands
 /// for the number of the saga.
 pub(super) fn input(schema: Option<&Value>) -> Value {
     schema.map_or_else(|| json!({}), |schema| sample(schema, "input", 0))
@@ -141,7 +141,7 @@ fn number(schema: &Value) -> Value {
 fn text(name: &str, least: usize, most: Option<usize>) -> String {
     // The number of the saga takes up to seven letters.
     let mut text = if most.is_none_or(|most| most >= name.len() + 8) {
-        format!("{name}-{{n}}")
+        format!("{name}-{{number}}")
     } else {
         "x".repeat(least.max(1))
     };
@@ -151,11 +151,11 @@ fn text(name: &str, least: usize, most: Option<usize>) -> String {
     text
 }
 
-/// An input with `{n}` in its texts replaced by the number of the saga, and `{run}` by what tells this run from others.
+/// An input with `{number}` in its texts replaced by the number of the saga, and `{run}` by what tells this run from others.
 pub(super) fn filled(value: &Value, number: u64, run: &str) -> Value {
     match value {
         Value::String(text) if text.contains('{') => {
-            Value::String(text.replace("{n}", &number.to_string()).replace("{run}", run))
+            Value::String(text.replace("{number}", &number.to_string()).replace("{run}", run))
         }
         Value::Array(items) => items.iter().map(|item| filled(item, number, run)).collect(),
         Value::Object(members) => Value::Object(
@@ -210,7 +210,7 @@ mod tests {
             (json!({ "type": "number", "maximum": 0 }), json!(0)),
             (json!({ "enum": ["EUR", "USD"] }), json!("EUR")),
             (json!({ "type": "string", "minLength": 3, "maxLength": 3 }), json!("xxx")),
-            (json!({ "type": ["string", "null"] }), json!("input-{n}")),
+            (json!({ "type": ["string", "null"] }), json!("input-{number}")),
             (json!({ "type": "array", "minItems": 2, "items": { "type": "boolean" } }), json!([true, true])),
             (json!({ "type": "object", "required": ["a"] }), json!({ "a": 1 })),
         ] {

@@ -6,7 +6,7 @@
 
 use super::book::{Content, Effect, What};
 use amends_saga::{Definition, Name, SagaId, Status, StepIx};
-use amends_wire::api::{JournalItem, SagaView, StepStatus};
+use amends_wire::api::{JournalItem, RepairView, SagaView, StepStatus};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,6 +116,8 @@ pub(super) struct Expected {
 pub(super) struct Evidence<'a> {
     pub(super) definition: &'a Definition,
     pub(super) endings: &'a [Ending],
+    /// The items that are not settled, as the repair queue lists them.
+    pub(super) queue: &'a [RepairView],
     pub(super) seen: &'a Content,
     /// The steps of which every effect was seen, and not only what answers showed of them.
     pub(super) exact: &'a BTreeSet<String>,
@@ -251,6 +253,14 @@ impl Judge<'_> {
         }
         for step in parked.difference(&queued) {
             self.breach(Law::StuckIsQueued, Some(step), "cannot be undone and has no repair item");
+        }
+        let own = self.evidence.queue.iter().filter(|item| item.saga == Some(self.ending.id));
+        let listed: BTreeSet<&str> = own.map(|item| item.step.as_ref().map_or("", Name::as_str)).collect();
+        for step in queued.difference(&listed) {
+            self.breach(Law::StuckIsQueued, Some(step), "has a repair item, and the queue does not list it");
+        }
+        for step in listed.difference(&queued) {
+            self.breach(Law::StuckIsQueued, Some(step), "is listed in the queue, and has no repair item");
         }
     }
 

@@ -98,7 +98,7 @@ impl Rehearsal {
 
     /// What every saga is started with; without it, the smallest input that fits the definition's schema.
     ///
-    /// In its texts `{n}` stands for the number of the saga, from 0, and `{run}` for a text that differs from run to
+    /// In its texts `{number}` stands for the number of the saga, from 0, and `{run}` for a text that differs from run to
     /// run.
     #[must_use]
     pub fn input(mut self, input: Value) -> Rehearsal {
@@ -178,7 +178,8 @@ impl Rehearsal {
         self
     }
 
-    /// Keeps the pauses between attempts as they are written, in place of making them short.
+    /// Keeps pauses as they are written, in place of making them short, and breakers and budgets as a coordinator has
+    /// them. Otherwise those are at work only where a participant goes away, with short pauses too.
     #[must_use]
     pub fn unhurried(mut self) -> Rehearsal {
         self.hurried = false;
@@ -312,7 +313,14 @@ impl Rehearsal {
             book: book.clone(),
         });
         let text = if self.hurried { hurried(&self.text)? } else { self.text.clone() };
-        let mut config = world::config(if self.hurried { hurry::defaults() } else { Defaults::default() });
+        let mut config = world::config();
+        if self.hurried {
+            config.defaults = hurry::defaults();
+            // Breakers are for participants that are away. Where none is, they would take faults that are drawn by
+            // chance for one, and hold up everything else.
+            let is_away = plan.mix().is_some_and(|mix| !mix.down.is_empty());
+            config.sagas.gates = is_away.then(hurry::gates);
+        }
         if let Some(change) = &self.coordinator {
             change(&mut config);
         }

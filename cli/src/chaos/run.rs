@@ -16,11 +16,12 @@ use super::{
 use crate::client::{ClientError, Start};
 use amends_saga::{Definition, Name, SagaId};
 use amends_wire::{
-    api::{JournalItem, List, SagaView, StepStatus},
+    api::{List, RepairView, SagaView, StepStatus},
     registration::Registration,
 };
 use futures::StreamExt;
 use reqwest::StatusCode;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,17 +66,16 @@ pub(super) struct Run<'a> {
 pub(super) async fn perform(run: &Run<'_>, network: &Network, book: &Book) -> Result<Report, RehearsalError> {
     let begun = Instant::now();
     let (started, watched) = watch::channel(0);
-    let ids = tokio::select! {
-        ids = drive(run, &started) => ids?,
-        failed = direct(run, watched) => return Err(failed),
-    };
+    let (ids, ()) = tokio::try_join!(drive(run, started), direct(run, watched))?;
     // Copies that are still under way may do harm yet.
     network.settle().await;
     let endings = read_all(run, &ids).await?;
+    let queue: Vec<RepairView> = pages(run, "/v1/repairs", Instant::now() + run.patience).await?;
     let seen = book.content();
     let evidence = Evidence {
         definition: run.definition,
         endings: &endings,
+        queue: &queue,
         seen: &seen,
         exact: run.exact,
         expected: run.expected,
@@ -94,7 +94,7 @@ pub(super) async fn perform(run: &Run<'_>, network: &Network, book: &Book) -> Re
 }
 
 /// Starts every saga at its time and waits for each end; gives the ids by number.
-async fn drive(run: &Run<'_>, started: &watch::Sender<u64>) -> Result<BTreeMap<u64, SagaId>, RehearsalError> {
+async fn drive(run: &Run<'_>, started: watch::Sender<u64>) -> Result<BTreeMap<u64, SagaId>, RehearsalError> {
     let token = format!("{:08x}", run.began_ms & 0xffff_ffff);
     let (in_flight, gap) = match run.pace {
         Pace::InFlight(count) => (count.clamp(1, IN_FLIGHT_MAX), Duration::ZERO),
@@ -102,7 +102,7 @@ async fn drive(run: &Run<'_>, started: &watch::Sender<u64>) -> Result<BTreeMap<u
     };
     let begun = tokio::time::Instant::now();
     let ended = AtomicU64::new(0);
-    let (token, ended) = (&token, &ended);
+    let (token, ended, started) = (&token, &ended, &started);
     let sagas = futures::stream::iter(0..run.sagas)
         .then(|number| async move {
             let periods = u32::try_from(number).unwrap_or(u32::MAX);
@@ -126,8 +126,8 @@ async fn drive(run: &Run<'_>, started: &watch::Sender<u64>) -> Result<BTreeMap<u
     Ok(ids)
 }
 
-/// Restarts the coordinator when as many sagas have been started as the plan says. Ends only by failing.
-async fn direct(run: &Run<'_>, mut started: watch::Receiver<u64>) -> RehearsalError {
+/// Restarts the coordinator when as many sagas have been started as the plan says; what is begun is brought to its end.
+async fn direct(run: &Run<'_>, mut started: watch::Receiver<u64>) -> Result<(), RehearsalError> {
     let mix = run.plan.mix().cloned().unwrap_or_default();
     let of = |shares: &[super::Share], how: Ended| -> Vec<(u64, Ended)> {
         shares.iter().map(|share| (share.of(run.sagas), how)).collect()
@@ -138,11 +138,9 @@ async fn direct(run: &Run<'_>, mut started: watch::Receiver<u64>) -> RehearsalEr
         if started.wait_for(|count| *count >= at).await.is_err() {
             break;
         }
-        if let Err(error) = run.world.restart(how).await {
-            return error;
-        }
+        run.world.restart(how).await?;
     }
-    std::future::pending().await
+    Ok(())
 }
 
 /// Brings one saga from its start to its end, or as far as it comes while patience lasts.
@@ -263,7 +261,8 @@ async fn read_all(run: &Run<'_>, ids: &BTreeMap<u64, SagaId>) -> Result<Vec<Endi
                 }
             });
             let view = view.await?;
-            let journal = if view.is_some() { journal(run, *id, until).await? } else { Vec::new() };
+            let journal = format!("/v1/sagas/{id}/journal");
+            let journal = if view.is_some() { pages(run, &journal, until).await? } else { Vec::new() };
             Ok::<_, RehearsalError>(Ending { number: *number, id: *id, view, journal })
         })
         .buffer_unordered(8)
@@ -275,13 +274,16 @@ async fn read_all(run: &Run<'_>, ids: &BTreeMap<u64, SagaId>) -> Result<Vec<Endi
     Ok(endings)
 }
 
-async fn journal(run: &Run<'_>, id: SagaId, until: Instant) -> Result<Vec<JournalItem>, RehearsalError> {
-    let path = format!("/v1/sagas/{id}/journal");
+/// Reads a list to its end.
+async fn pages<T: DeserializeOwned>(
+    run: &Run<'_>,
+    path: &str,
+    until: Instant,
+) -> Result<Vec<T>, RehearsalError> {
     let mut items = Vec::new();
     let mut query = vec![("limit", "500".to_owned())];
     loop {
-        let page: List<JournalItem> =
-            keep_at(until, || async { run.world.client().get(&path, &query).await }).await?;
+        let page: List<T> = keep_at(until, || async { run.world.client().get(path, &query).await }).await?;
         items.extend(page.items);
         let Some(next) = page.next else { return Ok(items) };
         query.truncate(1);

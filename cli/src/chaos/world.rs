@@ -160,14 +160,14 @@ impl Drop for Process {
 }
 
 /// A coordinator's configuration where nobody says otherwise.
-pub(super) fn config(defaults: Defaults) -> Config {
+pub(super) fn config() -> Config {
     Config {
         name: "rehearsal".to_owned(),
         tokens: Tokens::default(),
         sagas: SagaLimits::default(),
         listen: ListenLimits::default(),
         timing: Timing { claim_every: Duration::from_millis(200), drain: DRAIN, ..Timing::default() },
-        defaults,
+        defaults: Defaults::default(),
         traces: None,
     }
 }

@@ -74,7 +74,7 @@ fn answers_and_inputs_come_from_files_or_the_command_line() {
                   - two: { action: p.y, read_only: true, with: \"${{ steps.one.output.list[0] }}\" }\n";
     place.file("a.yaml", source);
     place.file("answers.json", "{\"p.x\": {\"list\": [1]}}");
-    place.file("input.json", "{\"n\": \"{n}\"}");
+    place.file("input.json", "{\"n\": \"{number}\"}");
     let args = ["chaos", "a.yaml", "--faults", "none", "--sagas", "5", "--answers", "answers.json", "--json"];
     for input in ["input.json", "{\"n\": 1}"] {
         let told = place.run(&[&args[..], &["--input", input]].concat()).code(0).json();

@@ -66,16 +66,34 @@ fn effects(written: &str) -> Vec<Effect> {
     (1..).zip(written.split_whitespace()).map(one).collect()
 }
 
-/// The laws that are broken by a saga with this status and these effects.
+/// The laws that are broken by a saga with this status and these effects, where the queue lists its items.
 fn check(view: Option<Value>, journal_of: &[(u64, &str)], done: &str, expected: &[Law]) {
+    let listed = view.as_ref().map_or_else(|| json!([]), |view| view["repairs"].clone());
+    check_listed(view, journal_of, done, listed, expected);
+}
+
+fn check_listed(
+    view: Option<Value>,
+    journal_of: &[(u64, &str)],
+    done: &str,
+    listed: Value,
+    expected: &[Law],
+) {
     let view = view.map(|view| serde_json::from_value::<SagaView>(view).expect("a saga"));
+    let queue: Vec<RepairView> = serde_json::from_value(listed).expect("items");
     let endings =
         [Ending { number: 0, id: SAGA.parse().expect("an id"), view, journal: journal(journal_of) }];
     let seen = Content { effects: effects(done), ..Content::default() };
     let exact = ["look", "a", "b", "c"].map(str::to_owned).into();
     let definition = definition();
-    let evidence =
-        Evidence { definition: &definition, endings: &endings, seen: &seen, exact: &exact, expected: None };
+    let evidence = Evidence {
+        definition: &definition,
+        endings: &endings,
+        queue: &queue,
+        seen: &seen,
+        exact: &exact,
+        expected: None,
+    };
     let broken: BTreeSet<Law> = judge(&evidence).breaches.iter().map(|breach| breach.law).collect();
     assert_eq!(broken, expected.iter().copied().collect(), "{done}");
 }
@@ -130,6 +148,20 @@ fn a_saga_in_repair_has_one_item_for_each_stuck_step() {
 }
 
 #[test]
+fn the_queue_lists_the_items_of_the_sagas_and_no_others() {
+    let listed = |is: &[&str], listed: &[&str], expected: &[Law]| {
+        let steps = ["done", "done", if is.is_empty() { "compensated" } else { "parked" }, "compensated"];
+        let view = |items: &[&str]| view("repair", steps, items);
+        let listed = view(listed)["repairs"].clone();
+        check_listed(Some(view(is)), &[(1, "started")], "+look +a +b +c -c", listed, expected);
+    };
+    listed(&["b"], &["b"], &[]);
+    listed(&["b"], &[], &[Law::StuckIsQueued]);
+    listed(&["b"], &["b", "a"], &[Law::StuckIsQueued]);
+    listed(&[], &["b"], &[Law::StuckIsQueued]);
+}
+
+#[test]
 fn a_saga_has_an_end_and_a_whole_journal() {
     let journal = [(1, "started")];
     check(None, &[], "", &[Law::NothingLost]);
@@ -146,8 +178,14 @@ fn a_saga_has_an_end_and_a_whole_journal() {
 fn an_effect_of_an_unknown_saga_is_one_that_was_lost() {
     let seen = Content { effects: effects("+a"), ..Content::default() };
     let (definition, exact) = (definition(), BTreeSet::new());
-    let evidence =
-        Evidence { definition: &definition, endings: &[], seen: &seen, exact: &exact, expected: None };
+    let evidence = Evidence {
+        definition: &definition,
+        endings: &[],
+        queue: &[],
+        seen: &seen,
+        exact: &exact,
+        expected: None,
+    };
     let breaches = judge(&evidence).breaches;
     assert_eq!(breaches.len(), 1);
     assert_eq!((breaches[0].law, breaches[0].saga), (Law::NothingLost, None));
