@@ -4,12 +4,14 @@ mod definitions;
 mod meta;
 mod participants;
 mod query;
+pub(crate) mod repairs;
 mod sagas;
 
 pub(crate) use sagas::unavailable;
 
 use crate::{
     auth::{self, Tokens},
+    bulk::Bulk,
     handle::Handle,
     http::problem,
     metrics::Metrics,
@@ -37,6 +39,7 @@ pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) bulk: Bulk,
     /// Set once the coordinator takes no new work.
     pub(crate) stopping: Arc<AtomicBool>,
 }
@@ -55,6 +58,18 @@ pub(crate) fn router(app: App, tokens: Tokens) -> Router {
         .route("/v1/sagas/{id}/journal", get(sagas::journal))
         .route("/v1/sagas/{id}/cancel", post(sagas::cancel))
         .route("/v1/sagas/{id}/signals/{name}", post(sagas::signal))
+        .route("/v1/repairs", get(repairs::list))
+        .route("/v1/repairs/summary", get(repairs::summary))
+        .route("/v1/repairs/bulk", post(repairs::bulk::start).get(repairs::bulk::list))
+        .route("/v1/repairs/bulk/{job}", get(repairs::bulk::show))
+        .route("/v1/repairs/bulk/{job}/stop", post(repairs::bulk::stop))
+        .route("/v1/repairs/bulk/{job}/resume", post(repairs::bulk::resume))
+        .route("/v1/repairs/{id}", get(repairs::show))
+        .route("/v1/repairs/{id}/retry", post(repairs::retry))
+        .route("/v1/repairs/{id}/resolve", post(repairs::resolve))
+        .route("/v1/repairs/{id}/skip", post(repairs::skip))
+        .route("/v1/repairs/{id}/abandon", post(repairs::abandon))
+        .route("/v1/repairs/{id}/assign", post(repairs::assign))
         .route("/v1/definitions", get(definitions::list))
         .route("/v1/definitions/{name}", get(definitions::versions))
         .route("/v1/definitions/{name}/{version}", put(definitions::register).get(definitions::show))

@@ -7,6 +7,7 @@
 mod address;
 mod api;
 mod auth;
+mod bulk;
 pub mod clock;
 mod dispatch;
 mod handle;
@@ -94,6 +95,8 @@ pub struct Server {
     stopping: Arc<AtomicBool>,
     stop_listening: CancellationToken,
     stop_driving: CancellationToken,
+    stop_bulk: CancellationToken,
+    bulk: JoinHandle<()>,
     ended: CancellationToken,
     listener: JoinHandle<bool>,
     driver: JoinHandle<()>,
@@ -140,6 +143,7 @@ impl Server {
         let tracer = Tracer::start(config.traces, &config.name, &metrics)?;
         let dispatcher =
             Dispatcher::new(transport, registry.clone(), metrics.clone(), tracer.clone(), commands.clone());
+        let in_bulk = owner.clone();
         let driver = run::Loop::new(
             store.clone(),
             owner,
@@ -150,9 +154,17 @@ impl Server {
             config.timing,
         );
         let stopping = Arc::new(AtomicBool::new(false));
-        let app = App { handle: Handle::new(commands), store, registry, metrics: metrics.clone(), stopping };
+        let app = App {
+            handle: Handle::new(commands),
+            store,
+            registry,
+            metrics: metrics.clone(),
+            bulk: bulk::Bulk::new(in_bulk),
+            stopping,
+        };
         let stopping = app.stopping.clone();
-        let (stop_listening, stop_driving) = (CancellationToken::new(), CancellationToken::new());
+        let [stop_listening, stop_driving, stop_bulk] = std::array::from_fn(|_| CancellationToken::new());
+        let bulk = tokio::spawn(bulk::run(app.clone(), stop_bulk.clone()));
         let router = api::router(app, config.tokens);
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
@@ -169,6 +181,8 @@ impl Server {
             stop_listening,
             stop_driving,
             ended,
+            stop_bulk,
+            bulk,
             listener,
             driver,
             metrics,
@@ -190,6 +204,8 @@ impl Server {
     /// grace, writes what came of them, and gives every saga back.
     pub async fn stop(self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.stop_bulk.cancel();
+        let _ = self.bulk.await;
         self.stop_driving.cancel();
         let _ = self.driver.await;
         self.stop_listening.cancel();

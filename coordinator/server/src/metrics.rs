@@ -1,6 +1,7 @@
 //! The coordinator's metrics. Labels come only from registered names, so their number is bounded.
 
 use amends_saga::{Name, Saga, Status};
+use amends_wire::api::RepairAction;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::{
@@ -118,6 +119,14 @@ impl Metrics {
         self.of.saga_seconds.record(Duration::from(span));
     }
 
+    /// Counts an item's turn in a bulk job.
+    pub(crate) fn bulk(&self, action: RepairAction, outcome: &'static str) {
+        metrics::with_local_recorder(&self.recorder, || {
+            counter!("amends_bulk_items_total", "action" => action.as_str(), "outcome" => outcome)
+                .increment(1);
+        });
+    }
+
     /// The counters of one operation, made at its first call.
     pub(crate) fn call(&self, participant: &Name, operation: &Name) -> Arc<CallMetrics> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,6 +178,10 @@ fn describe() {
     describe_counter!("amends_sagas_taken_over_total", "Sagas taken over from an owner that is gone.");
     describe_counter!("amends_sagas_fenced_total", "Writes refused because another owner has the saga.");
     describe_counter!("amends_spans_dropped_total", "Spans that did not reach the collector of traces.");
+    describe_counter!(
+        "amends_bulk_items_total",
+        "Items that had their turn in a bulk job, by action and outcome."
+    );
     describe_gauge!("amends_sagas_live", "Sagas that have not ended.");
     describe_gauge!("amends_calls_in_flight", "Calls sent and not yet answered.");
     describe_counter!("amends_store_commits_total", "Batches written, by outcome.");

@@ -2,15 +2,35 @@
 
 use crate::http::{Failure, problem};
 use amends_saga::{Name, SagaId, Status, Timestamp};
-use amends_store::Filter;
-use amends_wire::{api::Time, problem::Slug};
+use amends_store::{Filter, repairs::Place};
+use amends_wire::{
+    api::{RepairFilter, Time},
+    problem::Slug,
+};
+use serde::de::{DeserializeOwned, value::StrDeserializer};
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The longest `wait`.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Items on a page where nothing is said, and at most.
 const LIMIT: (usize, usize) = (50, 500);
+
+/// The parameters by which repair items are found, beside `status`.
+pub(crate) const OF_REPAIRS: [&str; 11] = [
+    "kind",
+    "saga",
+    "definition",
+    "step",
+    "participant",
+    "assignee",
+    "reason",
+    "opened_after",
+    "opened_before",
+    "limit",
+    "cursor",
+];
 
 /// The parameters of an address, decoded, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +113,11 @@ impl Query {
         text.parse::<Time>().map(|time| Some(time.0)).map_err(|error| bad(format!("\"{name}\": {error}")))
     }
 
+    /// A parameter that is one of the words of a type.
+    fn word<T: DeserializeOwned>(&self, parameter: &str) -> Result<Option<T>, Failure> {
+        self.get(parameter).map(|text| word(parameter, text)).transpose()
+    }
+
     fn name(&self, parameter: &str) -> Result<Option<String>, Failure> {
         let Some(text) = self.get(parameter) else { return Ok(None) };
         Name::parse(text)
@@ -128,6 +153,64 @@ impl Query {
         }
         Ok(filter)
     }
+
+    /// The filter of a list of repair items.
+    pub(crate) fn repairs(&self) -> Result<RepairFilter, Failure> {
+        let statuses = self.all("status").flat_map(|text| text.split(','));
+        let assignee = self.get("assignee").map(str::to_owned);
+        let filter = RepairFilter {
+            status: statuses.map(|text| word("status", text)).collect::<Result<_, _>>()?,
+            kind: self.word("kind")?,
+            saga: self.get("saga").map(saga).transpose()?,
+            definition: self.word("definition")?,
+            step: self.word("step")?,
+            participant: self.word("participant")?,
+            assignee,
+            reason: self.word("reason")?,
+            opened_after: self.time("opened_after")?.map(Time),
+            opened_before: self.time("opened_before")?.map(Time),
+        };
+        filter.check().map_err(bad)?;
+        Ok(filter)
+    }
+
+    /// Where a list of repair items goes on.
+    pub(crate) fn place(&self) -> Result<Option<Place>, Failure> {
+        let Some(text) = self.get("cursor") else { return Ok(None) };
+        let place = text.split_once('.').and_then(|(at, item)| {
+            let opened_at = Timestamp(i64::from_str_radix(at, 16).ok()?);
+            Some(Place { opened_at, item: Uuid::try_parse(item).ok()? })
+        });
+        place.map(Some).ok_or_else(|| {
+            bad("\"cursor\" is what a list's \"next\" said; start again without it".to_owned())
+        })
+    }
+
+    /// A parameter that is a UUID.
+    pub(crate) fn id(&self, parameter: &str) -> Result<Option<Uuid>, Failure> {
+        let Some(text) = self.get(parameter) else { return Ok(None) };
+        let bad = |_| bad(format!("\"{parameter}\" is a UUID, not \"{}\"", text.escape_debug()));
+        Uuid::try_parse(text).map(Some).map_err(bad)
+    }
+}
+
+/// What a list says as `next`, to be sent as `cursor`.
+pub(crate) fn cursor(place: Place) -> String {
+    format!("{:x}.{}", place.opened_at.0, place.item.simple())
+}
+
+/// Reads one of the words of a type; the type's own complaint lists them.
+fn word<T: DeserializeOwned>(parameter: &str, text: &str) -> Result<T, Failure> {
+    let read = T::deserialize(StrDeserializer::<serde::de::value::Error>::new(text));
+    read.map_err(|error| {
+        let what: String = error.to_string().chars().take(200).collect();
+        bad(format!("\"{parameter}\": {}", what.escape_debug()))
+    })
+}
+
+fn saga(text: &str) -> Result<SagaId, Failure> {
+    SagaId::try_parse(text)
+        .map_err(|_| bad(format!("\"saga\" is a saga's id, not \"{}\"", text.escape_debug())))
 }
 
 fn status(text: &str) -> Result<Status, Failure> {

@@ -13,6 +13,8 @@ async fn a_role_opens_what_it_is_for_and_no_more() {
     let tokens = Tokens::new([("sub", Role::Submit), ("ope", Role::Operate), ("adm", Role::Admin)]);
     let world = World::bare(Config { tokens, ..config() }).await;
     let saga = "/v1/sagas/0193c3a0-0000-7000-8000-000000000000";
+    let item = "/v1/repairs/0193c3a0-0000-7000-8000-000000000000";
+    let job = "/v1/repairs/bulk/0193c3a0-0000-7000-8000-000000000000";
     // Each: who is let through. 0 nobody without a token, then submit, operate, admin; 9 everybody.
     let table = [
         (Method::GET, "/healthz".to_owned(), 9),
@@ -25,6 +27,18 @@ async fn a_role_opens_what_it_is_for_and_no_more() {
         (Method::POST, "/v1/sagas".to_owned(), 1),
         (Method::POST, format!("{saga}/signals/payment"), 1),
         (Method::POST, format!("{saga}/cancel"), 2),
+        (Method::GET, "/v1/repairs".to_owned(), 1),
+        (Method::GET, item.to_owned(), 1),
+        (Method::GET, "/v1/repairs/summary".to_owned(), 1),
+        (Method::GET, "/v1/repairs/bulk".to_owned(), 1),
+        (Method::POST, format!("{item}/retry"), 2),
+        (Method::POST, format!("{item}/resolve"), 2),
+        (Method::POST, format!("{item}/skip"), 2),
+        (Method::POST, format!("{item}/abandon"), 2),
+        (Method::POST, format!("{item}/assign"), 2),
+        (Method::POST, "/v1/repairs/bulk".to_owned(), 2),
+        (Method::POST, format!("{job}/stop"), 2),
+        (Method::POST, format!("{job}/resume"), 2),
         (Method::PUT, "/v1/definitions/order/1".to_owned(), 3),
         (Method::PUT, "/v1/participants/shop".to_owned(), 3),
         (Method::DELETE, "/v1/participants/shop".to_owned(), 3),

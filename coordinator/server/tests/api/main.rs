@@ -4,11 +4,14 @@
 mod access;
 mod answers;
 mod bad_input;
+mod bulk;
 mod catalogue;
 mod faults;
 mod hardening;
 mod lists;
 mod meta;
+mod operators;
+mod repairs;
 mod starting;
 mod stub;
 mod verbs;

@@ -100,3 +100,46 @@ fn a_filter_says_what_was_asked() {
         no(filter(raw));
     }
 }
+
+#[test]
+fn the_place_in_a_list_of_items_is_written_and_read_back() {
+    for ms in [0, 1, 1_795_197_600_000, i64::MAX] {
+        let place = Place { opened_at: Timestamp(ms), item: Uuid::from_u128(u128::MAX / 7) };
+        let again = query(&format!("cursor={}", cursor(place))).place().expect("a cursor");
+        assert_eq!(again, Some(place));
+    }
+    assert_eq!(query("").place().expect("none"), None);
+    for raw in ["cursor=", "cursor=1", "cursor=1.", "cursor=.1", "cursor=1.1", "cursor=x.x"] {
+        assert!(no(query(raw).place()).contains("\"next\""), "{raw}");
+    }
+}
+
+#[test]
+fn a_filter_of_items_is_read_from_words_and_names() {
+    let read = |raw: &str| {
+        Query::read(Some(raw), &OF_REPAIRS, &["status"])
+            .unwrap_or_else(|failure| panic!("{raw}: {failure:?}"))
+            .repairs()
+    };
+    let json = |raw: &str| serde_json::to_value(read(raw).expect(raw)).expect("JSON");
+    for (raw, expected) in [
+        ("", serde_json::json!({})),
+        (
+            "status=open,assigned&status=retrying",
+            serde_json::json!({ "status": ["open", "assigned", "retrying"] }),
+        ),
+        ("kind=anomaly&reason=anomaly", serde_json::json!({ "kind": "anomaly", "reason": "anomaly" })),
+        (
+            "step=hold&participant=shop&assignee=Ada%20L",
+            serde_json::json!({ "step": "hold", "participant": "shop", "assignee": "Ada L" }),
+        ),
+        (
+            "opened_after=1970-01-01T00:00:01Z",
+            serde_json::json!({ "opened_after": "1970-01-01T00:00:01.000Z" }),
+        ),
+    ] {
+        assert_eq!(json(raw), expected, "{raw}");
+    }
+    assert!(no(read("status=gone")).contains("expected one of `open`, `assigned`, `retrying`, `settled`"));
+    assert!(no(read(&format!("step={}", "x".repeat(5000)))).len() < 300, "a long value is cut");
+}

@@ -1,3 +1,5 @@
+//! What a request for a bulk job may say.
+
 use super::*;
 use crate::api::body;
 

@@ -1,3 +1,5 @@
+//! What operators may write, and what they are told to do.
+
 use super::*;
 use amends_saga::RepairStatus;
 use uuid::Uuid;
