@@ -106,6 +106,30 @@ impl Dispatcher {
     }
 }
 
+impl Dispatcher {
+    /// Makes one exchange outside of the run loop and returns what came of it.
+    ///
+    /// No gate stands before it, and it counts as no attempt: for questions that change nothing.
+    pub(crate) async fn ask(&self, saga: SagaId, epoch: u64, call: Call) -> Answer {
+        self.inner.exchange(&Order { saga, epoch, call }).await.0
+    }
+
+    /// Reads what an instance shows at a path of its own, signed as calls are.
+    pub(crate) async fn look(
+        &self,
+        instance: &crate::registry::Instance,
+        url: &reqwest::Url,
+        timeout: Duration,
+    ) -> Result<Reply, TransportError> {
+        let mut headers = json_headers();
+        let id = format!("look-{}", uuid::Uuid::now_v7().as_simple());
+        sign_as(&mut headers, instance, b"", &id);
+        tokio::time::timeout(timeout, self.inner.transport.get(url, headers))
+            .await
+            .unwrap_or(Err(TransportError::TimedOut(timeout)))
+    }
+}
+
 impl Inner {
     /// Sends batches of one line until nothing waits.
     async fn work(self: Arc<Self>, line: lines::Line, max: usize) {
@@ -122,12 +146,17 @@ impl Inner {
     }
 
     async fn send_single(&self, order: Order) {
+        let (answer, carried) = self.exchange(&order).await;
+        self.report(order, answer, carried).await;
+    }
+
+    async fn exchange(&self, order: &Order) -> (Answer, Carried) {
         let begun = Instant::now();
         let reply = match self.registry.instance(&order.call.operation.participant) {
             None => Err(TransportError::NotRegistered),
             Some(instance) => {
                 let body = Bytes::from(order.call.body.to_string());
-                let headers = headers(&order, &instance, &body, self.tracer.parent(&order));
+                let headers = headers(order, &instance, &body, self.tracer.parent(order));
                 let url = instance.address(&order.call.operation.name);
                 let reply = self.post(&url.single, headers, body, order.call.operation.timeout.into()).await;
                 rest_if_broken(&instance, &reply);
@@ -135,8 +164,7 @@ impl Inner {
             }
         };
         let carried = Carried { status: status(&reply), calls: 1, took: begun.elapsed() };
-        let answer = read(&order, reply, carried.took);
-        self.report(order, answer, carried).await;
+        (read(order, reply, carried.took), carried)
     }
 
     async fn post(
@@ -191,6 +219,9 @@ impl Inner {
         self.tracer.attempt(&order, &answer, carried);
         let metrics = self.metrics.call(&order.call.operation.participant, &order.call.operation.name);
         metrics.seconds.record(carried.took);
+        if order.call.key.question == Question::Call {
+            metrics.attempt(order.call.key.op, order.call.key.attempt);
+        }
         match &answer {
             Answer::Done(_) => metrics.done.increment(1),
             Answer::Pending { .. } | Answer::NotSeen => metrics.pending.increment(1),
@@ -357,10 +388,16 @@ fn headers(
 }
 
 fn sign(headers: &mut HeaderMap, instance: &crate::registry::Instance, body: &[u8], order: &Order) {
+    if instance.secret.is_some() {
+        let id = format!("{}-{}", idempotency_key(order), order.call.key.attempt);
+        sign_as(headers, instance, body, &id);
+    }
+}
+
+fn sign_as(headers: &mut HeaderMap, instance: &crate::registry::Instance, body: &[u8], id: &str) {
     let Some(secret) = &instance.secret else { return };
     let now = crate::clock::now().0 / 1000;
-    let id = format!("{}-{}", idempotency_key(order), order.call.key.attempt);
-    for (name, value) in wire::sign(secret, &id, now, body) {
+    for (name, value) in wire::sign(secret, id, now, body) {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }

@@ -1,6 +1,10 @@
 //! The coordinator's metrics. Labels come only from registered names, so their number is bounded.
 
-use amends_saga::{Name, Saga, Status};
+mod watch;
+
+pub(crate) use watch::{AGES_MS, Delivered};
+
+use amends_saga::{Name, Op, Saga, Status};
 use amends_wire::api::RepairAction;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -15,12 +19,14 @@ pub struct Metrics {
     recorder: PrometheusRecorder,
     of: Handles,
     calls: Mutex<BTreeMap<(Name, Name), Arc<CallMetrics>>>,
+    shown: Mutex<watch::Shown>,
 }
 
 struct Handles {
     started: Counter,
     completed: Counter,
     compensated: Counter,
+    abandoned: Counter,
     taken_over: Counter,
     fenced: Counter,
     live: Gauge,
@@ -30,6 +36,7 @@ struct Handles {
     commit_seconds: Histogram,
     batch_sagas: Histogram,
     saga_seconds: Histogram,
+    compensate_seconds: Histogram,
 }
 
 /// What is counted for one operation of a participant.
@@ -40,6 +47,19 @@ pub(crate) struct CallMetrics {
     pub(crate) contract: Counter,
     pub(crate) unknown: Counter,
     pub(crate) seconds: Histogram,
+    /// First attempts and further ones, of actions and of compensations.
+    attempts: [[Counter; 2]; 2],
+}
+
+impl CallMetrics {
+    /// Counts an attempt; `attempt` is numbered from 1.
+    pub(crate) fn attempt(&self, op: Op, attempt: u32) {
+        let of_op = match op {
+            Op::Action => &self.attempts[0],
+            Op::Compensation => &self.attempts[1],
+        };
+        of_op[usize::from(attempt > 1)].increment(1);
+    }
 }
 
 impl std::fmt::Debug for Metrics {
@@ -50,6 +70,9 @@ impl std::fmt::Debug for Metrics {
 
 const LATENCY_BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+/// From a moment to a day: what a reversal takes has the range of its schedule.
+const COMPENSATE_BUCKETS: [f64; 15] =
+    [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 86400.0];
 const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 impl Default for Metrics {
@@ -65,11 +88,14 @@ impl Metrics {
         let recorder = PrometheusBuilder::new()
             .set_buckets(&LATENCY_BUCKETS)
             .and_then(|b| b.set_buckets_for_metric(Full("amends_batch_sagas".to_owned()), &SIZE_BUCKETS))
+            .and_then(|b| {
+                b.set_buckets_for_metric(Full("amends_compensate_seconds".to_owned()), &COMPENSATE_BUCKETS)
+            })
             .expect("the buckets are not empty")
             .build_recorder();
         metrics::with_local_recorder(&recorder, describe);
         let of = metrics::with_local_recorder(&recorder, Handles::new);
-        Metrics { recorder, of, calls: Mutex::new(BTreeMap::new()) }
+        Metrics { recorder, of, calls: Mutex::default(), shown: Mutex::default() }
     }
 
     /// The handle that renders all of it as Prometheus text.
@@ -113,7 +139,11 @@ impl Metrics {
         match saga.status() {
             Status::Completed => self.of.completed.increment(1),
             Status::Compensated => self.of.compensated.increment(1),
-            Status::Running | Status::Compensating | Status::Repair | Status::Abandoned => {}
+            Status::Abandoned => self.of.abandoned.increment(1),
+            Status::Running | Status::Compensating | Status::Repair => {}
+        }
+        if let (Status::Compensated, Some(turned_at)) = (saga.status(), saga.turned_at) {
+            self.of.compensate_seconds.record(Duration::from(saga.updated_at.since(turned_at)));
         }
         let span = saga.updated_at.since(saga.created_at);
         self.of.saga_seconds.record(Duration::from(span));
@@ -133,7 +163,21 @@ impl Metrics {
         if let Some(found) = calls.get(&(participant.clone(), operation.clone())) {
             return found.clone();
         }
+        let key = match calls.len() < watch::SETS_MAX / 4 {
+            true => (participant.clone(), operation.clone()),
+            false => (other(), other()),
+        };
+        if let Some(found) = calls.get(&key) {
+            return found.clone();
+        }
+        let (participant, operation) = &key;
         let made = metrics::with_local_recorder(&self.recorder, || {
+            let attempts = |op: &'static str| {
+                ["first", "retry"].map(|which| {
+                    counter!("amends_attempts_total", "participant" => participant.to_string(),
+                        "operation" => operation.to_string(), "op" => op, "try" => which)
+                })
+            };
             let count = |answer: &'static str| {
                 counter!("amends_calls_total", "participant" => participant.to_string(),
                     "operation" => operation.to_string(), "answer" => answer)
@@ -145,11 +189,17 @@ impl Metrics {
                 contract: count("contract"),
                 unknown: count("unknown"),
                 seconds: histogram!("amends_call_seconds", "participant" => participant.to_string()),
+                attempts: [attempts("action"), attempts("compensation")],
             })
         });
-        calls.insert((participant.clone(), operation.clone()), made.clone());
+        calls.insert(key, made.clone());
         made
     }
+}
+
+/// What stands for names beyond the bound on labels.
+fn other() -> Name {
+    Name::parse(watch::OTHER).expect("the word is a name")
 }
 
 impl Handles {
@@ -158,6 +208,7 @@ impl Handles {
             started: counter!("amends_sagas_started_total"),
             completed: counter!("amends_sagas_ended_total", "status" => "completed"),
             compensated: counter!("amends_sagas_ended_total", "status" => "compensated"),
+            abandoned: counter!("amends_sagas_ended_total", "status" => "abandoned"),
             taken_over: counter!("amends_sagas_taken_over_total"),
             fenced: counter!("amends_sagas_fenced_total"),
             live: gauge!("amends_sagas_live"),
@@ -167,6 +218,7 @@ impl Handles {
             commit_seconds: histogram!("amends_store_commit_seconds"),
             batch_sagas: histogram!("amends_batch_sagas"),
             saga_seconds: histogram!("amends_saga_seconds"),
+            compensate_seconds: histogram!("amends_compensate_seconds"),
         }
     }
 }
@@ -188,6 +240,9 @@ fn describe() {
     describe_histogram!("amends_store_commit_seconds", "How long writing a batch took.");
     describe_histogram!("amends_batch_sagas", "Sagas in one batch.");
     describe_histogram!("amends_saga_seconds", "From acceptance to the end of a saga.");
+    describe_histogram!("amends_compensate_seconds", "From turning round to compensated.");
+    describe_counter!("amends_attempts_total", "Attempts answered, by call and whether it was the first.");
     describe_counter!("amends_calls_total", "Calls answered, by participant, operation and answer.");
     describe_histogram!("amends_call_seconds", "How long a call took, by participant.");
+    watch::describe();
 }

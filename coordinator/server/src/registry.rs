@@ -4,8 +4,10 @@
 //! are immutable. A definition as the core runs it depends on what the participants said of their
 //! operations, so it is resolved again when a registration has changed; sagas that run keep theirs.
 
+mod gates;
 mod participants;
 
+pub(crate) use gates::GateBoard;
 pub(crate) use participants::Instance;
 
 use crate::{
@@ -41,6 +43,7 @@ pub(crate) struct Registry {
     defaults: Defaults,
     definitions: RwLock<Definitions>,
     participants: Participants,
+    gates: GateBoard,
     /// When the last reading of what others have registered began.
     refreshed: tokio::sync::Mutex<Option<Instant>>,
 }
@@ -66,7 +69,8 @@ impl Registry {
         store.definitions().await?.into_iter().for_each(|row| definitions.learn(row));
         let definitions = RwLock::new(definitions);
         let participants = Participants::load(store).await?;
-        Ok(Registry { defaults, definitions, participants, refreshed: tokio::sync::Mutex::new(None) })
+        let (gates, refreshed) = (GateBoard::default(), tokio::sync::Mutex::new(None));
+        Ok(Registry { defaults, definitions, participants, gates, refreshed })
     }
 
     /// Reads what other coordinators have registered in the same store: when something is not known here, and
@@ -254,11 +258,25 @@ impl Registry {
     }
 
     pub(crate) fn participant_views(&self) -> Vec<ParticipantView> {
-        self.participants.views()
+        self.participants.views().into_iter().map(|view| self.with_breaker(view)).collect()
     }
 
     pub(crate) fn participant_view(&self, name: &Name) -> Option<ParticipantView> {
-        self.participants.view(name)
+        self.participants.view(name).map(|view| self.with_breaker(view))
+    }
+
+    fn with_breaker(&self, view: ParticipantView) -> ParticipantView {
+        ParticipantView { breaker: self.gates.breaker(&view.name), ..view }
+    }
+
+    /// How the participants' gates stand.
+    pub(crate) fn gates(&self) -> &GateBoard {
+        &self.gates
+    }
+
+    /// Every address of a participant, those that are well first, to be asked one after the other.
+    pub(crate) fn instances(&self, participant: &Name) -> Vec<Arc<Instance>> {
+        self.participants.instances(participant)
     }
 
     /// Where to send the next call to a participant.

@@ -15,7 +15,8 @@ use crate::{
     trace::{reason, word},
 };
 use amends_saga::{
-    Answer, CallKey, Coordinator, Input, Name, Rejected, RepairRow, RepairStatus, Saga, SagaId, Start, Timestamp,
+    Answer, CallKey, Coordinator, Input, Name, Rejected, RepairRow, RepairStatus, Saga, SagaId, Start,
+    Timestamp,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, NotTaken, Written},
 };
 use amends_store::{Error, Owner, Store};
@@ -26,7 +27,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Something asked of the run loop.
@@ -103,6 +104,9 @@ impl Default for Timing {
 /// The most commands taken before a batch is written.
 const COMMANDS_AT_ONCE: usize = 2048;
 
+/// Between two times that the gates are shown to others.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
 /// How soon sagas are read again after a batch whose outcome is not known.
 const DOUBT: Duration = Duration::from_millis(100);
 
@@ -137,6 +141,8 @@ pub(crate) struct Loop {
     claim_in_doubt: bool,
     in_flight: usize,
     stopping: bool,
+    /// Told when the outbox may have something new.
+    outbox: Arc<Notify>,
 }
 
 impl Loop {
@@ -168,7 +174,13 @@ impl Loop {
             claim_in_doubt: false,
             in_flight: 0,
             stopping: false,
+            outbox: Arc::default(),
         }
+    }
+
+    /// Tells `outbox` whenever there may be something new to deliver.
+    pub(crate) fn telling(self, outbox: Arc<Notify>) -> Loop {
+        Loop { outbox, ..self }
     }
 
     /// Runs until `stop` is cancelled and what was in flight has ended or run out of its time.
@@ -176,6 +188,8 @@ impl Loop {
         let mut taken = Vec::with_capacity(COMMANDS_AT_ONCE);
         let mut writing: Option<Writing> = None;
         let mut heartbeat = tokio::time::interval(self.timing.lease / 3);
+        let mut show = tokio::time::interval(SHOW_EVERY);
+        show.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drained_by: Option<tokio::time::Instant> = None;
         loop {
             if writing.is_none() {
@@ -198,6 +212,7 @@ impl Loop {
                 }
                 // What is due comes before what has arrived, so that no load holds up a timer or the lease.
                 _ = heartbeat.tick() => self.heartbeat(),
+                _ = show.tick() => self.show_gates(),
                 () = wake => {
                     let effects = self.coordinator.tick(now());
                     self.perform(effects);
@@ -387,10 +402,19 @@ impl Loop {
         }
     }
 
+    /// Says how the gates stand, to whoever shows or watches them.
+    fn show_gates(&self) {
+        let views = self.coordinator.gates(now());
+        self.metrics.gates(&views);
+        self.registry.gates().publish(views);
+    }
+
     /// Says once, and aloud, that somebody is needed.
     fn repairs(&self, rows: &[RepairRow]) {
         self.dispatcher.tracer().repairs(rows);
+        self.outbox.notify_one();
         for row in rows {
+            self.count(row);
             let (saga, step, participant) = (row.saga, &row.step, &row.participant);
             match row.settled_how {
                 None if row.status == RepairStatus::Retrying => {}
@@ -404,6 +428,16 @@ impl Loop {
                     by = row.settled_by.as_deref(), "a repair item is settled"
                 ),
             }
+        }
+    }
+
+    fn count(&self, row: &RepairRow) {
+        match row.settled_how {
+            Some(how) => self.metrics.repair_settled(&row.participant, &word(how)),
+            None if row.status != RepairStatus::Retrying && row.updated_at == row.opened_at => {
+                self.metrics.repair_opened(row);
+            }
+            None => {}
         }
     }
 

@@ -60,8 +60,12 @@ pub(crate) async fn start(
             .retry_after(1)
             .into()),
         Started::Busy(participant) => {
-            let detail = format!("too many calls wait for participant \"{participant}\", which this definition needs");
-            Err(Problem::new(Slug::ParticipantBusy, detail).with("participant", participant.to_string()).retry_after(5).into())
+            let detail =
+                format!("too many calls wait for participant \"{participant}\", which this definition needs");
+            Err(Problem::new(Slug::ParticipantBusy, detail)
+                .with("participant", participant.to_string())
+                .retry_after(5)
+                .into())
         }
         Started::Unavailable => {
             let detail = "the store could not take the start; repeat it with the same key";

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The largest answer read from a participant, in bytes; a longer one is no definite answer.
 pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
 
+/// The largest page that is read of what a participant shows, in bytes.
+pub(crate) const PAGE_BYTES_MAX: usize = 16 << 20;
+
 /// Why there is no answer at all. Whether the call took effect is then not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
@@ -46,6 +49,14 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// [`TransportError::Broken`] when no answer came.
     async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError>;
+
+    /// Reads what `url` shows. A transport that carries calls only says that there is nothing.
+    ///
+    /// # Errors
+    /// [`TransportError::Broken`] when no answer came.
+    async fn get(&self, _url: &Url, _headers: HeaderMap) -> Result<Reply, TransportError> {
+        Ok(Reply { status: http::StatusCode::NOT_FOUND, retry_after: None, body: Ok(Bytes::new()) })
+    }
 }
 
 /// HTTP/1.1 with keep-alive.
@@ -64,38 +75,50 @@ impl HttpTransport {
     /// # Errors
     /// When the TLS backend cannot be set up.
     pub fn new() -> Result<HttpTransport, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(Duration::from_secs(2))
-            .pool_max_idle_per_host(256)
-            .pool_idle_timeout(Duration::from_secs(8))
-            .dns_resolver(Resolver)
-            .user_agent(concat!("amends/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(HttpTransport { client })
+        Ok(HttpTransport { client: client()? })
     }
+}
+
+/// A client for calls to addresses that others have given.
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(Duration::from_secs(2))
+        .pool_max_idle_per_host(256)
+        .pool_idle_timeout(Duration::from_secs(8))
+        .dns_resolver(Resolver)
+        .user_agent(concat!("amends/", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 #[async_trait]
 impl Transport for HttpTransport {
     async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError> {
         let sent = self.client.post(url.clone()).headers(headers).body(body).send().await;
-        let mut response = sent.map_err(|error| TransportError::Broken(chain(&error)))?;
-        let status = response.status();
-        let retry_after = retry_after(response.headers());
-        let body = read_capped(&mut response).await;
-        Ok(Reply { status, retry_after, body })
+        read(sent, ANSWER_BYTES_MAX).await
+    }
+
+    async fn get(&self, url: &Url, headers: HeaderMap) -> Result<Reply, TransportError> {
+        read(self.client.get(url.clone()).headers(headers).send().await, PAGE_BYTES_MAX).await
     }
 }
 
-async fn read_capped(response: &mut reqwest::Response) -> Result<Bytes, BodyError> {
+async fn read(sent: reqwest::Result<reqwest::Response>, bytes_max: usize) -> Result<Reply, TransportError> {
+    let mut response = sent.map_err(|error| TransportError::Broken(chain(&error)))?;
+    let status = response.status();
+    let retry_after = retry_after(response.headers());
+    let body = read_capped(&mut response, bytes_max).await;
+    Ok(Reply { status, retry_after, body })
+}
+
+async fn read_capped(response: &mut reqwest::Response, bytes_max: usize) -> Result<Bytes, BodyError> {
     let announced = response.content_length().unwrap_or(0);
-    if announced > ANSWER_BYTES_MAX as u64 {
+    if announced > bytes_max as u64 {
         return Err(BodyError::TooLong);
     }
     let mut first = match response.chunk().await {
@@ -110,7 +133,7 @@ async fn read_capped(response: &mut reqwest::Response) -> Result<Bytes, BodyErro
             Ok(Some(chunk)) => {
                 let body = rest.get_or_insert_with(|| BytesMut::from(&std::mem::take(&mut first)[..]));
                 body.extend_from_slice(&chunk);
-                if body.len() > ANSWER_BYTES_MAX {
+                if body.len() > bytes_max {
                     return Err(BodyError::TooLong);
                 }
             }
@@ -120,7 +143,7 @@ async fn read_capped(response: &mut reqwest::Response) -> Result<Bytes, BodyErro
 }
 
 /// `Retry-After` in whole seconds or as an HTTP date.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Millis> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Millis> {
     let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(secs) = text.parse::<u64>() {
         return Some(Millis(secs.saturating_mul(1000)));
@@ -130,7 +153,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Millis> {
 }
 
 /// An error with everything behind it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

@@ -140,6 +140,23 @@ impl Participants {
         found.instances.get(live.unwrap_or(turn % count)).cloned()
     }
 
+    /// Every instance, those first that have neither expired nor lately been out of reach.
+    pub(super) fn instances(&self, participant: &Name) -> Vec<Arc<Instance>> {
+        let Some(found) = self.get(participant) else { return Vec::new() };
+        let at = now();
+        let mut all: Vec<(bool, Arc<Instance>)> = found
+            .instances
+            .iter()
+            .zip(&found.kept.instances)
+            .map(|(instance, kept)| {
+                let has_expired = kept.expires_at.is_some_and(|end| end <= at);
+                (has_expired || instance.is_resting(at), instance.clone())
+            })
+            .collect();
+        all.sort_by_key(|(is_ill, _)| *is_ill);
+        all.into_iter().map(|(_, instance)| instance).collect()
+    }
+
     pub(super) async fn register(
         &self,
         store: &dyn Store,
@@ -232,6 +249,13 @@ impl Instance {
 
     fn is_resting(&self, at: Timestamp) -> bool {
         self.resting_until.load(Ordering::Relaxed) > at.0
+    }
+
+    /// The address of a path below its base; `path` begins with a slash.
+    pub(crate) fn below(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url
     }
 
     /// Where an operation is called; one that is no longer offered is still called where it was.
