@@ -5,7 +5,11 @@ use crate::{
     stub::Say,
     world::{Answer, PATIENCE, World, config, serve, start_order},
 };
-use amends_store::sqlite::{Options, SqliteStore};
+use amends_store::{
+    Owner,
+    repairs::Repairs,
+    sqlite::{Options, SqliteStore},
+};
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
@@ -250,6 +254,48 @@ async fn a_job_goes_on_after_a_restart_on_sqlite() {
     assert_eq!(world.stub.count("/release"), 80);
     world.server.stop().await;
     let _ = std::fs::remove_dir_all(&dir);
+}
+
+/// A second coordinator on the same store, as a world of its own.
+async fn second(world: &World) -> World {
+    let server = serve(config(), Arc::new(world.store.clone())).await;
+    let url = format!("http://{}", server.address());
+    World { server, url, store: world.store.clone(), stub: world.stub.clone(), http: world.http.clone() }
+}
+
+#[tokio::test]
+async fn a_job_that_is_left_is_taken_up_by_another_coordinator() {
+    let first = World::new().await;
+    park(&first, 20).await;
+    let second = second(&first).await;
+    let body = json!({ "action": "retry", "filter": {}, "all": true, "per_second": 10 });
+    let id = start(&first, &body).await.id();
+    until(|| async { open(&second).await.1 < 17 }).await;
+    first.server.stop().await;
+    let end = done(&second, &id).await;
+    assert_eq!(counts(&end), [20, 20, 0, 0], "{end:#}");
+    assert_eq!(second.stub.count("/release"), 40, "each had its turn exactly once");
+}
+
+#[tokio::test]
+async fn a_job_whose_worker_died_is_taken_up_after_a_while() {
+    let world = World::new().await;
+    park(&world, 3).await;
+    let body = json!({ "action": "retry", "filter": {}, "all": true, "per_second": 1 });
+    let id = start(&world, &body).await.id();
+    let stopped = world.post(&format!("{BULK}/{id}/stop"), &json!({})).await;
+    assert_eq!(stopped.text("status"), "stopped");
+    let (uuid, owner) =
+        (id.parse().expect("a UUID"), Owner { incarnation: Uuid::now_v7(), name: "dead".to_owned() });
+    let mut row = world.store.job(uuid).await.expect("the store answers").expect("the job");
+    let mut text: Value = serde_json::from_str(&row.text).expect("JSON");
+    (text["status"], text["worker"]) = (json!("running"), json!(owner.incarnation));
+    (row.text, row.is_running, row.version) = (text.to_string(), true, row.version + 1);
+    assert!(world.store.put_job(&owner, &row).await.expect("the store answers"));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(counts(&job(&world, &id).await)[1], counts(&stopped.body)[1], "it is left to its worker");
+    until(|| async { job(&world, &id).await["done"].as_u64() > stopped.body["done"].as_u64() }).await;
+    assert_eq!(counts(&done(&world, &id).await), [3, 3, 0, 0]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use crate::{
     repairs::{audits, path, refused, verb},
     stub::Say,
-    world::{PATIENCE, World, config, send, start_order},
+    world::{PATIENCE, World, config, send, serve, start_order},
 };
 use amends_saga::{Op, SagaId, Timestamp, repair::RepairStatus};
 use amends_server::{Config, Role, Tokens};
@@ -130,6 +130,25 @@ async fn of_fifty_people_one_wins_and_the_others_are_told() {
         let expected = if word == "assign" { 50 } else { 1 };
         assert_eq!((won, events.len()), (expected, expected), "{word}: {events:#?}");
     }
+}
+
+#[tokio::test]
+async fn a_saga_that_another_coordinator_drives_takes_its_verbs_there() {
+    let world = World::new().await;
+    let (saga, item) = refused(&world, "k").await;
+    world.stub.say("release", [Say::Late(Duration::from_millis(4500))]);
+    assert_eq!(verb(&world, &item, "retry", json!({})).await.text("status"), "retrying");
+    let server = serve(config(), Arc::new(world.store.clone())).await;
+    let elsewhere = format!("http://{}{}/resolve", server.address(), path(&item));
+    let resolve = || send(world.http.post(&elsewhere).json(&json!({ "note": "by hand", "by": "bob" })));
+    let answer = resolve().await;
+    answer.is_problem(503, "store_unavailable");
+    assert_eq!(answer.header("retry-after"), "2", "{answer:?}");
+    assert!(answer.text("detail").contains("another coordinator"), "{answer:?}");
+    assert_eq!(audits(&world, &saga).await.len(), 1, "nothing was changed");
+    world.until(&saga, "compensated").await;
+    resolve().await.is_problem(409, "repair_settled");
+    server.stop().await;
 }
 
 #[tokio::test]
