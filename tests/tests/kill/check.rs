@@ -20,8 +20,8 @@ const HEALING: Duration = Duration::from_secs(90);
 #[derive(Debug)]
 pub(crate) struct Books {
     /// Every saga of the coordinator, by id, with its journal.
-    sagas: BTreeMap<String, (Value, Vec<Value>)>,
-    effects: BTreeMap<String, Effects>,
+    pub(crate) sagas: BTreeMap<String, (Value, Vec<Value>)>,
+    pub(crate) effects: BTreeMap<String, Effects>,
 }
 
 /// What was found.
@@ -41,7 +41,7 @@ impl Books {
     pub(crate) async fn read(sides: &Sides) -> Books {
         let (http, url) = (client(), sides.coordinators[0].url());
         until_all_have_ended(&http, &url).await;
-        let sagas = every_saga(&http, &url).await;
+        let sagas = every(&http, &format!("{url}/v1/sagas?limit=500")).await;
         let journals = stream::iter(sagas).map(|saga| with_journal(&http, &url, saga)).buffer_unordered(16);
         Books { sagas: journals.collect().await, effects: ledger::effects(&sides.participant.file).await }
     }
@@ -72,14 +72,15 @@ impl Books {
             let Some((saga, _)) = self.sagas.get(&told.id) else {
                 panic!("saga {} of key {key} was acknowledged and is forgotten", told.id);
             };
-            let status = if told.refuse { "compensated" } else { "completed" };
+            let is_refused = told.input["refuse"] == true;
+            let status = if is_refused { "compensated" } else { "completed" };
             assert_eq!((saga["key"].as_str(), saga["status"].as_str()), (Some(key.as_str()), Some(status)));
             if told.status == "completed" || told.status == "compensated" {
                 assert_eq!(told.status, status, "saga {}: an end was told and another came", told.id);
                 tally.ends_kept += 1;
             }
-            tally.completed += usize::from(!told.refuse);
-            tally.compensated += usize::from(told.refuse);
+            tally.completed += usize::from(!is_refused);
+            tally.compensated += usize::from(is_refused);
         }
     }
 }
@@ -101,12 +102,12 @@ fn expected(status: &str, found: &Effects) -> Effects {
 }
 
 /// Sequence numbers from 1 without a gap, one beginning, one end, and the end last.
-fn journal_is_whole(id: &str, journal: &[Value], tally: &mut Tally) {
+pub(crate) fn journal_is_whole(id: &str, journal: &[Value], tally: &mut Tally) {
     let kinds: Vec<&str> = journal.iter().map(|item| item["type"].as_str().unwrap_or_default()).collect();
     for (item, seq) in journal.iter().zip(1_u64..) {
         assert_eq!(item["seq"], seq, "the journal of saga {id} has a gap: {kinds:?}");
     }
-    let ends = |kind: &&&str| matches!(**kind, "completed" | "compensated");
+    let ends = |kind: &&&str| matches!(**kind, "completed" | "compensated" | "abandoned");
     assert_eq!(kinds.first(), Some(&"started"), "saga {id}: {kinds:?}");
     assert_eq!(kinds.iter().filter(|kind| **kind == "started").count(), 1, "saga {id}: {kinds:?}");
     assert_eq!(kinds.iter().filter(ends).count(), 1, "saga {id}: {kinds:?}");
@@ -128,15 +129,16 @@ async fn until_all_have_ended(http: &Client, url: &str) {
     }
 }
 
-async fn every_saga(http: &Client, url: &str) -> Vec<Value> {
-    let mut sagas = Vec::new();
+/// Reads a whole list, page after page; `url` has a query already.
+pub(crate) async fn every(http: &Client, url: &str) -> Vec<Value> {
+    let mut items = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = get(http, &format!("{url}/v1/sagas?limit=500{cursor}")).await;
-        sagas.extend(page["items"].as_array().expect("items").iter().cloned());
+        let page = get(http, &format!("{url}{cursor}")).await;
+        items.extend(page["items"].as_array().expect("items").iter().cloned());
         match page["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
-            None => return sagas,
+            None => return items,
         }
     }
 }
@@ -148,7 +150,7 @@ async fn with_journal(http: &Client, url: &str, saga: Value) -> (String, (Value,
     (id, (saga, page["items"].as_array().expect("items").clone()))
 }
 
-async fn get(http: &Client, url: &str) -> Value {
+pub(crate) async fn get(http: &Client, url: &str) -> Value {
     let response = http.get(url).send().await.expect("the coordinator answers");
     assert!(response.status().is_success(), "{url}: {}", response.status());
     response.json().await.expect("JSON")

@@ -2,7 +2,7 @@
 //! second one.
 
 use amends_sdk::{
-    CallOp, Database, Operation, Participant, Reply, Writer, barrier, each,
+    Call, CallOp, Database, Operation, Participant, Reply, Writer, barrier, each,
     faults::{Faults, On},
 };
 use serde_json::json;
@@ -22,7 +22,8 @@ pub(crate) type Effects = BTreeMap<(String, String), u64>;
 
 /// What the participant offers: `apply`, undone by `revert`.
 ///
-/// `apply` refuses when its body says so. One in three first attempts of `revert` is answered 503.
+/// `apply` refuses when its body says so. One in three first attempts of `revert` is answered 503, unless its
+/// body says `how` it behaves.
 pub(crate) async fn serve(listener: TcpListener, file: &Path) {
     let participant = open(file).await;
     let stop = CancellationToken::new();
@@ -36,9 +37,10 @@ async fn open(file: &Path) -> Participant {
     let body = each(|tx, call| {
         Box::pin(async move {
             let caller = &call.caller;
-            let dice = caller.saga.as_u128() % 3;
-            if caller.op == CallOp::Compensation && caller.attempt == 1 && dice == 0 {
-                return Ok(Reply::unavailable("not now", None));
+            if caller.op == CallOp::Compensation
+                && let Some(no) = unwilling(call)
+            {
+                return Ok(no);
             }
             sqlx::query("insert into effect (saga, step, op) values (?, ?, ?)")
                 .bind(caller.saga.to_string())
@@ -59,6 +61,20 @@ async fn open(file: &Path) -> Participant {
         .guarded(Operation::new("apply").compensation("revert").batch(64), &writer, body.clone())
         .guarded(Operation::new("revert").batch(64), &writer, body)
         .faults(&faults)
+}
+
+/// What a compensation is answered instead of being carried out.
+fn unwilling(call: &Call) -> Option<Reply> {
+    let (body, caller) = (&call.body, &call.caller);
+    let not_now = || Reply::unavailable("not now", None);
+    match body["how"].as_str() {
+        None => (caller.attempt == 1 && caller.saga.as_u128() % 3 == 0).then(not_now),
+        Some("fails") => (u64::from(caller.attempt) <= body["fails"].as_u64().unwrap_or(0)).then(not_now),
+        Some("well") => None,
+        Some(how) => {
+            (body["fixed"] != true).then(|| Reply::refused(format!("cannot be undone: {how}"), json!({})))
+        }
+    }
 }
 
 /// What the registration says of it.

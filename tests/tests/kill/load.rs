@@ -18,7 +18,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Three steps; the last is refused when the input says so, and then the first two are undone.
-const TRIP: &str = r#"
+pub(crate) const TRIP: Load =
+    Load { definition: "trip", text: TRIP_TEXT, participants: &["ledger"], input: trip_input, waited: 4 };
+
+const TRIP_TEXT: &str = r#"
 saga: trip
 version: 1
 steps:
@@ -42,15 +45,27 @@ steps:
 /// Between two starts of one caller.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One saga in this many is waited for.
-const WAITED: u64 = 4;
+/// What the callers start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// The definition's name.
+    pub(crate) definition: &'static str,
+    /// The definition, of version 1.
+    pub(crate) text: &'static str,
+    /// The names under which the one participant is registered.
+    pub(crate) participants: &'static [&'static str],
+    /// A saga's input, by the number of its caller and the turn of that caller.
+    pub(crate) input: fn(u64, u64) -> Value,
+    /// One saga in this many is waited for.
+    pub(crate) waited: u64,
+}
 
 /// What a caller was told of a saga.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) id: String,
-    /// Whether it was asked to be refused.
-    pub(crate) refuse: bool,
+    /// What it was started with.
+    pub(crate) input: Value,
     /// Its status as the answer said.
     pub(crate) status: String,
 }
@@ -75,18 +90,25 @@ pub(crate) struct Clients {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// Registers the participant and the definition.
-pub(crate) async fn prepare(sides: &Sides) {
+/// One trip in three is refused.
+fn trip_input(caller: u64, turn: u64) -> Value {
+    json!({ "refuse": (turn + caller).is_multiple_of(3) })
+}
+
+/// Registers the participant, under each of its names, and the definition.
+pub(crate) async fn prepare(sides: &Sides, load: Load) {
     let client = client();
     let url = sides.coordinators[0].url();
-    let put = |path: &str| client.put(format!("{url}{path}"));
+    let put = |path: String| client.put(format!("{url}{path}"));
     let registration = ledger::registration(&sides.participant.url());
-    let answers = [
-        put("/v1/participants/ledger").json(&registration).send().await,
-        put("/v1/definitions/trip/1").header("content-type", "application/yaml").body(TRIP).send().await,
-    ];
-    for answer in answers {
-        let answer = answer.expect("the coordinator answers");
+    let mut requests: Vec<reqwest::RequestBuilder> = Vec::new();
+    for name in load.participants {
+        requests.push(put(format!("/v1/participants/{name}")).json(&registration));
+    }
+    let definition = put(format!("/v1/definitions/{}/1", load.definition));
+    requests.push(definition.header("content-type", "application/yaml").body(load.text));
+    for request in requests {
+        let answer = request.send().await.expect("the coordinator answers");
         let (status, body) = (answer.status(), answer.text().await);
         assert_eq!(status, StatusCode::CREATED, "{body:?}");
     }
@@ -99,7 +121,7 @@ pub(crate) fn client() -> Client {
 
 impl Clients {
     /// Sets this many callers to work.
-    pub(crate) fn start(sides: &Sides, count: usize) -> Clients {
+    pub(crate) fn start(sides: &Sides, load: Load, count: usize) -> Clients {
         let (stop, seen) = (CancellationToken::new(), Arc::<Mutex<Seen>>::default());
         let acknowledged = Arc::<AtomicU64>::default();
         let mut tasks = JoinSet::new();
@@ -107,6 +129,7 @@ impl Clients {
         for number in 0..count {
             let caller = Caller {
                 number,
+                load,
                 http: http.clone(),
                 urls: sides.coordinators.iter().map(Role::url).collect(),
                 seen: seen.clone(),
@@ -134,6 +157,7 @@ impl Clients {
 
 struct Caller {
     number: usize,
+    load: Load,
     http: Client,
     urls: Vec<String>,
     seen: Arc<Mutex<Seen>>,
@@ -145,8 +169,8 @@ impl Caller {
         let mut turn = 0;
         while !stop.is_cancelled() {
             let key = format!("caller-{}-{turn}", self.number);
-            let refuse = (turn + self.number as u64).is_multiple_of(3);
-            let told = self.until_answered(&key, refuse, turn % WAITED == 0).await;
+            let input = (self.load.input)(self.number as u64, turn);
+            let told = self.until_answered(&key, input, turn % self.load.waited == 0).await;
             self.note(|seen| drop(seen.acknowledged.insert(key, told)));
             self.count.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(PAUSE).await;
@@ -155,8 +179,8 @@ impl Caller {
     }
 
     /// Starts a saga, and starts it again with the same key until there is an answer.
-    async fn until_answered(&self, key: &str, refuse: bool, wait: bool) -> Told {
-        let body = json!({ "definition": "trip", "input": { "refuse": refuse }, "key": key });
+    async fn until_answered(&self, key: &str, input: Value, wait: bool) -> Told {
+        let body = json!({ "definition": self.load.definition, "input": input, "key": key });
         let query = if wait { "?wait=5s" } else { "" };
         // Whoever gives no answer, the next one is asked.
         for url in self.urls.iter().cycle().skip(self.number) {
@@ -165,7 +189,7 @@ impl Caller {
                 Ok((status, saga)) => {
                     self.note(|seen| seen.repeats += u64::from(status == StatusCode::OK));
                     let text = |member: &str| saga[member].as_str().expect("a text").to_owned();
-                    return Told { id: text("id"), refuse, status: text("status") };
+                    return Told { id: text("id"), input, status: text("status") };
                 }
                 Err(()) => self.note(|seen| seen.unanswered += 1),
             }

@@ -12,12 +12,13 @@ mod check;
 mod ledger;
 mod load;
 mod process;
+mod reversals;
 
 use check::{Books, Tally};
 use load::{Clients, Seen};
 use process::{Process, Role, Sides};
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -65,13 +66,18 @@ fn of_two_coordinators_killed_in_turn_each_goes_on_with_what_the_other_left() {
     check(2, Victim::Coordinators, kills().div_ceil(2));
 }
 
+/// Holds every other world off while it lives.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn kills() -> u64 {
     number("AMENDS_KILLS").unwrap_or(KILLS)
 }
 
 /// Runs the world, kills one side of it `kills` times, lets it heal and looks at the books.
 fn check(coordinators: usize, victim: Victim, kills: u64) {
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one = one_at_a_time();
     process::install_tls();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -83,8 +89,8 @@ fn check(coordinators: usize, victim: Victim, kills: u64) {
             coordinators.push(Process::start(role).await);
         }
         let mut participant = [Process::start(&sides.participant).await];
-        load::prepare(&sides).await;
-        let clients = Clients::start(&sides, CLIENTS);
+        load::prepare(&sides, load::TRIP).await;
+        let clients = Clients::start(&sides, load::TRIP, CLIENTS);
         let dying = match victim {
             Victim::Coordinators => &mut coordinators[..],
             Victim::Participant => &mut participant[..],
