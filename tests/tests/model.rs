@@ -55,6 +55,9 @@ const FOUND_ELSEWHERE: &[(Bug, &str)] = &[
     (Bug::Core(planted::Bug::PaceIgnored), "the outage"),
     (Bug::Core(planted::Bug::GateLeaksSlot), "the outage"),
     (Bug::Core(planted::Bug::QueueForgotten), "the outage"),
+    (Bug::Core(planted::Bug::BreakerSpendsAttempts), "the coordinator's own tests"),
+    (Bug::Core(planted::Bug::ProbeFloods), "the gate's own tests"),
+    (Bug::Core(planted::Bug::RetriesUnbudgeted), "the gate's own tests"),
 ];
 
 #[test]

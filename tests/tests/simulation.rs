@@ -89,6 +89,9 @@ const FOUND_ELSEWHERE: &[(planted::Bug, &str)] = &[
     (planted::Bug::PaceIgnored, "the outage"),
     (planted::Bug::GateLeaksSlot, "the outage"),
     (planted::Bug::QueueForgotten, "the outage"),
+    (planted::Bug::BreakerSpendsAttempts, "the coordinator's own tests"),
+    (planted::Bug::ProbeFloods, "the gate's own tests"),
+    (planted::Bug::RetriesUnbudgeted, "the gate's own tests"),
 ];
 
 #[test]

@@ -4,6 +4,8 @@
 //! the fold is what the coordinators believed (I15). The names I1 to I24 are those of the project's list
 //! of invariants.
 
+mod queue;
+
 use super::{
     count::Situation,
     participant::{Branch, Hold, Order, Participants},
@@ -31,6 +33,8 @@ pub struct Facts {
     pub parked: BTreeSet<u16>,
     /// The steps that were ever parked.
     pub ever_parked: BTreeSet<u16>,
+    /// How often each of them was.
+    pub times_parked: BTreeMap<u16, usize>,
     /// The steps being retried for somebody.
     pub retried: BTreeSet<u16>,
     /// The steps an operator says are made good by hand.
@@ -194,6 +198,7 @@ impl Facts {
             intents: BTreeSet::new(),
             parked: BTreeSet::new(),
             ever_parked: BTreeSet::new(),
+            times_parked: BTreeMap::new(),
             retried: BTreeSet::new(),
             by_hand: BTreeSet::new(),
             skipped: BTreeSet::new(),
@@ -306,6 +311,7 @@ impl Facts {
     fn park(&mut self, step: u16) {
         self.parked.insert(step);
         self.ever_parked.insert(step);
+        *self.times_parked.entry(step).or_default() += 1;
         self.retried.remove(&step);
     }
 

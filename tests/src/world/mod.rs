@@ -34,7 +34,7 @@ use store::SharedStore;
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
 /// How long after the healing every saga must have ended or be parked.
-const LIVENESS_MS: i64 = 20 * 60_000;
+const LIVENESS_MS: i64 = 60 * 60_000;
 
 /// Events in one run, at most; more means that something turns in a circle.
 const EVENTS_MAX: u64 = 400_000;
@@ -271,6 +271,7 @@ impl World {
         }
         let (shop, pieces, store) = (&self.participants, self.mix.stock, &self.store);
         self.checker.at_rest(shop, pieces, |id| store.load(id).map(|stored| (stored.head, stored.records)));
+        self.checker.queue_at_rest(&self.store.items(), |id| store.load(id).map(|stored| stored.records));
         for node in self.nodes.iter().filter(|node| node.is_up) {
             let idle = |saga: &&amends_saga::Saga| saga.is_shelved() && node.coordinator.is_durable(saga.id);
             if let Some(saga) = node.coordinator.sagas().find(idle) {

@@ -5,7 +5,7 @@ use super::{
     store,
 };
 use amends_saga::{
-    Answer, CallKey, Direction, Input, Report, Saga, SagaId, Start,
+    Answer, CallKey, Direction, Input, Millis, Report, Saga, SagaId, Start,
     coordinator::{Admission, Coordinator, Effect, Limits, Written},
     gate::{BreakerState, GateLimits, Why},
 };
@@ -67,6 +67,9 @@ impl Node {
         let gates = mix.gates.then(|| GateLimits {
             in_flight_max: mix.in_flight_max,
             waiting_max: mix.waiting_max,
+            // Short, so that what never works has spent its attempts before the run is over.
+            open_first: Millis(1_000),
+            open_max: Millis(4_000),
             ..GateLimits::default()
         });
         let limits = Limits { sagas_max: mix.sagas_max, batch_max: 8, gates };
@@ -319,7 +322,8 @@ impl World {
             }
             found.into_iter().for_each(|situation| self.count(situation));
             if view.in_flight > self.mix.in_flight_max {
-                self.checker.violated(format!("I25: {} calls are in flight to {}", view.in_flight, view.participant));
+                self.checker
+                    .violated(format!("I25: {} calls are in flight to {}", view.in_flight, view.participant));
             }
         }
     }

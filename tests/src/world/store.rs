@@ -7,7 +7,11 @@ use amends_saga::{
     coordinator::{Append, Written},
     due,
 };
-use amends_store::{Error, Owner, Stored, memory::Tables};
+use amends_store::{
+    Error, Owner, Stored,
+    memory::Tables,
+    repairs::{Item, ItemFilter},
+};
 use std::collections::BTreeMap;
 
 /// What happens at the store.
@@ -137,6 +141,14 @@ impl SharedStore {
     pub(super) fn live(&self) -> Vec<SagaId> {
         let ended = |id: &SagaId| self.tables.load(*id).is_some_and(|stored| stored.head.ended_at.is_some());
         self.known.iter().copied().filter(|id| !ended(id)).collect()
+    }
+
+    /// Every repair item, settled or not.
+    pub(super) fn items(&self) -> Vec<Item> {
+        use amends_saga::RepairStatus::{Assigned, Open, Retrying, Settled};
+        let filter =
+            ItemFilter { statuses: vec![Open, Assigned, Retrying, Settled], ..ItemFilter::default() };
+        self.tables.items(&filter, None, usize::MAX)
     }
 
     /// The live sagas that are being undone.
