@@ -35,6 +35,8 @@ pub(super) enum Plot {
     Cancelled,
     /// The order service says no, and the inventory fails to give the stock back a few times.
     ReversalFails,
+    /// The order service says no, and the inventory refuses to give the stock back until somebody asks again.
+    Repaired,
 }
 
 /// A cart.
@@ -54,7 +56,7 @@ pub(super) struct Cart {
 pub(super) const REVERSALS_FAIL: u32 = 3;
 
 /// The carts, in the order in which they are run. The third leaves too few vases for the fourth.
-pub(super) const CARTS: [Cart; 7] = [
+pub(super) const CARTS: [Cart; 8] = [
     Cart { name: "cart-1", customer: "Ada", lines: &[(1, 1), (2, 2)], plot: Plot::Paid },
     Cart {
         name: "cart-2",
@@ -67,6 +69,7 @@ pub(super) const CARTS: [Cart; 7] = [
     Cart { name: "cart-5", customer: "Leslie", lines: &[(5, 1), (11, 4)], plot: Plot::Cancelled },
     Cart { name: "cart-6", customer: "Frances", lines: &[(2, 1), (6, 1)], plot: Plot::PaidAndRepeated },
     Cart { name: "cart-7", customer: "Jim", lines: &[(3, 2), (5, 1)], plot: Plot::ReversalFails },
+    Cart { name: "cart-8", customer: "Margaret", lines: &[(1, 1), (12, 1)], plot: Plot::Repaired },
 ];
 
 /// The catalogue.

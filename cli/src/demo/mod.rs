@@ -1,4 +1,4 @@
-//! `amends demo`: coordinator and shop in one process, seven carts, and a check of the books.
+//! `amends demo`: coordinator and shop in one process, eight carts, and a check of the books.
 
 mod carts;
 mod report;
@@ -19,9 +19,10 @@ use std::{
 /// Shows what sagas do.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Seven carts are run: four are paid, one is refused for stock, one is cancelled, and one is turned
-away by the order service while the inventory fails to give its stock back three times. Then the
-shop's databases are compared, and coordinator and shop go on serving until Ctrl-C.
+Eight carts are run: four are paid, one is refused for stock, one is cancelled, and two are turned
+away by the order service while the inventory does not give their stock back: for one it fails three
+times and then works, for the other it refuses, so that a repair item opens and is retried by hand.
+Then the shop's databases are compared, and coordinator and shop go on serving until Ctrl-C.
 
 Ends with 0 when every cart ended as expected and the books balance, with 3 when not.
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use amends_saga::{SagaId, Status};
 use amends_sdk::faults::On;
-use amends_wire::api::{JournalItem, List, SagaView, StepStatus};
+use amends_wire::api::{JournalItem, List, RepairReason, RepairView, SagaView, StepStatus};
 use anyhow::{Context, bail};
 use reqwest::StatusCode;
 use serde::Serialize;
@@ -58,7 +58,12 @@ pub(super) async fn run(embedded: &Embedded, cart: &'static Cart) -> anyhow::Res
         embedded.order_faults.fail_next("create", On::Actions, 1, 409);
         embedded.inventory_faults.fail_next_compensations("release", REVERSALS_FAIL);
     }
+    if cart.plot == Plot::Repaired {
+        embedded.order_faults.fail_next("create", On::Actions, 1, 409);
+        embedded.inventory_faults.fail_next("release", On::Compensations, 1, 409);
+    }
     let (_, id) = start(client, cart).await?;
+    let mut repaired = None;
     match cart.plot {
         Plot::Paid => pay(client, id, cart).await?,
         Plot::PaidAndRepeated => {
@@ -70,11 +75,32 @@ pub(super) async fn run(embedded: &Embedded, cart: &'static Cart) -> anyhow::Res
             await_payment_step(client, id).await?;
             client.cancel::<SagaView>(id, Some("the customer changed their mind")).await?;
         }
+        Plot::Repaired => repaired = Some(repair(client, id).await?),
         Plot::OutOfStock | Plot::ReversalFails => {}
     }
     let saga: SagaView = client.saga(id, Some(PATIENCE)).await?;
     let failed_reversals = failed_reversals(client, id).await?;
-    Ok(tell(cart, &saga, failed_reversals, repeated_is_same))
+    let as_asked =
+        repeated_is_same && repaired.as_ref().is_none_or(|item| item.reason == RepairReason::Refused);
+    Ok(tell(cart, &saga, failed_reversals, as_asked))
+}
+
+/// Does what an operator does: finds the saga's item in the queue and has it tried again.
+async fn repair(client: &Client, id: SagaId) -> anyhow::Result<RepairView> {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let page: List<RepairView> = client.get("/v1/repairs", &[("saga", id.to_string())]).await?;
+        if let Some(item) = page.items.into_iter().next() {
+            let body = serde_json::json!({ "by": "demo", "note": "the warehouse has found the parcel" });
+            let path = format!("/v1/repairs/{}/retry", item.id);
+            let (_, item) = client.post::<RepairView>(&path, &body).await?;
+            return Ok(item);
+        }
+        if tokio::time::Instant::now() > until {
+            bail!("saga {id} opened no repair item within {} s", PATIENCE.as_secs());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 async fn start(client: &Client, cart: &Cart) -> anyhow::Result<(StatusCode, SagaId)> {
@@ -120,14 +146,14 @@ async fn failed_reversals(client: &Client, id: SagaId) -> anyhow::Result<usize> 
     Ok(journal.items.iter().filter(failed).count())
 }
 
-fn tell(cart: &Cart, saga: &SagaView, failed_reversals: usize, repeated_is_same: bool) -> Told {
+fn tell(cart: &Cart, saga: &SagaView, failed_reversals: usize, as_asked: bool) -> Told {
     let steps = || saga.steps.iter().flatten();
     let attempts = |op: Option<&amends_wire::api::OpView>| op.map_or(0, |op| op.attempts);
     let stopped_at = saga.error.as_ref().and_then(|error| error.step.as_ref()).map(ToString::to_string);
     let (expected, stops_at) = match cart.plot {
         Plot::Paid | Plot::PaidAndRepeated => (Status::Completed, None),
         Plot::OutOfStock => (Status::Compensated, Some("reserve")),
-        Plot::ReversalFails => (Status::Compensated, Some("order")),
+        Plot::ReversalFails | Plot::Repaired => (Status::Compensated, Some("order")),
         Plot::Cancelled => (Status::Compensated, None),
     };
     let reversals_expected = if cart.plot == Plot::ReversalFails { REVERSALS_FAIL as usize } else { 0 };
@@ -142,7 +168,7 @@ fn tell(cart: &Cart, saga: &SagaView, failed_reversals: usize, repeated_is_same:
         as_expected: saga.status == expected
             && stopped_at.as_deref() == stops_at
             && failed_reversals == reversals_expected
-            && repeated_is_same,
+            && as_asked,
         action_attempts: steps().map(|step| attempts(step.action.as_ref())).sum(),
         compensation_attempts: steps().map(|step| attempts(step.compensation.as_ref())).sum(),
         failed_reversals,
@@ -173,6 +199,12 @@ fn words(cart: &Cart) -> (String, String) {
         Plot::Cancelled => (
             "cancelled before paying".to_owned(),
             "the order is cancelled and then the stock released: the steps are undone in reverse.".to_owned(),
+        ),
+        Plot::Repaired => (
+            "turned away; undoing refused, repaired".to_owned(),
+            "the inventory refused to give the stock back, so a repair item opened; somebody had it tried again, and the \
+             saga went on to its end."
+                .to_owned(),
         ),
         Plot::ReversalFails => (
             format!("turned away; undoing failed {REVERSALS_FAIL} times"),
