@@ -186,6 +186,17 @@ fn faults_have_the_words_they_are_written_with() {
     assert_eq!(serde_json::to_value(Fault::DropAfter).expect("a word"), "drop_after");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standard_fault_that_does_not_come_about_is_told_at_once() {
+    let checkout = Rehearsal::of(include_str!("../../sagas/checkout.yaml")).expect("a definition");
+    let full = |_: &_| StubAnswer::Refused("nothing is left".to_owned());
+    let report = checkout.answer_with("inventory.hold", full).standard().await.expect("it runs");
+    let told = report.to_string();
+    let early = "step reserve turned round here, and was to at step order: nothing is left";
+    assert!(!report.kept && told.contains(early), "{told}");
+    assert!(told.contains("step reserve is compensated, and was to be completed: nothing is left"), "{told}");
+}
+
 fn refused() -> StubAnswer {
     StubAnswer::Refused("the ledger is closed".to_owned())
 }

@@ -31,8 +31,9 @@ const PATIENCE: Span = Span::from_secs(60);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Participants are stubs that obey the barrier, unless --against registered takes those that are
-registered with --coordinator; their data then changes as with any other saga. The coordinator of
-the run is its own, in this process and in memory. Pauses between attempts are made short.
+registered with --coordinator: take those of a test installation, for their data changes, and
+whoever audits them finds effects of sagas that no other coordinator knows. The coordinator of the
+run is its own, in this process and in memory. Pauses between attempts are made short.
 
 Faults are a preset (none, mild, rough, reversals, outage), or any of
   delay=0.1:200ms        calls that arrive later       drop_before=0.05  requests that are lost
@@ -184,6 +185,11 @@ async fn prepare(args: &Args, seed: u64, globals: &Globals) -> anyhow::Result<Re
     }
     if args.against == Against::Registered {
         rehearsal = rehearsal.registered_with(&globals.client()?, args.secret.as_deref()).await?;
+        let at = &globals.coordinator;
+        eprintln!(
+            "calling the participants registered with {at}: their data changes, and to an audit by {at} the sagas of \
+             this run are unknown"
+        );
     }
     Ok(rehearsal)
 }

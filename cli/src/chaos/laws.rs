@@ -216,10 +216,13 @@ impl Judge<'_> {
         let Some(expected) = self.evidence.expected else { return };
         self.check(Law::EndsAsExpected, 1);
         let at = view.error.as_ref().and_then(|error| error.step.clone());
-        if view.status != expected.status || (expected.at.is_some() && at != expected.at) {
+        let because = view.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message));
+        if view.status != expected.status {
             let (is, was) = (word(view.status), word(expected.status));
-            let because = view.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message));
             self.breach(Law::EndsAsExpected, at.as_deref(), format!("is {is}, and was to be {was}{because}"));
+        } else if let Some(step) = expected.at.as_ref().filter(|step| at.as_ref() != Some(*step)) {
+            let what = format!("turned round here, and was to at step {step}{because}");
+            self.breach(Law::EndsAsExpected, at.as_deref(), what);
         }
     }
 

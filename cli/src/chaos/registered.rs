@@ -31,7 +31,8 @@ impl Rehearsal {
     /// definition names.
     ///
     /// Their data changes as with any other saga. The coordinator is asked for their addresses only; the rehearsal has
-    /// its own. Where they check signatures, `secret` is what they check them with.
+    /// its own, so an audit by that one finds effects of sagas it does not know: take participants that serve nothing
+    /// but tests. Where they check signatures, `secret` is what they check them with.
     ///
     /// # Errors
     /// [`RehearsalError::Participant`] when one is not registered, [`RehearsalError::Coordinator`] when the coordinator

@@ -214,6 +214,9 @@ async fn cancel(run: &Run<'_>, id: SagaId, step: &Name, until: Instant) -> Resul
     while Instant::now() < until {
         let saga: SagaView = keep_at(until, || async { run.world.client().saga(id, None).await }).await?;
         let waits = |one: &amends_wire::api::StepView| one.name == *step && one.status == StepStatus::Waiting;
+        if saga.ended_at.is_some() {
+            return Ok(());
+        }
         if saga.steps.iter().flatten().any(waits) {
             let reason = Some("the rehearsal asks for it");
             return keep_at(until, || async {
