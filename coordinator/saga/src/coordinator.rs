@@ -420,6 +420,7 @@ impl Coordinator {
         if entry.durable_seq != entry.saga.seq && !planted(Bug::EffectsBeforeCommit) {
             return;
         }
+        let mut spent = Vec::new();
         let due = due(&entry.saga);
         let mut next = due.wake_at;
         entry.waiting.retain(|key, participant| {
@@ -440,6 +441,7 @@ impl Coordinator {
                     effects.push(Effect::Send { saga: id, epoch: entry.saga.epoch, call });
                 } else {
                     entry.waiting.insert(key, participant.clone());
+                    spent.extend(planted(Bug::BreakerSpendsAttempts).then_some(key));
                 }
             }
         }
@@ -449,6 +451,9 @@ impl Coordinator {
             }
             entry.timer = next;
             self.timers.extend(next.map(|at| (at, id)));
+        }
+        for key in spent {
+            self.spend(id, key, now);
         }
     }
 

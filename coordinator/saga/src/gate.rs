@@ -21,7 +21,7 @@ use crate::{
     time::Timestamp,
 };
 use breaker::{Breaker, Permit};
-use pace::{Bucket, Rate};
+use pace::{Bucket, Rate, SlowStart};
 use queue::{Queue, line};
 use std::collections::{BTreeMap, BTreeSet};
 use window::Window;
@@ -52,7 +52,7 @@ pub struct GateLimits {
     pub pace_percent: u64,
     /// Calls a second after an outage, however few there were before.
     pub pace_floor: u64,
-    /// Retries in the first second towards a participant that has not answered yet; twice as many in each half second after.
+    /// Retries at once towards a participant not called before, as after a restart; twice as many in all each half second after.
     pub slow_start: u64,
     /// How long an action waits that nothing else bounds.
     pub defer_max: Millis,
@@ -139,13 +139,15 @@ pub(crate) struct Gate {
     pace: Option<Bucket>,
     retries: Bucket,
     undo_retries: Bucket,
-    /// When retries began to come to a participant that has not answered yet.
-    began: Option<(Timestamp, u64)>,
+    slow_start: Option<SlowStart>,
     in_flight: usize,
     queue: Queue,
+    /// The last definite answer.
+    well_at: Option<Timestamp>,
     recovered_at: Option<Timestamp>,
     deferred: [u64; 4],
     turn: u64,
+    /// Its place among the wakes.
     wake_at: Option<Timestamp>,
 }
 
@@ -159,9 +161,10 @@ impl Gate {
             pace: None,
             retries: Bucket::full(limits.retry_floor, now),
             undo_retries: Bucket::full(limits.retry_floor, now),
-            began: None,
+            slow_start: Some(SlowStart::default()),
             in_flight: 0,
             queue: Queue::default(),
+            well_at: None,
             recovered_at: None,
             deferred: [0; 4],
             turn: 0,
@@ -189,7 +192,9 @@ impl Gate {
                 self.goes(ticket, class, permit, now);
                 return Ok(());
             }
-            Ok(_) => Why::Pace,
+            Ok(Permit::Probe | Permit::Shut) => Why::Breaker,
+            Ok(Permit::Go) if self.pace.is_some() => Why::Pace,
+            Ok(Permit::Go) => Why::Limit,
             Err(why) => why,
         };
         self.deferred[why as usize] += 1;
@@ -201,13 +206,14 @@ impl Gate {
     fn may_go(&mut self, class: Class, now: Timestamp) -> Result<Permit, Why> {
         let permit = self.breaker.permit(now);
         let permit = if planted(Bug::BreakerIgnored) { Permit::Go } else { permit };
-        match permit {
-            Permit::Shut => return Err(Why::Breaker),
-            Permit::Probe => return Ok(Permit::Probe),
-            Permit::Go => {}
+        if permit == Permit::Shut {
+            return Err(Why::Breaker);
         }
         if self.in_flight >= self.limits.in_flight_max {
             return Err(Why::Limit);
+        }
+        if permit == Permit::Probe {
+            return Ok(Permit::Probe);
         }
         if self.pace.is_some() && !planted(Bug::PaceIgnored) {
             let rate = self.pace_rate(now);
@@ -228,6 +234,7 @@ impl Gate {
         let (floor, failing) = (self.limits.retry_floor, self.window.is_failing(now));
         let bucket = match class {
             Class::Fresh | Class::Undo { first: true } => return false,
+            Class::Retry | Class::Undo { first: false } if planted(Bug::RetriesUnbudgeted) => return false,
             Class::Retry => &mut self.retries,
             Class::Undo { first: false } => &mut self.undo_retries,
         };
@@ -235,14 +242,8 @@ impl Gate {
             bucket.refill(floor, floor, now);
             return !bucket.has(now);
         }
-        // Nobody has answered yet: whatever is taken over after a restart comes slowly at first.
-        self.recovered_at.is_none() && self.slow_start_left(now) == 0
-    }
-
-    fn slow_start_left(&mut self, now: Timestamp) -> u64 {
-        let (began, sent) = *self.began.get_or_insert((now, 0));
-        let halves = (now.since(began).0 / 500).min(20);
-        (self.limits.slow_start << halves).saturating_sub(sent)
+        let at_once = self.limits.slow_start;
+        self.slow_start.as_mut().is_some_and(|start| start.left(at_once, now) == 0)
     }
 
     /// Calls a second after an outage: a little over the load before it.
@@ -273,13 +274,9 @@ impl Gate {
         match class {
             Class::Retry => self.retries.spend(now),
             Class::Undo { first: false } => self.undo_retries.spend(now),
-            Class::Fresh | Class::Undo { first: true } => {}
+            Class::Fresh | Class::Undo { first: true } => return,
         }
-        if class != Class::Fresh
-            && let Some((_, sent)) = &mut self.began
-        {
-            *sent += 1;
-        }
+        self.slow_start = self.slow_start.take().and_then(|start| start.sent(now));
     }
 
     /// Takes note of an answer to a call in flight.
@@ -293,7 +290,7 @@ impl Gate {
         self.breaker.answered(ticket, is_unknown, is_bad, now);
         let is_open = self.breaker.state(now) != BreakerState::Closed;
         if is_open && !was_open {
-            self.steady.hold(now);
+            self.steady.hold(self.well_at, now);
             self.window.forget(now);
             self.pace = Some(Bucket::empty(now));
         }
@@ -301,14 +298,14 @@ impl Gate {
             self.window.forget(now);
             self.recovered_at = Some(now);
         }
-        if !is_unknown && self.recovered_at.is_none() {
-            self.recovered_at = Some(now);
+        if !is_unknown {
+            self.well_at = Some(now);
+            self.recovered_at = self.recovered_at.or(Some(now));
         }
     }
 
-    /// The calls that may go now, in the order in which they go.
-    fn release(&mut self, now: Timestamp, released: &mut Vec<Ticket>) {
-        self.wake_at = None;
+    /// Adds the calls that may go now, in the order in which they go; says when to ask again if no answer comes before.
+    fn release(&mut self, now: Timestamp, released: &mut Vec<Ticket>) -> Option<Timestamp> {
         while self.queue.len() > 0 {
             let Some((line, permit, newest)) = self.next_class(now) else { break };
             let shunned = if permit == Permit::Probe { self.breaker.failed_last() } else { None };
@@ -323,11 +320,9 @@ impl Gate {
             if healthy && self.pace.take().is_some() {
                 self.steady.resume(now);
             }
-        } else if self.in_flight < self.limits.in_flight_max
-            || self.breaker.state(now) != BreakerState::Closed
-        {
-            self.wake_at = self.next_chance(now);
+            return None;
         }
+        (self.in_flight < self.limits.in_flight_max).then(|| self.next_chance(now)).flatten()
     }
 
     /// Which line is next, and from which end: seven times of eight whoever came last of the fresh calls, whose saga has the
@@ -382,7 +377,9 @@ impl Gate {
 pub(crate) struct Gates {
     limits: Option<GateLimits>,
     by_name: BTreeMap<Name, Gate>,
-    sent: BTreeMap<Ticket, Name>,
+    /// Where each call in flight is, and how often it went: one that is taken over may go again before its answer is there.
+    sent: BTreeMap<Ticket, (Name, u32)>,
+    /// One for each gate at most.
     wakes: BTreeSet<(Timestamp, Name)>,
 }
 
@@ -409,7 +406,7 @@ impl Gates {
         let may_expire = matches!(class, Class::Fresh | Class::Retry) && !is_bounded;
         let goes = gate.offer(ticket, class, may_expire.then(|| now.after(limits.defer_max)), now).is_ok();
         match goes {
-            true => drop(self.sent.insert(ticket, participant.clone())),
+            true => self.went(participant, ticket),
             false => self.wake_by(participant, now),
         }
         goes
@@ -417,8 +414,7 @@ impl Gates {
 
     /// Takes note of an answer; one to a call that did not go through a gate changes nothing.
     pub(crate) fn answered(&mut self, ticket: Ticket, is_unknown: bool, now: Timestamp) {
-        let Some(participant) = self.sent.remove(&ticket) else { return };
-        let Some(gate) = self.by_name.get_mut(&participant) else { return };
+        let Some((participant, gate)) = self.came_back(ticket) else { return };
         gate.answered(ticket, is_unknown, now);
         if gate.queue.len() > 0 || gate.pace.is_some() {
             self.wake_by(&participant, now);
@@ -434,8 +430,7 @@ impl Gates {
 
     /// Takes back that a call went, because its saga does not want it any more.
     pub(crate) fn never_sent(&mut self, ticket: Ticket, now: Timestamp) {
-        let Some(participant) = self.sent.remove(&ticket) else { return };
-        let Some(gate) = self.by_name.get_mut(&participant) else { return };
+        let Some((participant, gate)) = self.came_back(ticket) else { return };
         gate.in_flight = gate.in_flight.saturating_sub(1);
         gate.breaker.forget(ticket);
         self.wake_by(&participant, now);
@@ -452,12 +447,13 @@ impl Gates {
         while self.wakes.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, participant)) = self.wakes.pop_first() else { break };
             let Some(gate) = self.by_name.get_mut(&participant) else { continue };
+            gate.wake_at = None;
             let from = released.len();
-            gate.release(now, &mut released);
+            let chance = gate.release(now, &mut released);
             gate.queue.expire(now, &mut expired);
-            let next = [gate.wake_at, gate.queue.expires_at()].into_iter().flatten().min();
+            let next = [chance, gate.queue.expires_at()].into_iter().flatten().min();
             for ticket in &released[from..] {
-                self.sent.insert(*ticket, participant.clone());
+                self.went(&participant, *ticket);
             }
             if let Some(at) = next {
                 // Never at once again: what cannot go now cannot go before a moment has passed.
@@ -477,7 +473,31 @@ impl Gates {
         self.by_name.iter().map(|(name, gate)| gate.view(name, now)).collect()
     }
 
+    fn went(&mut self, participant: &Name, ticket: Ticket) {
+        let (_, times) = self.sent.entry(ticket).or_insert_with(|| (participant.clone(), 0));
+        *times += 1;
+    }
+
+    fn came_back(&mut self, ticket: Ticket) -> Option<(Name, &mut Gate)> {
+        let (participant, times) = self.sent.get_mut(&ticket)?;
+        let participant = participant.clone();
+        *times -= 1;
+        if *times == 0 {
+            self.sent.remove(&ticket);
+        }
+        let gate = self.by_name.get_mut(&participant)?;
+        Some((participant, gate))
+    }
+
+    /// Asks a gate at a time at the latest.
     fn wake_by(&mut self, participant: &Name, at: Timestamp) {
+        let Some(gate) = self.by_name.get_mut(participant) else { return };
+        if gate.wake_at.is_some_and(|before| before <= at) {
+            return;
+        }
+        if let Some(before) = gate.wake_at.replace(at) {
+            self.wakes.remove(&(before, participant.clone()));
+        }
         self.wakes.insert((at, participant.clone()));
     }
 }
@@ -492,5 +512,7 @@ pub(crate) fn class(key: CallKey) -> Class {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

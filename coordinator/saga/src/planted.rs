@@ -48,6 +48,12 @@ pub enum Bug {
     GateLeaksSlot,
     /// What waits at a gate is forgotten when it could go.
     QueueForgotten,
+    /// A call that has to wait counts as one without an answer.
+    BreakerSpendsAttempts,
+    /// A breaker that is half open lets everything through.
+    ProbeFloods,
+    /// A participant that fails is met with as many retries as there are.
+    RetriesUnbudgeted,
     /// A round of attempts that an operator asked for opens no new item when it fails.
     RetriedForEver,
 }
@@ -75,6 +81,9 @@ pub const ALL: &[Bug] = &[
     Bug::PaceIgnored,
     Bug::GateLeaksSlot,
     Bug::QueueForgotten,
+    Bug::BreakerSpendsAttempts,
+    Bug::ProbeFloods,
+    Bug::RetriesUnbudgeted,
     Bug::RetriedForEver,
 ];
 

@@ -1,7 +1,13 @@
 //! What the gates let go, and what becomes of it.
 
 use super::{Coordinator, Effect};
-use crate::{Name, Start, decide::Input, due::due, gate::GateView, time::Timestamp};
+use crate::{
+    Answer, Name, Report, SagaId, Start,
+    decide::Input,
+    due::{CallKey, due},
+    gate::GateView,
+    time::Timestamp,
+};
 
 impl Coordinator {
     /// The gate of every participant called so far.
@@ -16,7 +22,10 @@ impl Coordinator {
         }
         let (released, expired) = self.gates.release(now);
         for (id, key) in released {
-            let Some(entry) = self.sagas.get_mut(&id) else { continue };
+            let Some(entry) = self.sagas.get_mut(&id) else {
+                self.gates.never_sent((id, key), now);
+                continue;
+            };
             entry.waiting.remove(&key);
             let is_durable = entry.durable_seq == entry.saga.seq;
             let wanted = is_durable.then(|| due(&entry.saga).calls).into_iter().flatten();
@@ -38,6 +47,14 @@ impl Coordinator {
         }
     }
 
+    /// Counts a call that waits as one without an answer, which is a bug.
+    pub(super) fn spend(&mut self, id: SagaId, key: CallKey, now: Timestamp) {
+        let report = Report::new(None, "deferred", 0);
+        let answer = Answer::Unknown { report, retry_after: None };
+        let taken = self.input(id, Input::Answer { key, answer }, now);
+        assert_eq!(taken, Ok(()), "a held saga takes an answer");
+    }
+
     /// A participant that a start needs and that has too much waiting.
     pub(super) fn busy_participant(&self, start: &Start) -> Option<Name> {
         let calls = start.definition.steps().filter_map(|(_, step)| step.call());
@@ -45,3 +62,6 @@ impl Coordinator {
         participants.find(|participant| self.gates.is_busy(participant)).cloned()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,12 +50,19 @@ impl Bucket {
     }
 }
 
-const SECONDS: usize = 10;
+/// Seconds that are remembered.
+const SECONDS: usize = 32;
 
-/// How many come in a second, over the last ten.
+/// Seconds of which the average is made, at most.
+const AVERAGED: i64 = 10;
+
+/// Seconds that must have been counted before their average says anything.
+const KNOWN: i64 = 5;
+
+/// How many come in a second.
 #[derive(Debug, Clone)]
 pub(super) struct Rate {
-    seconds: [u64; SECONDS],
+    seconds: [u32; SECONDS],
     at: i64,
     /// Since when it counts, as a second.
     since: i64,
@@ -63,9 +70,6 @@ pub(super) struct Rate {
     held: Option<u64>,
     is_held: bool,
 }
-
-/// Whole seconds that must have been counted before their average says anything.
-const KNOWN: i64 = 5;
 
 impl Rate {
     pub(super) fn new(now: Timestamp) -> Rate {
@@ -75,29 +79,22 @@ impl Rate {
 
     pub(super) fn note(&mut self, now: Timestamp) {
         self.roll(now);
-        self.seconds[self.at.rem_euclid(SECONDS as i64) as usize] += 1;
+        let count = &mut self.seconds[slot(self.at)];
+        *count = count.saturating_add(1);
     }
 
-    /// The average over the whole seconds seen, the present one left out where there are others.
-    fn per_second(&mut self, now: Timestamp) -> u64 {
+    /// Keeps the rate of when the participant was last well, and counts no further.
+    ///
+    /// What was sent after that was sent in vain, and less and less as the calls in flight came to their limit.
+    pub(super) fn hold(&mut self, well_at: Option<Timestamp>, now: Timestamp) {
+        if self.is_held {
+            return;
+        }
+        self.is_held = true;
         self.roll(now);
-        let whole = (self.at - self.since).clamp(0, SECONDS as i64 - 1) as u64;
-        let present = self.seconds[self.at.rem_euclid(SECONDS as i64) as usize];
-        match whole {
-            0 => present,
-            n => (self.seconds.iter().sum::<u64>() - present) / n,
-        }
-    }
-
-    /// Keeps the present rate and counts no further.
-    pub(super) fn hold(&mut self, now: Timestamp) {
-        if !self.is_held {
-            let rate = self.per_second(now);
-            if self.at - self.since >= KNOWN {
-                self.held = Some(rate);
-            }
-            self.is_held = true;
-        }
+        let well = well_at.map_or(self.at, |at| at.0.div_euclid(1000));
+        let rate = self.average_before(well).or_else(|| self.average_before(self.at));
+        self.held = rate.or(self.held);
     }
 
     /// Counts anew.
@@ -110,11 +107,52 @@ impl Rate {
         self.held
     }
 
+    /// The average of the whole seconds before one, where enough of them are known.
+    fn average_before(&self, second: i64) -> Option<u64> {
+        let oldest = self.since.max(self.at + 1 - SECONDS as i64);
+        let first = oldest.max(second - AVERAGED);
+        let sum: u64 = (first..second).map(|at| u64::from(self.seconds[slot(at)])).sum();
+        (second - first >= KNOWN).then(|| sum / (second - first).unsigned_abs())
+    }
+
     fn roll(&mut self, now: Timestamp) {
         let second = now.0.div_euclid(1000);
         for at in (self.at + 1..=second).take(SECONDS) {
-            self.seconds[at.rem_euclid(SECONDS as i64) as usize] = 0;
+            self.seconds[slot(at)] = 0;
         }
         self.at = self.at.max(second);
+    }
+}
+
+fn slot(second: i64) -> usize {
+    second.rem_euclid(SECONDS as i64) as usize
+}
+
+/// Half seconds after which retries are as many as they like.
+const HALVES_MAX: u64 = 20;
+
+/// The retries sent since the first one, to a participant that was not called before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SlowStart {
+    began: Option<Timestamp>,
+    sent: u64,
+}
+
+impl SlowStart {
+    /// How many more may go now, where `at_once` may go at once.
+    pub(super) fn left(&mut self, at_once: u64, now: Timestamp) -> u64 {
+        let began = *self.began.get_or_insert(now);
+        let halves = now.since(began).0 / 500;
+        if halves >= HALVES_MAX {
+            return u64::MAX;
+        }
+        at_once.saturating_mul(1 << halves).saturating_sub(self.sent)
+    }
+
+    /// After one more has gone; `None` when it is over.
+    pub(super) fn sent(mut self, now: Timestamp) -> Option<SlowStart> {
+        let began = *self.began.get_or_insert(now);
+        self.sent += 1;
+        (now.since(began).0 / 500 < HALVES_MAX).then_some(self)
     }
 }

@@ -169,8 +169,8 @@ fn who_returns_from_an_outage_meets_little_more_than_before_and_the_backlog_goes
     assert_eq!(door.sent.len(), 20_000, "every call went once");
 }
 
-#[test]
-fn retries_to_a_failing_participant_are_a_share_of_the_fresh_calls() {
+/// The retries sent in ten seconds of 100 fresh calls each to a participant that fails a third of them.
+fn retries_while_failing() -> u32 {
     let limits = GateLimits { unknowns_in_a_row: 1_000, ..GateLimits::default() };
     let mut door = Door::new(limits);
     let mut retries = 0;
@@ -179,21 +179,36 @@ fn retries_to_a_failing_participant_are_a_share_of_the_fresh_calls() {
             let ms = second * 1000 + n * 10;
             // A third fails, which opens no breaker.
             if let Some(call) = door.offer(Op::Action, 1, ms) {
-                door.answer(call, n % 3 == 0, ms);
+                door.answer(call, n % 3 == 2, ms);
             }
             for _ in 0..5 {
                 if let Some(call) = door.offer(Op::Action, 2, ms) {
                     retries += u32::from(second >= 10);
-                    door.answer(call, n % 3 == 0, ms);
+                    door.answer(call, n % 3 == 2, ms);
                 }
             }
             for call in door.release(ms) {
                 retries += u32::from(second >= 10);
-                door.answer(call, n % 3 == 0, ms);
+                door.answer(call, n % 3 == 2, ms);
             }
         }
     }
+    retries
+}
+
+#[test]
+fn retries_to_a_failing_participant_are_a_share_of_the_fresh_calls() {
+    let retries = retries_while_failing();
     assert!((150..=400).contains(&retries), "{retries} retries in ten seconds of 100 fresh calls each");
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn a_bug_that_ignores_the_budget_is_found() {
+    crate::planted::plant(Some(Bug::RetriesUnbudgeted));
+    let retries = retries_while_failing();
+    crate::planted::plant(None);
+    assert!(retries > 400, "{retries} retries are within the budget");
 }
 
 #[test]
