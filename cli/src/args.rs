@@ -100,9 +100,13 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it runs until it is told to stop, and so logs what it does.
-    pub fn is_service(&self) -> bool {
-        matches!(self, Command::Serve(_) | Command::Participant(_))
+    /// What it logs where nobody says otherwise: what services do is worth telling, what goes wrong on purpose is not.
+    pub fn log_filter(&self) -> &'static str {
+        match self {
+            Command::Serve(_) | Command::Participant(_) => "info",
+            Command::Demo(_) | Command::Chaos(_) => "error",
+            _ => "warn",
+        }
     }
 }
 

@@ -59,7 +59,7 @@ fn start(args: Args) -> anyhow::Result<Exit> {
         // What a rehearsal provokes is told by its report.
         globals.log = Some("error".to_owned());
     }
-    logs::start(&globals, args.command.is_service())?;
+    logs::start(&globals, args.command.log_filter())?;
     process::install_tls();
     let threads = match &args.command {
         Command::Serve(serve) => serve.threads(&globals)?,

@@ -5,12 +5,12 @@ use anyhow::Context;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Starts the log of this process: what services do is worth telling, what other commands do is on their output.
+/// Starts the log of this process, with the command's own filter where nobody asks for another.
 ///
 /// # Errors
 /// When the filter cannot be read.
-pub fn start(globals: &Globals, is_service: bool) -> anyhow::Result<()> {
-    let filter = globals.log.as_deref().unwrap_or(if is_service { "info" } else { "warn" });
+pub fn start(globals: &Globals, usual: &str) -> anyhow::Result<()> {
+    let filter = globals.log.as_deref().unwrap_or(usual);
     let filter = EnvFilter::builder().parse(filter).with_context(|| {
         format!("the log filter \"{filter}\" cannot be read; write a level such as info, or amends_server=debug,info")
     })?;
