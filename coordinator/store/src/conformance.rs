@@ -7,7 +7,10 @@
 mod claiming;
 mod finding;
 mod random;
+mod repairing;
 pub mod sample;
+mod shelving;
+mod telling;
 mod writing;
 
 use crate::{Owner, Store};
@@ -51,6 +54,21 @@ const CHECKS: &[(&str, Check)] = &[
     ("a lease that has passed is taken over, and its owner replaced", |s| Box::pin(claiming::lease(s))),
     ("a lease that has passed is renewed while nobody took over", |s| Box::pin(claiming::renewed(s))),
     ("certain sagas are reclaimed from nobody and from oneself", |s| Box::pin(claiming::reclaim(s))),
+    ("what waits for an operator is nobody's", |s| Box::pin(shelving::nobodys(s))),
+    ("what waits for an operator is taken back", |s| Box::pin(shelving::taken_back(s))),
+    ("what was taken back is not lost again", |s| Box::pin(shelving::taken_back_and_lost(s))),
+    ("a shelved saga's last owner may go on", |s| Box::pin(shelving::last_owner(s))),
+    ("a repair item is one with its cause", |s| Box::pin(repairing::with_their_cause(s))),
+    ("a repair item goes through the verbs", |s| Box::pin(repairing::through_verbs(s))),
+    ("repair items are narrowed by every filter, page by page", |s| Box::pin(repairing::filters(s))),
+    ("unsettled items are counted in piles", |s| Box::pin(repairing::piles(s))),
+    ("anomalies are opened once and changed by one", |s| Box::pin(repairing::anomalies(s))),
+    ("an item's age is told once for each level", |s| Box::pin(repairing::escalation(s))),
+    ("each change is told to whoever wants it", |s| Box::pin(telling::each_change(s))),
+    ("what is told is one with its cause", |s| Box::pin(telling::with_their_cause(s))),
+    ("an event is given to one at a time until it is done", |s| Box::pin(telling::one_at_a_time(s))),
+    ("hooks take turns", |s| Box::pin(telling::in_turns(s))),
+    ("a job is kept by whoever knows its version", |s| Box::pin(telling::jobs(s))),
     ("what is not there is not found", |s| Box::pin(finding::unknown(s))),
     ("lists are narrowed by every filter", |s| Box::pin(finding::filters(s))),
     ("a list is walked page by page", |s| Box::pin(finding::cursors(s))),

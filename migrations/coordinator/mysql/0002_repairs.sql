@@ -5,8 +5,8 @@
 --
 -- Item status: 0 open, 1 assigned, 2 retrying, 3 settled. Told: 0 opened, 1 escalated, 2 settled.
 --
--- Here no trigger fills the outbox: it would need a body of several statements, which a plain script cannot
--- hold. The store inserts the events in the transaction of the change.
+-- Here no trigger fills the outbox: to make one takes a privilege that hosted servers with a binary log do
+-- not give. The store inserts the events in the transaction of the change.
 
 alter table saga drop constraint only_a_live_saga_is_owned;
 alter table saga add constraint an_ended_saga_is_nobodys check (owner is null or status < 3);

@@ -3,6 +3,8 @@
 //! Time stands still for the reference, so leases are long here; what passes with time has checks of its
 //! own. A failure prints the seed and every operation up to it.
 
+mod queue;
+
 use super::{
     LONG_MS, Subject, owner,
     sample::{Beginning, Plot, Script, definition, id},
@@ -15,7 +17,7 @@ use amends_saga::{
 };
 use std::{collections::BTreeMap, fmt::Debug};
 
-const OPERATIONS: usize = 60;
+const OPERATIONS: usize = 100;
 
 const NOW: Timestamp = Timestamp(1_763_700_000_000);
 
@@ -34,6 +36,7 @@ pub(super) async fn compare(subject: &dyn Subject) {
         world.check("at the end", store.list(&everything, None, 1000).await, |tables| {
             Ok(tables.list(&everything, None, 1000))
         });
+        world.check_queue(&*store).await;
     }
 }
 
@@ -45,6 +48,7 @@ struct World {
     owners: Vec<Owner>,
     sagas: BTreeMap<SagaId, Actor>,
     next: u64,
+    queue: queue::Known,
     history: Vec<String>,
 }
 
@@ -77,6 +81,7 @@ impl World {
             owners,
             sagas: BTreeMap::new(),
             next: 0,
+            queue: queue::Known::default(),
             history: Vec::new(),
         }
     }
@@ -89,8 +94,10 @@ impl World {
     async fn step(&mut self, store: &dyn Store) {
         let who = self.draw(3) as usize;
         let owner = self.owners[who].clone();
-        match self.draw(20) {
+        match self.draw(32) {
             0..=9 => self.commit(store, who).await,
+            20..=22 => self.repair(store, who).await,
+            23..=31 => self.queue(store, &owner).await,
             10 => {
                 let limit = self.draw(5) as usize;
                 let claimed = store.claim(&owner, limit).await;
@@ -184,7 +191,7 @@ impl World {
                 beginning = beginning.label(label, value);
             }
         }
-        let plot = [Plot::Completes, Plot::Compensates, Plot::Parks][self.draw(3) as usize];
+        let plot = [Plot::Completes, Plot::Compensates, Plot::Parks, Plot::Parks][self.draw(4) as usize];
         let mut actor = Actor { script: Script::new(beginning, plot), ready: None, owner: who, epoch: 1 };
         let append = actor.peek().expect("a new saga begins");
         self.sagas.insert(append.id, actor);

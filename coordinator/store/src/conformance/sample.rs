@@ -1,8 +1,9 @@
 //! Sagas to write: small but real ones, driven by the production core.
 
+use crate::Stored;
 use amends_saga::{
-    Answer, CallKey, Coordinator, Definition, Json, Millis, Name, Report, SagaId, Start, Step, StepIx,
-    Timestamp,
+    Answer, Audit, CallKey, Coordinator, Definition, Input, Json, Millis, Name, Report, Saga, SagaId, Start,
+    Step, StepIx, Timestamp, Verb,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, Written},
     definition::{CallStep, Kind, Operation, Scope, Template, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
@@ -74,7 +75,8 @@ pub enum Plot {
     Completes,
     /// The last step is refused and the reservation released: five appends.
     Compensates,
-    /// The last step is refused and the reservation cannot be released: it ends in `repair`.
+    /// The last step is refused and the reservation cannot be released: five appends, then it waits for an
+    /// operator. [`Script::repair`] makes it go on.
     Parks,
 }
 
@@ -83,6 +85,7 @@ pub enum Plot {
 pub struct Script {
     coordinator: Coordinator,
     id: SagaId,
+    definition: Arc<Definition>,
     calls: VecDeque<CallKey>,
     plot: Plot,
     at: Timestamp,
@@ -152,9 +155,10 @@ impl Script {
         let lines = serde_json::json!([{"sku": "tea-100", "quantity": 2}, {"sku": "pot-7", "quantity": 1}]);
         let input = Json::new(serde_json::json!({ "order": id.to_string(), "lines": lines }));
         let mut coordinator = Coordinator::new(Limits::default());
-        let admitted = coordinator.start(Start { id, definition, input, key, labels }, fingerprint(id), at);
+        let start = Start { id, definition: definition.clone(), input, key, labels };
+        let admitted = coordinator.start(start, fingerprint(id), at);
         assert_eq!(admitted, Admission::New);
-        Script { coordinator, id, calls: VecDeque::new(), plot, at, epoch: None }
+        Script { coordinator, id, definition, calls: VecDeque::new(), plot, at, epoch: None }
     }
 
     /// The next append, `None` when the saga has nothing more to do. It counts as written.
@@ -162,7 +166,7 @@ impl Script {
         self.at.0 += 2;
         if let Some(key) = self.calls.pop_front() {
             let answer = self.answer(&key);
-            let input = amends_saga::Input::Answer { key, answer };
+            let input = Input::Answer { key, answer };
             self.coordinator.input(self.id, input, self.at).expect("the saga goes on");
         }
         let mut append = self.coordinator.take_batch()?.pop().expect("a batch has an append");
@@ -178,6 +182,23 @@ impl Script {
     /// Goes on under another epoch, as its new owner does.
     pub fn set_epoch(&mut self, epoch: u64) {
         self.epoch = Some(epoch);
+    }
+
+    /// Takes a saga back that waits for an operator, as it was reclaimed, and gives its stuck step a verb.
+    /// A plot that [parks](Plot::Parks) does so again when it is retried.
+    ///
+    /// # Panics
+    /// When no step of the saga is parked.
+    pub fn repair(&mut self, stored: &Stored, verb: Verb) {
+        let saga = Saga::replay(self.id, self.definition.clone(), &stored.records);
+        let item = saga.items().find(|(_, repair)| repair.is_unsettled()).expect("a step is parked").1.item;
+        self.calls.clear();
+        self.epoch = None;
+        self.coordinator.adopt(saga, stored.head.fingerprint, stored.epoch, "operator", self.at);
+        let audit =
+            Audit { by: "ada".to_owned(), note: Some("seen".to_owned()), from: Some("127.0.0.1".to_owned()) };
+        let given = self.coordinator.input(self.id, Input::Repair { item, verb, audit }, self.at);
+        given.expect("a parked step takes any verb");
     }
 
     /// The saga's id.
