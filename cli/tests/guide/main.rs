@@ -1,8 +1,10 @@
 //! The guide for the people on call, and the README, show no command, flag or definition that is not there.
 //!
-//! Every `amends` command of their shell blocks goes through the command line's own parser; nothing is run.
+//! Every `amends` command of their shell blocks goes through the command line's own parser here; [`walk`] then runs the
+//! guide's from its beginning to its end.
 
 mod shell;
+mod walk;
 
 use amends::args::Args;
 use amends_wire::definition::Text;
@@ -69,7 +71,9 @@ fn commands_of_the_guide_and_the_readme_can_be_typed() {
 fn commands_within_the_guide_s_sentences_can_be_typed() {
     let guide = read(GUIDE);
     let prose = guide.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2));
-    let shown = prose.filter(|code| code.starts_with("amends ")).flat_map(commands);
+    // A line of the text may end within a command.
+    let shown =
+        prose.filter(|code| code.starts_with("amends ")).flat_map(|code| commands(&code.replace('\n', " ")));
     assert_all_fit(GUIDE, 5, false, shown.filter_map(|words| amends(&words)).collect());
 }
 
