@@ -160,6 +160,10 @@ impl<'a> Comparing<'a> {
             }
         }
         let Some(step) = saga.step(&effect.step) else {
+            // Of a saga that has left nothing its steps need not be known.
+            if saga.status == Status::Compensated {
+                self.check("compensated_left_nothing");
+            }
             if effect.op_state == EffectState::Applied {
                 let message = format!("the saga has no step \"{}\" that calls anybody", effect.step);
                 self.of_effect(names::EFFECT_WITHOUT_A_SAGA, effect, message, None);
