@@ -90,6 +90,16 @@ pub async fn run(subject: &dyn Subject) {
     }
 }
 
+/// Runs one check by its name, as when a fault is planted to see it caught.
+///
+/// # Panics
+/// With the law that the store breaks, or when there is no such check.
+pub async fn run_one(subject: &dyn Subject, wanted: &str) {
+    let found = CHECKS.iter().find(|(name, _)| *name == wanted);
+    let (_, check) = found.unwrap_or_else(|| panic!("no check is named {wanted:?}"));
+    check(subject).await;
+}
+
 /// Makes an owner.
 pub fn owner(name: &str) -> Owner {
     Owner { incarnation: Uuid::now_v7(), name: name.to_owned() }

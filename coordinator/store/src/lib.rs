@@ -191,7 +191,9 @@ pub trait Store: Repairs + Send + Sync + std::fmt::Debug {
     async fn claim(&self, owner: &Owner, limit: usize) -> Result<Vec<Stored>, Error>;
 
     /// Claims these sagas where they are live and owned by `owner` or by nobody who is left, in the order of
-    /// their ids; also those that wait for an operator only. Like [`Store::claim`] otherwise.
+    /// their ids; also those that wait for an operator only, whose last owner loses nothing else by it. Like
+    /// [`Store::claim`] otherwise. One that is taken and not written to stays its new owner's, and is claimed
+    /// when that is gone.
     async fn reclaim(&self, owner: &Owner, ids: &[SagaId]) -> Result<Vec<Stored>, Error>;
 
     /// Reads one saga.

@@ -50,7 +50,9 @@ pub struct Item {
     pub settled_how: Option<How>,
     /// The last event of the journal that belongs to it; 0 for an anomaly.
     pub seq: u64,
-    /// How loudly its age has been told: 0 not yet, 1 warned, 2 paged. Kept by the store; a commit does not change it.
+    /// How loudly its age has been told: 0 not yet, 1 warned, 2 paged. Kept by the store; a commit does not
+    /// change it. A step that is parked again is as old as before, so its new item begins with the level of
+    /// the ones before it: an age that was told is not told again.
     pub level: u8,
     /// The anomaly as JSON, `{"name", "message", "detail", "notes": […]}`; `None` for a stuck step.
     pub anomaly: Option<String>,
@@ -163,7 +165,8 @@ pub struct Pile {
     pub is_anomaly: bool,
     /// How many are open, assigned and being retried.
     pub counts: [u64; 3],
-    /// How many have been there for less than each of the ages asked for, in their order, and for longer.
+    /// How many have been there for less than each of the ages asked for and not for less than the one before,
+    /// in their order, and how many for longer: one more than there are ages.
     pub ages: Vec<u64>,
     /// Since when the oldest has been there.
     pub oldest: Timestamp,
@@ -195,7 +198,7 @@ pub struct Delivery {
     pub item: Uuid,
     /// The item's level then.
     pub level: u8,
-    /// When it happened.
+    /// When it happened: by the saga's times, an escalation by the store's clock.
     pub at: Timestamp,
     /// Attempts made before this one.
     pub attempts: u32,
@@ -217,9 +220,12 @@ pub struct JobRow {
 }
 
 /// The repair queue's side of a store.
+///
+/// Reading costs what it gives back, whatever was settled before and whatever a filter passes over.
 #[async_trait]
 pub trait Repairs: Send + Sync {
-    /// Reads items oldest first, after `after` when given, at most `limit`.
+    /// Reads items oldest first, after `after` when given, at most `limit`. One that cannot be read is logged
+    /// and left out.
     async fn items(
         &self,
         filter: &ItemFilter,
@@ -230,8 +236,9 @@ pub trait Repairs: Send + Sync {
     /// Reads one item.
     async fn item(&self, item: Uuid) -> Result<Option<Item>, Error>;
 
-    /// Counts the unsettled items, by participant, definition and step. `ages_ms` are ages since the first
-    /// opening, rising, at most 8. Costs the same whatever was settled before.
+    /// Counts the unsettled items, by participant, definition, step, and whether they are anomalies, in that
+    /// order. `ages_ms` are ages since the first opening, rising, at most 8. Costs the same whatever was
+    /// settled before.
     async fn piles(&self, now: Timestamp, ages_ms: &[u64]) -> Result<Vec<Pile>, Error>;
 
     /// Opens anomalies, each once: one whose id is known, settled or not, is left as it is. Says how many
@@ -239,29 +246,37 @@ pub trait Repairs: Send + Sync {
     async fn open_anomalies(&self, items: &[Item]) -> Result<usize, Error>;
 
     /// Replaces what can change of an anomaly (status, times, assignee, how it was settled, its JSON) where it
-    /// still has `was_updated_at`; says whether it had.
+    /// still has `was_updated_at`; says whether it had. The rest of `item` is not looked at, and a stuck
+    /// step's item is never changed by this. One that was settled and is so no longer is told as opened.
     async fn change_anomaly(&self, item: &Item, was_updated_at: Timestamp) -> Result<bool, Error>;
 
     /// Raises unsettled items that were first opened at `opened_before` or earlier to `level`, those with a
-    /// lower one, oldest first, at most `limit`; gives them back as they are now.
+    /// lower one, the longest stuck first, at most `limit`; gives them back as they are now. Nothing else of
+    /// them changes, so an operator who acts on one at the same time is not disturbed.
     async fn escalate(&self, level: u8, opened_before: Timestamp, limit: usize) -> Result<Vec<Item>, Error>;
 
     /// Says which hooks there are and what each is told; events are put into the outbox for these from now on, and what
-    /// waits for others is dropped.
+    /// waits for others is dropped. What waits for these stays, also of a kind that is not wanted any more.
     async fn set_hooks(&self, hooks: &[(String, Vec<Told>)]) -> Result<(), Error>;
 
-    /// Takes events that are due, oldest first, at most `limit`; nobody else is given them for `hold_ms`
-    /// milliseconds by the store's clock.
+    /// Takes events that are due, at most `limit`; nobody else is given them for `hold_ms` milliseconds by
+    /// the store's clock.
+    ///
+    /// The hooks take turns, each with what has been due for the longest, so that a backlog for one of them
+    /// keeps no other waiting. To be given an event counts as an attempt: who takes it may end without a
+    /// word, and then it is given to another when the hold is over.
     async fn take_deliveries(&self, limit: usize, hold_ms: u64) -> Result<Vec<Delivery>, Error>;
 
     /// Ends a delivery: `None` when it is done with, or the wait until its next attempt in milliseconds.
+    /// Does nothing when it has ended already.
     async fn end_delivery(&self, n: i64, retry_in_ms: Option<u64>) -> Result<(), Error>;
 
     /// How many events wait in the outbox.
     async fn deliveries_pending(&self) -> Result<u64, Error>;
 
     /// Keeps a job: inserts it where `version` is 1, else replaces the one with the version before; says
-    /// whether it did. `updated_at` is set by the store.
+    /// whether it did. `updated_at` is set by the store. The owner is noted as who changed it last; a job is
+    /// guarded by its version alone.
     async fn put_job(&self, owner: &Owner, job: &JobRow) -> Result<bool, Error>;
 
     /// Reads one job.

@@ -72,9 +72,10 @@ pub(super) async fn through_verbs(subject: &dyn Subject) {
     let mut script = park(&*store, &me, 1).await;
     let first = items(&*store, &ItemFilter::default()).await.remove(0);
     assert_eq!((first.status, first.reason), (RepairStatus::Open, Some(ParkReason::Refused)));
-    act(&*store, &me, &mut script, Verb::Assign { assignee: "ada".to_owned() }).await;
+    let ada = "Ada \"ü\" O'Neil\n\\ 100 %";
+    act(&*store, &me, &mut script, Verb::Assign { assignee: ada.to_owned() }).await;
     let assigned = store.item(first.item).await.expect("it can be read").expect("it is there");
-    assert_eq!((assigned.status, assigned.assignee.as_deref()), (RepairStatus::Assigned, Some("ada")));
+    assert_eq!((assigned.status, assigned.assignee.as_deref()), (RepairStatus::Assigned, Some(ada)));
     assert!(assigned.seq > first.seq && assigned.opened_at == first.opened_at);
     act(&*store, &me, &mut script, Verb::Retry { input: None }).await;
     let again = items(&*store, &ItemFilter::default()).await;

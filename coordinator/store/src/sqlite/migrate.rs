@@ -24,19 +24,24 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// Applies what is missing, each file in a transaction of its own.
+/// Applies what is missing, all of it in one transaction.
 ///
 /// # Errors
 /// [`Error::Refused`] when the file was made by a newer program.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
+    migrate_to(connection, i64::MAX).await
+}
+
+/// The same, but nothing beyond a version.
+pub(super) async fn migrate_to(connection: &mut SqliteConnection, version: i64) -> Result<(), Error> {
     run(connection, "begin immediate").await?;
-    let applied = apply(connection).await;
+    let applied = apply(connection, version).await;
     let end = if applied.is_ok() { "commit" } else { "rollback" };
     let ended = run(connection, end).await;
     applied.and(ended)
 }
 
-async fn apply(connection: &mut SqliteConnection) -> Result<(), Error> {
+async fn apply(connection: &mut SqliteConnection, version: i64) -> Result<(), Error> {
     run(
         connection,
         "create table if not exists migration (
@@ -51,7 +56,8 @@ async fn apply(connection: &mut SqliteConnection) -> Result<(), Error> {
             "the store is of version {present} and this program knows {known}; run the newer program"
         )));
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.number > present) {
+    let missing = |migration: &&Migration| migration.number > present && migration.number <= version;
+    for migration in MIGRATIONS.iter().filter(missing) {
         run(connection, migration.sql).await?;
         sqlx::query("insert into migration (number, name, applied_at) values (?, ?, ?)")
             .bind(migration.number)

@@ -237,3 +237,67 @@ async fn two_processes_share_a_file_and_claim_each_saga_once() {
     all.sort_unstable();
     assert_eq!(all, (1..=60).map(id).collect::<Vec<_>>(), "each exactly once");
 }
+
+/// Writes a saga as the first version of the tables had it, when every live one had an owner.
+async fn write_first_version(
+    connection: &mut SqliteConnection,
+    append: &Append,
+    status: i64,
+    wake: Option<i64>,
+) {
+    let events = serde_json::to_string(&append.records).expect("records can be written");
+    sqlx::query(
+        "insert into saga (id, status, owner, epoch, seq, definition, created_at, updated_at, ended_at, wake_at,
+           key, fingerprint)
+         values (?1, ?2, case when ?2 < 3 then 7 end, 4, ?3, 1, 1, 1, null, ?4, ?5, zeroblob(32))",
+    )
+    .bind(append.id.as_bytes().to_vec())
+    .bind(status)
+    .bind(append.records.len() as i64)
+    .bind(wake)
+    .bind(append.head.key.clone())
+    .execute(&mut *connection)
+    .await
+    .expect("it fits");
+    sqlx::query("insert into journal values (?, 1, ?, ?)")
+        .bind(append.id.as_bytes().to_vec())
+        .bind(append.records.len() as i64)
+        .bind(events)
+        .execute(&mut *connection)
+        .await
+        .expect("it fits");
+    sqlx::query("update tally set sagas = sagas + 1 where status = ?")
+        .bind(status)
+        .execute(connection)
+        .await
+        .expect("it fits");
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_up_to_date_with_its_sagas() {
+    let directory = directory();
+    let path = directory.path().join("a.db");
+    let connector = Connector { path: path.clone(), size_max: AtomicU64::new(0) };
+    let mut connection = connector.writer(true).await.expect("a file can be made");
+    migrate::migrate_to(&mut connection, 1).await.expect("the first version is made");
+    let sql = "insert into saga_definition values (1, 'checkout', 1, 'hash')";
+    sqlx::raw_sql(sql).execute(&mut connection).await.expect("it fits");
+    for (n, status, wake) in [(1, 0, Some(1)), (2, 2, Some(1)), (3, 2, None), (4, 4, None)] {
+        write_first_version(&mut connection, &first(n), status, wake).await;
+    }
+    drop(connection);
+    let store = open(&path).await;
+    let statuses = [Status::Running, Status::Repair, Status::Compensated].into_iter().zip([1, 2, 1]);
+    assert_eq!(store.counts().await.expect("it can be read"), statuses.collect::<Vec<_>>());
+    for n in 1..=4 {
+        let stored = store.load(id(n)).await.expect("it can be read").expect("it is there");
+        assert_eq!((stored.epoch, stored.records), (4, first(n).records), "saga {n} comes whole");
+    }
+    let found = store.find_key("k2").await.expect("it can be read");
+    assert_eq!(found.map(|(found, _)| found), Some(id(2)));
+    let claimed = store.claim(&owner("next"), 10).await.expect("a member may claim");
+    let claimed: Vec<_> = claimed.iter().map(|saga| saga.id).collect();
+    assert_eq!(claimed, [id(2), id(1)], "what only waits for an operator is nobody's now");
+    drop(store);
+    open(&path).await;
+}
