@@ -63,7 +63,7 @@ fn plain(words: Vec<String>) -> Vec<String> {
     words[..end].to_vec()
 }
 
-fn is_assignment(word: &String) -> bool {
+fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
     })

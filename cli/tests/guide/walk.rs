@@ -90,7 +90,7 @@ fn demo(program: &Path, directory: &Path) -> (Group, String) {
         .process_group(0)
         .spawn()
         .expect("the demo starts");
-    let (says, said) = mpsc::channel();
+    let (says, said) = mpsc::sync_channel(100);
     let output = BufReader::new(child.stdout.take().expect("its output"));
     std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| says.send(line)));
     let group = Group(child);
