@@ -100,10 +100,15 @@ impl Model {
         let budget = if first_time { undo.retry.attempts_max() } else { undo.retry.quick.max(1) };
         let spent = step.compensation.spent >= budget;
         let refused = step.compensation.phase == OpPhase::Refused;
+        // One that cannot be made is given up by its age, whatever is left of its attempts.
+        let began = step.compensation.started_at;
+        let aged = began.is_some_and(|began| began.after(undo.retry.within) <= row.updated_at);
         let parked = step.phase == StepPhase::Parked;
         let settled = repair.is_some_and(|repair| !repair.is_unsettled());
-        if parked && !ended && (!(spent || refused) || step.compensation.parked().is_none()) {
-            return Some("I22: a step is parked whose undo is neither spent nor refused, or without an item");
+        if parked && !ended && (!(spent || refused || aged) || step.compensation.parked().is_none()) {
+            return Some(
+                "I22: a step is parked whose undo is neither spent nor refused nor old, or without an item",
+            );
         }
         if !parked && !settled && (spent || refused) {
             return Some("I22: a step whose undo is spent or refused is not parked");
