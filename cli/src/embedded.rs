@@ -111,6 +111,7 @@ async fn start_coordinator(dir: &Path, listener: TcpListener) -> anyhow::Result<
         timing: Timing::default(),
         defaults: Defaults::default(),
         traces: None,
+        ..Config::default()
     };
     Server::start(config, Arc::new(store), listener).await.context("the coordinator does not start")
 }

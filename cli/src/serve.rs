@@ -121,6 +121,7 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         timing: Timing::default(),
         defaults: Defaults::default(),
         traces,
+        ..Config::default()
     };
     let stop = process::stop_on_signal()?;
     let mut server = Server::start(config, store, listener).await?;

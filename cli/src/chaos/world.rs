@@ -169,6 +169,7 @@ pub(super) fn config() -> Config {
         timing: Timing { claim_every: Duration::from_millis(200), drain: DRAIN, ..Timing::default() },
         defaults: Defaults::default(),
         traces: None,
+        ..Config::default()
     }
 }
 

@@ -103,6 +103,7 @@ fn config() -> Config {
         timing: Timing::default(),
         defaults: Defaults::default(),
         traces: None,
+        ..Config::default()
     }
 }
 

@@ -54,21 +54,44 @@ fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 /// A sentence that says what is wrong and what would be right.
 pub(crate) fn check_url(text: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(text).map_err(|e| format!("\"{text}\" is not a URL ({e})"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("\"{text}\" must begin with http:// or https://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err("a participant's URL must not carry user information; use \"secret\"".to_owned());
-    }
+    check_scheme_and_user(&url, text)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!("\"{text}\" must not carry a query or a fragment"));
     }
-    let host = url.host_str().ok_or_else(|| format!("\"{text}\" has no host"))?;
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-    if let Some(why) = literal.and_then(refusal) {
-        return Err(format!("\"{text}\" is never called: {why}"));
-    }
+    check_host(&url, text)?;
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Checks an address that messages are sent to as it stands; it may carry a query, and secrets in it or its path, which
+/// is why messages name its origin only.
+///
+/// # Errors
+/// As [`check_url`].
+pub(crate) fn check_target(text: &str) -> Result<reqwest::Url, String> {
+    let url = reqwest::Url::parse(text).map_err(|e| format!("is not a URL ({e})"))?;
+    let shown = url.origin().ascii_serialization();
+    check_scheme_and_user(&url, &shown)?;
+    check_host(&url, &shown)?;
+    Ok(url)
+}
+
+fn check_scheme_and_user(url: &reqwest::Url, shown: &str) -> Result<(), String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("\"{shown}\" must begin with http:// or https://"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the URL must not carry user information; use \"secret\"".to_owned());
+    }
+    Ok(())
+}
+
+fn check_host(url: &reqwest::Url, shown: &str) -> Result<(), String> {
+    let host = url.host_str().ok_or_else(|| format!("\"{shown}\" has no host"))?;
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
+    match literal.and_then(refusal) {
+        Some(why) => Err(format!("\"{shown}\" is never called: {why}")),
+        None => Ok(()),
+    }
 }
 
 /// Resolves names as the system does and drops the addresses that are never called.

@@ -7,7 +7,7 @@ mod query;
 pub(crate) mod repairs;
 mod sagas;
 
-pub(crate) use sagas::unavailable;
+pub(crate) use sagas::{find as find_saga, unavailable};
 
 use crate::{
     auth::{self, Tokens},

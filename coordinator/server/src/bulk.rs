@@ -7,7 +7,7 @@
 //! opens a newer item; every verb is the same idempotent verb that one person could have sent by hand.
 
 mod job;
-mod pace;
+pub(crate) mod pace;
 mod walk;
 
 pub(crate) use job::{Job, items};
@@ -34,6 +34,11 @@ const STALE_MS: u64 = 15_000;
 
 /// How long jobs may take to write how far they are when the coordinator stops.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Whether a row among the jobs is a bulk job: those have ids that time has made, and others have not.
+pub(crate) fn is_bulk(id: Uuid) -> bool {
+    id.get_version_num() == 7
+}
 
 /// What the API and the worker share.
 #[derive(Debug, Clone)]

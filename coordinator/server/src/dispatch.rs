@@ -11,6 +11,7 @@ mod transport;
 mod tests;
 
 pub use transport::{BodyError, HttpTransport, Transport, TransportError};
+pub(crate) use transport::{chain, client, retry_after};
 
 use crate::{
     metrics::Metrics,

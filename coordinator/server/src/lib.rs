@@ -11,8 +11,10 @@ mod bulk;
 pub mod clock;
 mod dispatch;
 mod handle;
+pub mod hooks;
 mod http;
 mod metrics;
+mod monitor;
 mod registry;
 mod run;
 mod trace;
@@ -24,6 +26,7 @@ pub use auth::{Role, Tokens};
 pub use dispatch::{BodyError, HttpTransport, Reply, Transport, TransportError};
 pub use http::BODY_BYTES_MAX;
 pub use metrics::Metrics;
+pub use monitor::Monitoring;
 pub use run::Timing;
 pub use trace::Traces;
 
@@ -63,6 +66,27 @@ pub struct Config {
     pub defaults: amends_wire::definition::Defaults,
     /// Where traces go; none are made without it.
     pub traces: Option<Traces>,
+    /// How the monitor works on the repair queue.
+    pub monitor: Monitoring,
+    /// Who is told of repair items, at most [`hooks::HOOKS_MAX`].
+    pub hooks: Vec<hooks::Hook>,
+}
+
+impl Default for Config {
+    /// A coordinator on this machine, without tokens, traces or hooks.
+    fn default() -> Self {
+        Config {
+            name: "amends".to_owned(),
+            tokens: Tokens::default(),
+            sagas: SagaLimits::default(),
+            listen: ListenLimits::default(),
+            timing: Timing::default(),
+            defaults: amends_wire::definition::Defaults::default(),
+            traces: None,
+            monitor: Monitoring::default(),
+            hooks: Vec::new(),
+        }
+    }
 }
 
 /// Why a coordinator could not be started.
@@ -77,6 +101,9 @@ pub enum StartError {
     /// Traces cannot be sent where they should go.
     #[error(transparent)]
     Traces(#[from] amends_wire::trace::export::Error),
+    /// A hook cannot be used.
+    #[error(transparent)]
+    Hook(#[from] hooks::HookError),
     /// Beyond this machine, tokens are required.
     #[error(
         "listening on {0} is open to others than this machine, and no token is configured; set a token, \
@@ -97,6 +124,8 @@ pub struct Server {
     stop_driving: CancellationToken,
     stop_bulk: CancellationToken,
     bulk: JoinHandle<()>,
+    stop_watching: CancellationToken,
+    watching: [JoinHandle<()>; 2],
     ended: CancellationToken,
     listener: JoinHandle<bool>,
     driver: JoinHandle<()>,
@@ -137,22 +166,25 @@ impl Server {
         let owner = Owner { incarnation: uuid::Uuid::now_v7(), name: config.name.clone() };
         let lease_ms = u64::try_from(config.timing.lease.as_millis()).unwrap_or(u64::MAX);
         store.heartbeat(&owner, lease_ms).await?;
+        hooks::Hook::check_all(&config.hooks)?;
+        store.set_hooks(&hooks::for_store(&config.hooks)).await?;
         let registry = Arc::new(Registry::load(store.as_ref(), config.defaults).await?);
         let metrics = Arc::new(Metrics::new());
         let (commands, taken) = mpsc::channel(COMMANDS_MAX);
         let tracer = Tracer::start(config.traces, &config.name, &metrics)?;
         let dispatcher =
             Dispatcher::new(transport, registry.clone(), metrics.clone(), tracer.clone(), commands.clone());
-        let in_bulk = owner.clone();
+        let (in_bulk, outbox) = (owner.clone(), hooks::Nudge::default());
         let driver = run::Loop::new(
             store.clone(),
             owner,
             registry.clone(),
-            dispatcher,
+            dispatcher.clone(),
             metrics.clone(),
             config.sagas,
             config.timing,
-        );
+        )
+        .telling(outbox.clone());
         let stopping = Arc::new(AtomicBool::new(false));
         let app = App {
             handle: Handle::new(commands),
@@ -163,8 +195,15 @@ impl Server {
             stopping,
         };
         let stopping = app.stopping.clone();
-        let [stop_listening, stop_driving, stop_bulk] = std::array::from_fn(|_| CancellationToken::new());
+        let [stop_listening, stop_driving, stop_bulk, stop_watching] =
+            std::array::from_fn(|_| CancellationToken::new());
         let bulk = tokio::spawn(bulk::run(app.clone(), stop_bulk.clone()));
+        let monitor =
+            monitor::Monitor { app: app.clone(), dispatcher, outbox: outbox.clone(), config: config.monitor };
+        let watching = [
+            tokio::spawn(monitor::run(monitor, stop_watching.clone())),
+            tokio::spawn(hooks::run(app.clone(), config.hooks, outbox, stop_watching.clone())),
+        ];
         let router = api::router(app, config.tokens);
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
@@ -183,6 +222,8 @@ impl Server {
             ended,
             stop_bulk,
             bulk,
+            stop_watching,
+            watching,
             listener,
             driver,
             metrics,
@@ -205,7 +246,11 @@ impl Server {
     pub async fn stop(self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.stop_bulk.cancel();
+        self.stop_watching.cancel();
         let _ = self.bulk.await;
+        for watching in self.watching {
+            let _ = watching.await;
+        }
         self.stop_driving.cancel();
         let _ = self.driver.await;
         self.stop_listening.cancel();

@@ -269,6 +269,11 @@ impl Registry {
         ParticipantView { breaker: self.gates.breaker(&view.name), ..view }
     }
 
+    /// Whether an operation answers questions about its status.
+    pub(crate) fn offers_status(&self, participant: &Name, operation: &Name) -> bool {
+        self.participants.terms(participant, operation).is_some_and(|terms| terms.status)
+    }
+
     /// How the participants' gates stand.
     pub(crate) fn gates(&self) -> &GateBoard {
         &self.gates

@@ -192,6 +192,7 @@ async fn coordinate(role: &Role, shared: bool, timing: Timing) {
         timing,
         defaults: amends_wire::definition::Defaults::default(),
         traces: None,
+        ..Config::default()
     };
     let mut server = Server::start(config, Arc::new(store), listen(role).await).await.expect("it starts");
     server.failed().await;

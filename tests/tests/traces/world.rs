@@ -121,6 +121,7 @@ fn config(traces: Option<Traces>) -> Config {
         timing: Timing { drain: Duration::from_secs(1), ..Timing::default() },
         defaults: Defaults::default(),
         traces,
+        ..Config::default()
     }
 }
 

@@ -258,7 +258,7 @@ async fn await_end(
 }
 
 /// A saga's durable state, from memory where it is live and from its journal where it is not.
-pub(super) async fn find(app: &App, id: SagaId) -> Result<Arc<Saga>, Failure> {
+pub(crate) async fn find(app: &App, id: SagaId) -> Result<Arc<Saga>, Failure> {
     // Without an answer of the run loop, as while stopping, the store has the same truth.
     if let Ok((Some(saga), _)) = app.handle.get(id, false).await {
         return Ok(saga);

@@ -8,19 +8,19 @@ const SLACK: Duration = Duration::from_millis(20);
 
 /// Hands out turns.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     between: Duration,
     next: Instant,
 }
 
 impl Pace {
     /// `per_second` turns a second; 0 is taken for 1.
-    pub(super) fn new(per_second: u32) -> Pace {
+    pub(crate) fn new(per_second: u32) -> Pace {
         Pace { between: Duration::from_secs(1) / per_second.max(1), next: Instant::now() }
     }
 
     /// Waits for the next turn.
-    pub(super) async fn turn(&mut self) {
+    pub(crate) async fn turn(&mut self) {
         let now = Instant::now();
         let turn = self.next_after(now);
         if turn > now {

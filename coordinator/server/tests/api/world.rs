@@ -92,6 +92,7 @@ pub(crate) fn config() -> Config {
         },
         defaults: amends_wire::definition::Defaults::default(),
         traces: None,
+        ..Config::default()
     }
 }
 

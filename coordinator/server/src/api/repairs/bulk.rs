@@ -3,7 +3,7 @@
 use super::{App, Asker, audit, place, unavailable, view};
 use crate::{
     api::query::Query,
-    bulk::{JOBS_MAX, Job, items},
+    bulk::{JOBS_MAX, Job, is_bulk, items},
     clock::now,
     http::{Failure, Path, Raw, json, problem},
 };
@@ -62,8 +62,11 @@ pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> R
     let (limit, after) = (query.limit()?, query.id("cursor")?);
     let rows = app.store.jobs(None, JOBS_MAX).await.map_err(unavailable)?;
     // Ids rise with time, so newest first is by falling id.
-    let mut rows: Vec<_> =
-        rows.into_iter().filter(|row| after.is_none_or(|after| row.id < after)).take(limit + 1).collect();
+    let mut rows: Vec<_> = rows
+        .into_iter()
+        .filter(|row| is_bulk(row.id) && after.is_none_or(|after| row.id < after))
+        .take(limit + 1)
+        .collect();
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|row| row.id.to_string());
@@ -132,7 +135,7 @@ async fn set(app: &App, id: Uuid, status: JobStatus) -> Result<Job, Failure> {
 }
 
 async fn read(app: &App, id: Uuid) -> Result<Job, Failure> {
-    let row = app.store.job(id).await.map_err(unavailable)?;
+    let row = app.store.job(id).await.map_err(unavailable)?.filter(|row| is_bulk(row.id));
     let row = row.ok_or_else(|| problem(Slug::NotFound, format!("there is no bulk job {id}")))?;
     Job::read(&row).map_err(unavailable)
 }
