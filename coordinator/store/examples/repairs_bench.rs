@@ -1,7 +1,17 @@
 //! Measures the repair queue on SQLite: `cargo run --release -p amends-store --example repairs_bench`.
 //!
 //! The file has 100,000 parked sagas with an item each, in 20 piles, and 1,000,000 settled items; both can
-//! be given as arguments. Every filter is asked for its first page, the ones after it and one far down.
+//! be given as arguments. Every filter is asked for its first pages and for some far down.
+//!
+//! Measured 2026-11-21 on two cores that were busy with other work, all files on one local disk, 432 MB:
+//!
+//! - a page of 50 takes 0.2 to 0.9 ms at the median, one of 500 takes 0.1 to 4.1 ms, whatever the filter;
+//! - counting the piles takes 4 ms, whatever the ages;
+//! - a claim that finds nothing beside 100,000 shelved sagas takes 0.5 ms;
+//! - parking a saga takes 61 µs with its item, 512 in a commit; a settled item takes 34 µs.
+//!
+//! An append without items costs what it did before there were items: 16.2 µs of CPU against 16.0, 64 in a
+//! batch, each the median of eight runs of `commit_bench` by turns.
 
 use amends_saga::{
     Op, ParkReason, RepairRow, SagaId, Status, Timestamp,
