@@ -3,7 +3,7 @@
 use super::{
     load::{self, Shared},
     proc::Usage,
-    processes::Process,
+    processes::{self, Process},
     workload::{SKUS, Workload},
 };
 use anyhow::{Context, bail};
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// How long participants may take to register.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Units of every SKU in the shop: more than any cell can sell.
 const STOCK: u64 = 1_000_000_000;
 
@@ -55,13 +55,7 @@ impl Fleet {
         data: Option<&Path>,
         coordinator_threads: usize,
     ) -> anyhow::Result<Fleet> {
-        let folder = match data {
-            Some(data) => {
-                std::fs::create_dir_all(data)?;
-                tempfile::Builder::new().prefix("amends-bench").tempdir_in(data)?
-            }
-            None => tempfile::Builder::new().prefix("amends-bench").tempdir()?,
-        };
+        let folder = processes::folder(data)?;
         let store = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
         let threads = coordinator_threads.to_string();
         let serve =

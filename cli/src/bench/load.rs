@@ -1,9 +1,9 @@
-//! The callers: as cheap as can be, because they share the machine with what is measured.
-//!
-//! Each caller has one connection and speaks just enough HTTP/1.1 for it: it sends a request made
-//! beforehand and reads an answer with a `Content-Length`.
+//! The callers: closed loops, each with a connection of its own.
 
-use super::workload::Workload;
+use super::{
+    connection::{Connection, start},
+    workload::Workload,
+};
 use anyhow::{Context, bail};
 use std::{
     sync::{
@@ -11,10 +11,6 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
 };
 
 /// What all callers share.
@@ -50,17 +46,14 @@ pub(super) fn run(
 }
 
 async fn caller(shared: Arc<Shared>) -> anyhow::Result<Vec<Duration>> {
-    let mut stream = TcpStream::connect(&shared.address).await?;
-    stream.set_nodelay(true)?;
+    let mut connection = Connection::open(&shared.address).await?;
     let mut latencies = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
     while !shared.stop.load(Ordering::Relaxed) {
         let n = shared.next.fetch_add(1, Ordering::Relaxed);
         let (input, expected) = shared.workload.start(&shared.run, n);
-        let request = request(&shared, &input.to_string());
+        let request = start(&shared.address, shared.workload.saga(), &input.to_string(), true);
         let begun = Instant::now();
-        stream.write_all(request.as_bytes()).await?;
-        let body = answer(&mut stream, &mut buffer).await?;
+        let body = connection.ask(&request).await?.body;
         let ended = format!("\"status\":\"{expected}\"");
         if !body.contains(&ended) {
             bail!("saga {n} was to end {expected}; the coordinator answered {body}");
@@ -70,41 +63,4 @@ async fn caller(shared: Arc<Shared>) -> anyhow::Result<Vec<Duration>> {
         }
     }
     Ok(latencies)
-}
-
-fn request(shared: &Shared, input: &str) -> String {
-    let body = format!("{{\"definition\":\"{}\",\"input\":{input}}}", shared.workload.saga());
-    format!(
-        "POST /v1/sagas?wait=60s HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        shared.address,
-        body.len()
-    )
-}
-
-/// Reads one answer and returns its body.
-async fn answer<'b>(stream: &mut TcpStream, buffer: &'b mut [u8]) -> anyhow::Result<&'b str> {
-    let mut filled = 0;
-    loop {
-        let read = stream.read(&mut buffer[filled..]).await?;
-        if read == 0 {
-            bail!("the coordinator closed the connection");
-        }
-        filled += read;
-        let Some(head) = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n") else { continue };
-        let headers = std::str::from_utf8(&buffer[..head])?;
-        let length = headers
-            .lines()
-            .find_map(|line| {
-                line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok()
-            })
-            .context("an answer without a length")?;
-        let end = head + 4 + length;
-        if end > buffer.len() {
-            bail!("an answer of {length} bytes is longer than expected");
-        }
-        if filled >= end {
-            return Ok(std::str::from_utf8(&buffer[head + 4..end])?);
-        }
-    }
 }

@@ -3,8 +3,13 @@
 //! Coordinator and participants run as processes of their own on SQLite with fsync, as in production; this
 //! process only asks and measures. Every cell is a closed loop: so many callers, each starting a saga,
 //! waiting for its end and starting the next. A saga that does not end as it should fails the whole run.
+//!
+//! `amends bench --isolation` asks something else: what sagas notice of a dead participant and of a full repair
+//! queue that are none of their business.
 
 mod cell;
+mod connection;
+mod isolation;
 mod load;
 mod noop;
 mod proc;
@@ -23,16 +28,21 @@ use workload::Workload;
 Examples:
   amends bench                                   every cell: no-op participants and the real shop
   amends bench --workload noop --in-flight 64    one line of it
-  amends bench --seconds 20 --json > bench.json  longer, for a program")]
+  amends bench --seconds 20 --json > bench.json  longer, for a program
+  amends bench --isolation                       100,000 parked items and a dead participant beside
+  amends bench --isolation --parked 500 --rate 50 --seconds 3 --rounds 1   a short one
+
+With --isolation it ends with 1 when the p99 beside them is more than --ratio-max times the p99
+alone, or when the repair queue takes longer than --queue-ms-max to answer.")]
 pub struct Args {
     /// Sagas in flight, one cell for each number
-    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256")]
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", conflicts_with = "isolation")]
     in_flight: Vec<usize>,
-    /// Seconds measured in each cell, after a warm-up of one second
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    seconds: u64,
+    /// Seconds measured in each cell or round, after a warm-up of one second [default: 5, with --isolation 10]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: Option<u64>,
     /// What is run; may repeat or be a list with commas [default: all of them]
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "isolation")]
     workload: Vec<Workload>,
     /// Worker threads of the coordinator
     #[arg(long, default_value_t = 1)]
@@ -40,19 +50,34 @@ pub struct Args {
     /// Where the databases are put; a fresh directory on the system's temporary disk where nothing is said
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Measures unrelated sagas alone, and beside a dead participant and a full repair queue
+    #[arg(long)]
+    isolation: bool,
+    #[command(flatten)]
+    isolated: isolation::Flags,
     /// Serves the no-op participant that the bench itself starts
     #[arg(long, hide = true, value_name = "COORDINATOR")]
     serve_noop: Option<String>,
+    /// Serves the no-op participants of --isolation
+    #[arg(long, hide = true, value_name = "COORDINATOR")]
+    serve_ten: Option<String>,
 }
 
 /// Runs the measurement.
 ///
 /// # Errors
-/// When a process cannot be started, or a saga does not end as it should.
+/// When a process cannot be started, a saga does not end as it should, or something takes longer than it ever may.
 pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     if let Some(coordinator) = &args.serve_noop {
         return noop::serve(coordinator).await;
     }
+    if let Some(coordinator) = &args.serve_ten {
+        return isolation::serve(coordinator).await;
+    }
+    if args.isolation {
+        return isolation::run(&args, globals).await;
+    }
+    let seconds = args.seconds.unwrap_or(5);
     let workloads = if args.workload.is_empty() { Workload::ALL.to_vec() } else { args.workload.clone() };
     let bar = progress::steps(globals, (workloads.len() * args.in_flight.len()) as u64);
     let mut cells: Vec<Cell> = Vec::new();
@@ -60,11 +85,11 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         for in_flight in &args.in_flight {
             bar.set_message(format!("{} at {in_flight} in flight", workload.label()));
             let fleet = Fleet::start(workload, args.data.as_deref(), args.coordinator_threads).await?;
-            cells.push(fleet.measure(workload, *in_flight, Duration::from_secs(args.seconds)).await?);
+            cells.push(fleet.measure(workload, *in_flight, Duration::from_secs(seconds)).await?);
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    report::print(&cells, args.seconds, globals)?;
+    report::print(&cells, seconds, globals)?;
     Ok(Exit::Done)
 }

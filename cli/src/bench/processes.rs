@@ -10,6 +10,15 @@ use std::{
 /// How long a process may take to say where it listens.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A fresh folder for databases and logs, removed when dropped.
+pub(super) fn folder(data: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("amends-bench");
+    let Some(data) = data else { return Ok(builder.tempdir()?) };
+    std::fs::create_dir_all(data)?;
+    Ok(builder.tempdir_in(data)?)
+}
+
 /// A process that listens; killed when dropped.
 #[derive(Debug)]
 pub(super) struct Process {
