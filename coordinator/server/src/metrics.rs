@@ -2,7 +2,7 @@
 
 mod watch;
 
-pub(crate) use watch::{AGES_MS, Delivered};
+pub(crate) use watch::{AGES_MS, Sent};
 
 use amends_saga::{Name, Op, Saga, Status};
 use amends_wire::api::RepairAction;

@@ -5,7 +5,7 @@ use crate::{
     api::{App, repairs::view},
     clock::now,
     dispatch::{chain, client, retry_after},
-    metrics::Delivered,
+    metrics::Sent,
 };
 use amends_saga::{Millis, Timestamp, hash::Mix, schedule::Schedule};
 use amends_store::{Error, repairs::Delivery};
@@ -132,16 +132,16 @@ async fn deliver(app: &App, client: &reqwest::Client, hook: &Hook, delivery: &De
         Err(error) => return tracing::warn!(item = %delivery.item, error, "a webhook's item cannot be shown"),
     };
     let Err((why, wish)) = send(client, hook, delivery, body).await else {
-        app.metrics.hook(Delivered::Delivered);
+        app.metrics.hook(Sent::Delivered);
         return end(app, delivery, None).await;
     };
     let (hook, item, attempt) = (hook.place(), delivery.item, delivery.attempts.saturating_add(1));
     if is_over(delivery.at, now()) {
-        app.metrics.hook(Delivered::Dropped);
+        app.metrics.hook(Sent::Dropped);
         tracing::error!(hook, %item, attempt, why, "a webhook was not taken for three days and is given up");
         return end(app, delivery, None).await;
     }
-    app.metrics.hook(Delivered::Failed);
+    app.metrics.hook(Sent::Failed);
     let wait = wait(delivery, wish);
     match delivery.attempts {
         0 => {

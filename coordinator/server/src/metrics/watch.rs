@@ -52,7 +52,7 @@ impl Shown {
 
 /// What became of one attempt to deliver to a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivered {
+pub(crate) enum Sent {
     Delivered,
     Failed,
     Dropped,
@@ -185,11 +185,11 @@ impl Metrics {
     }
 
     /// Counts an attempt to deliver an event.
-    pub(crate) fn hook(&self, outcome: Delivered) {
+    pub(crate) fn hook(&self, outcome: Sent) {
         let outcome = match outcome {
-            Delivered::Delivered => "delivered",
-            Delivered::Failed => "failed",
-            Delivered::Dropped => "dropped",
+            Sent::Delivered => "delivered",
+            Sent::Failed => "failed",
+            Sent::Dropped => "dropped",
         };
         metrics::with_local_recorder(&self.recorder, || {
             counter!("amends_hooks_total", "outcome" => outcome).increment(1);
