@@ -28,6 +28,9 @@ const KILLS: u64 = 100;
 /// Callers that start sagas at the same time.
 const CLIENTS: usize = 32;
 
+/// How long a life may take until a saga is acknowledged in it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Which side dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victim {
@@ -114,9 +117,15 @@ async fn kill_again_and_again(victims: &mut [Process], clients: &Clients, kills:
         let victim = &mut victims[kill as usize % count];
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let moment = Duration::from_millis(10 + (random >> 33) % 140);
-        // One in five dies while it starts, which is when it reads and claims.
-        if kill % 5 != 4 {
-            victim.until_it_listens().await;
+        // One in five dies while it starts, which is when it reads and claims; three of them after they have
+        // taken something on, however slow the machine is.
+        match kill % 5 {
+            4 => {}
+            3 => victim.until_it_listens().await,
+            _ => {
+                victim.until_it_listens().await;
+                until_something_is_acknowledged(clients, before).await;
+            }
         }
         tokio::time::sleep(moment).await;
         victim.kill();
@@ -129,6 +138,14 @@ async fn kill_again_and_again(victims: &mut [Process], clients: &Clients, kills:
     // A while in peace, so that the last life does more than heal.
     tokio::time::sleep(Duration::from_millis(500)).await;
     useful
+}
+
+/// Waits for the first saga acknowledged after the first `before`, but not for ever.
+async fn until_something_is_acknowledged(clients: &Clients, before: u64) {
+    let begin = Instant::now();
+    while clients.acknowledged() == before && begin.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 fn report(kills: u64, lives: u64, seen: &Seen, tally: &Tally, took: Duration) {
