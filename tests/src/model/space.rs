@@ -18,6 +18,9 @@ use std::{
     sync::Arc,
 };
 
+/// Nobody waits for a timer this far ahead.
+const LIFETIME: Timestamp = Timestamp(1_000_000_000_000);
+
 /// A definition with its bounds.
 #[derive(Debug)]
 pub struct Model {
@@ -292,7 +295,7 @@ impl Model {
         if state.left.signals > 0 && !saga.is_terminal() {
             actions.push(Action::Signal(node));
         }
-        if it.coordinator.next_wake().is_some() {
+        if it.coordinator.next_wake().is_some_and(|at| at < LIFETIME) {
             actions.push(Action::Wake(node));
         }
     }
