@@ -7,6 +7,7 @@ use crate::{
     settings::{Key, Source, keys},
     table::{self, Table, Tone},
 };
+use amends_server::hooks::Hook;
 use serde_json::{Value, json};
 
 /// Shows every setting.
@@ -21,6 +22,10 @@ The file is ./amends.toml where there is one, or what --config or AMENDS_CONFIG 
   store = \"sqlite:./amends-data/coordinator.db\"
   [inventory]
   listen = \"127.0.0.1:7101\"
+  [[hooks]]
+  url = \"https://hooks.example.com/amends\"
+  secret = \"whsec_…\"
+  events = [\"repair.opened\", \"repair.escalated\", \"repair.settled\"]
 
 Ends with 1 when a value cannot be used.
 
@@ -49,7 +54,8 @@ pub fn run(_args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     if globals.json {
         let file = globals.settings.file().map(|file| file.path().display().to_string());
         let settings: Vec<Value> = lines.iter().map(Line::json).collect();
-        table::print_json(&json!({ "file": file, "settings": settings }))?;
+        let hooks: Vec<Value> = globals.settings.hooks().iter().map(hook).collect();
+        table::print_json(&json!({ "file": file, "settings": settings, "hooks": hooks }))?;
         return Ok(exit);
     }
     let mut table = Table::new(&["setting", "value", "source", "environment", "what it is"]);
@@ -63,6 +69,14 @@ pub fn run(_args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         let cells = cells.into_iter().map(|cell| (cell, tone));
         table.toned(cells.chain([(line.key.about.to_owned(), Tone::Faint)]));
     }
+    for hook in globals.settings.hooks() {
+        let events: Vec<&str> = hook.events().iter().map(|event| event.as_str()).collect();
+        let about =
+            format!("told of {}{}", events.join(", "), if hook.is_signed() { ", signed" } else { "" });
+        let cells = ["hooks".to_owned(), hook.place(), "file".to_owned(), "-".to_owned()];
+        let cells = cells.into_iter().map(|cell| (cell, Tone::Plain));
+        table.toned(cells.chain([(about, Tone::Faint)]));
+    }
     table.print();
     for line in &lines {
         if let Some(misfit) = &line.misfit {
@@ -70,6 +84,12 @@ pub fn run(_args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// A hook of the file: where it is, without what may be secret of it.
+fn hook(hook: &Hook) -> Value {
+    let events: Vec<&str> = hook.events().iter().map(|event| event.as_str()).collect();
+    json!({ "place": hook.place(), "events": events, "signed": hook.is_signed() })
 }
 
 fn line(key: &'static Key, globals: &Globals) -> Line {

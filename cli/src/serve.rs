@@ -1,5 +1,7 @@
 //! `amends serve`: a coordinator of its own process.
 
+mod watch;
+
 use crate::{
     exit::Exit,
     globals::Globals,
@@ -11,7 +13,7 @@ use amends_store::{
     DefinitionPut, DefinitionRow,
     sqlite::{Options, SqliteStore},
 };
-use amends_wire::definition::{Defaults, Text};
+use amends_wire::definition::Text;
 use anyhow::{Context, bail};
 use std::{
     path::{Path, PathBuf},
@@ -38,7 +40,8 @@ Examples:
   amends serve
   amends serve --listen 127.0.0.1:0 --store sqlite:/var/lib/amends/sagas.db --definitions sagas
   AMENDS_TOKEN=7f3c… amends serve --listen 0.0.0.0:7070
-  amends serve --otlp http://127.0.0.1:4318 --otlp-sample 0.1")]
+  amends serve --otlp http://127.0.0.1:4318 --otlp-sample 0.1
+  AMENDS_HOOK_SECRET=whsec_… amends serve --hook https://hooks.example.com/amends --warn-after 5m")]
 pub struct Args {
     /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDRESS")]
@@ -70,6 +73,10 @@ pub struct Args {
     /// The share of sagas to trace whole, from 0 to 1; what goes wrong always is [env: AMENDS_OTLP_SAMPLE] [default: 1]
     #[arg(long, value_name = "SHARE")]
     otlp_sample: Option<Sample>,
+    #[command(flatten)]
+    watch: watch::Watch,
+    #[command(flatten)]
+    budgets: watch::Budgets,
 }
 
 impl Args {
@@ -106,6 +113,8 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let sample = settings.require(&keys::SERVE_OTLP_SAMPLE, args.otlp_sample)?;
     let otlp = settings.get(&keys::OTLP, args.otlp)?;
     let traces = otlp.map(|url| Traces { url: url.to_string(), sample });
+    let defaults = args.budgets.read(settings)?;
+    let (monitor, hooks) = (args.watch.monitoring(settings)?, args.watch.hooks(settings)?);
 
     let listener = process::listen(listen).await?;
     let store = Arc::new(open(&at, shared, &name).await?);
@@ -119,9 +128,10 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         sagas,
         listen: ListenLimits::default(),
         timing: Timing::default(),
-        defaults: Defaults::default(),
+        defaults,
         traces,
-        ..Config::default()
+        monitor,
+        hooks,
     };
     let stop = process::stop_on_signal()?;
     let mut server = Server::start(config, store, listener).await?;

@@ -1,6 +1,7 @@
 //! The one TOML file, read strictly: an unknown name is refused with the nearest known one.
 
-use super::{Key, SettingsError, keys, near::nearest};
+use super::{Key, SettingsError, hooks, keys, near::nearest};
+use amends_server::hooks::Hook;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -15,6 +16,7 @@ const BYTES_MAX: u64 = 1 << 20;
 pub struct File {
     path: PathBuf,
     values: BTreeMap<String, String>,
+    hooks: Vec<Hook>,
 }
 
 impl File {
@@ -36,19 +38,27 @@ impl File {
     /// [`SettingsError::File`].
     pub fn parse(path: &Path, text: &str) -> Result<File, SettingsError> {
         let table: Table = text.parse().map_err(|error: toml::de::Error| wrong(path, error.to_string()))?;
-        let mut values = BTreeMap::new();
+        let (mut values, mut hooks) = (BTreeMap::new(), Vec::new());
         for (name, value) in table {
             match value {
+                value if name == "hooks" => {
+                    hooks = hooks::read(&value).map_err(|message| wrong(path, message))?;
+                }
                 Value::Table(inner) => read_table(path, &name, inner, &mut values)?,
                 value => read_value(path, "", &name, &value, &mut values)?,
             }
         }
-        Ok(File { path: path.to_owned(), values })
+        Ok(File { path: path.to_owned(), values, hooks })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its hooks, in their order.
+    pub fn hooks(&self) -> &[Hook] {
+        &self.hooks
     }
 
     /// What it says about a setting.

@@ -1,6 +1,8 @@
 //! Every setting there is, in the order in which `amends config` shows them.
 
-use super::{BaseUrl, Listen, LogFormat, Store, Switch, Token};
+use super::{
+    Attempts, BaseUrl, Factor, HookSecret, HookUrl, Listen, LogFormat, Period, Quick, Store, Switch, Token,
+};
 use amends_server::Sample;
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
@@ -127,6 +129,74 @@ pub static SERVE_OTLP_SAMPLE: Key = Key::new(
 .or("1")
 .is(read::<Sample>);
 
+/// A setting of `amends serve` with a default.
+macro_rules! serve {
+    ($($(#[$doc:meta])* $key:ident: $type:ty = $name:literal, $env:literal, $default:literal, $about:literal;)*) => {
+        $($(#[$doc])* pub static $key: Key =
+            Key::new("serve", $name, $env, $about).or($default).is(read::<$type>);)*
+    };
+}
+
+serve! {
+    /// The bound on one attempt.
+    SERVE_TIMEOUT: Period = "timeout", "AMENDS_TIMEOUT", "5s", "the bound on one attempt";
+    /// Attempts of an action.
+    SERVE_ACTION_ATTEMPTS: Attempts =
+        "action_attempts", "AMENDS_ACTION_ATTEMPTS", "5", "attempts of an action";
+    /// An action's first wait.
+    SERVE_ACTION_FIRST: Period =
+        "action_first", "AMENDS_ACTION_FIRST", "100ms", "the wait before its second attempt";
+    /// What an action's waits are multiplied by.
+    SERVE_ACTION_FACTOR: Factor =
+        "action_factor", "AMENDS_ACTION_FACTOR", "2", "what each further wait is multiplied by";
+    /// An action's longest wait.
+    SERVE_ACTION_MAX: Period = "action_max", "AMENDS_ACTION_MAX", "5s", "the longest wait";
+    /// Quick attempts of a compensation.
+    SERVE_COMPENSATION_QUICK: Quick =
+        "compensation_quick", "AMENDS_COMPENSATION_QUICK", "3", "attempts of a compensation in line";
+    /// Slow attempts of a compensation.
+    SERVE_COMPENSATION_ATTEMPTS: Attempts =
+        "compensation_attempts", "AMENDS_COMPENSATION_ATTEMPTS", "12", "attempts after those, on the slow schedule";
+    /// A compensation's first slow wait.
+    SERVE_COMPENSATION_FIRST: Period =
+        "compensation_first", "AMENDS_COMPENSATION_FIRST", "1s", "the first wait of the slow schedule";
+    /// What a compensation's waits are multiplied by.
+    SERVE_COMPENSATION_FACTOR: Factor =
+        "compensation_factor", "AMENDS_COMPENSATION_FACTOR", "2", "what each further wait is multiplied by";
+    /// A compensation's longest wait.
+    SERVE_COMPENSATION_MAX: Period =
+        "compensation_max", "AMENDS_COMPENSATION_MAX", "5m", "the longest wait";
+    /// The age at which a compensation is given up.
+    SERVE_COMPENSATION_WITHIN: Period =
+        "compensation_within", "AMENDS_COMPENSATION_WITHIN", "24h", "the age at which it is parked";
+    /// Between two rounds of questions.
+    SERVE_MONITOR_EVERY: Period =
+        "monitor_every", "AMENDS_MONITOR_EVERY", "30s", "between two rounds of questions about stuck steps";
+    /// When items are warned of.
+    SERVE_WARN_AFTER: Period =
+        "warn_after", "AMENDS_WARN_AFTER", "15m", "the age at which a repair item is warned of";
+    /// When somebody is called.
+    SERVE_PAGE_AFTER: Period =
+        "page_after", "AMENDS_PAGE_AFTER", "1h", "the age at which somebody is called to it";
+    /// Between two audits.
+    SERVE_AUDIT_EVERY: Period =
+        "audit_every", "AMENDS_AUDIT_EVERY", "5m", "between two comparisons of participants with sagas";
+    /// How long sagas must have been at rest.
+    SERVE_AUDIT_SETTLE: Period =
+        "audit_settle", "AMENDS_AUDIT_SETTLE", "60s", "how long sagas must have been at rest for that";
+}
+
+/// Who is told of repair items. It may hold a secret.
+pub static SERVE_HOOK: Key =
+    Key::new("serve", "hook", "AMENDS_HOOK", "who is told of repair items, beside [[hooks]]")
+        .hidden()
+        .is(read::<HookUrl>);
+/// What messages to it are signed with.
+pub static SERVE_HOOK_SECRET: Key =
+    Key::new("serve", "hook_secret", "AMENDS_HOOK_SECRET", "what messages to that hook are signed with")
+        .hidden()
+        .is(read::<HookSecret>);
+
 /// The settings of one participant.
 #[derive(Debug)]
 pub struct ParticipantKeys {
@@ -179,6 +249,24 @@ pub static ALL: &[&Key] = &[
     &SERVE_THREADS,
     &SERVE_DEFINITIONS,
     &SERVE_OTLP_SAMPLE,
+    &SERVE_TIMEOUT,
+    &SERVE_ACTION_ATTEMPTS,
+    &SERVE_ACTION_FIRST,
+    &SERVE_ACTION_FACTOR,
+    &SERVE_ACTION_MAX,
+    &SERVE_COMPENSATION_QUICK,
+    &SERVE_COMPENSATION_ATTEMPTS,
+    &SERVE_COMPENSATION_FIRST,
+    &SERVE_COMPENSATION_FACTOR,
+    &SERVE_COMPENSATION_MAX,
+    &SERVE_COMPENSATION_WITHIN,
+    &SERVE_MONITOR_EVERY,
+    &SERVE_WARN_AFTER,
+    &SERVE_PAGE_AFTER,
+    &SERVE_AUDIT_EVERY,
+    &SERVE_AUDIT_SETTLE,
+    &SERVE_HOOK,
+    &SERVE_HOOK_SECRET,
     &INVENTORY_LISTEN,
     &INVENTORY_STORE,
     &INVENTORY_ADVERTISE,

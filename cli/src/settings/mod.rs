@@ -4,11 +4,14 @@
 //! key. A value is a text until somebody asks for it with its type, and a text that does not fit is refused with
 //! the place it came from, so that nobody has to guess which of four layers is to blame.
 
+mod bounded;
 pub mod file;
+mod hooks;
 pub mod keys;
 mod near;
 mod values;
 
+pub use bounded::{Attempts, Factor, HookSecret, HookUrl, Period, Quick, Within};
 pub use file::File;
 pub use keys::Key;
 pub use values::{BaseUrl, Listen, LogFormat, Store, Switch, Token};
@@ -109,6 +112,11 @@ impl Settings {
     /// The file that was read.
     pub fn file(&self) -> Option<&File> {
         self.file.as_ref()
+    }
+
+    /// The hooks of the file.
+    pub fn hooks(&self) -> &[amends_server::hooks::Hook] {
+        self.file.as_ref().map(File::hooks).unwrap_or_default()
     }
 
     /// The text of a setting and its source, without the command line; `None` when nobody says anything.

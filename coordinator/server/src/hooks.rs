@@ -143,8 +143,23 @@ impl Hook {
         self.events.iter().map(|event| event.told()).collect()
     }
 
+    /// What it is told of.
+    pub fn events(&self) -> &[HookEvent] {
+        &self.events
+    }
+
+    /// Whether messages to it are signed.
+    pub fn is_signed(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// Whether another hook has the same address.
+    pub fn is_at(&self, other: &Hook) -> bool {
+        self.url == other.url
+    }
+
     /// Where it is, without what may be secret of it.
-    pub(crate) fn place(&self) -> String {
+    pub fn place(&self) -> String {
         place(&self.url)
     }
 }
