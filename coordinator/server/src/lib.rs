@@ -200,18 +200,11 @@ impl Server {
         let bulk = tokio::spawn(bulk::run(app.clone(), stop_bulk.clone()));
         let monitor =
             monitor::Monitor { app: app.clone(), dispatcher, outbox: outbox.clone(), config: config.monitor };
-        let watching = [
-            tokio::spawn(monitor::run(monitor, stop_watching.clone())),
-            tokio::spawn(hooks::run(app.clone(), config.hooks, outbox, stop_watching.clone())),
-        ];
+        let telling = hooks::run(app.clone(), config.hooks, outbox, stop_watching.clone());
+        let watching = [tokio::spawn(monitor::run(monitor, stop_watching.clone())), tokio::spawn(telling)];
         let router = api::router(app, config.tokens);
         let ended = CancellationToken::new();
-        let guard = ended.clone().drop_guard();
-        let driving = driver.run(taken, stop_driving.clone());
-        let driver = tokio::spawn(async move {
-            let _guard = guard;
-            driving.await;
-        });
+        let driver = drive(driver.run(taken, stop_driving.clone()), &ended);
         let listener =
             tokio::spawn(amends_wire::listen::serve(listener, router, config.listen, stop_listening.clone()));
         Ok(Server {
@@ -262,4 +255,13 @@ impl Server {
     pub async fn failed(&mut self) {
         self.ended.cancelled().await;
     }
+}
+
+/// Runs the run loop; `ended` is cancelled when it is over, however that comes about.
+fn drive(driving: impl Future<Output = ()> + Send + 'static, ended: &CancellationToken) -> JoinHandle<()> {
+    let guard = ended.clone().drop_guard();
+    tokio::spawn(async move {
+        let _guard = guard;
+        driving.await;
+    })
 }

@@ -1,3 +1,5 @@
+//! Which hooks are taken, and which are not.
+
 use super::*;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

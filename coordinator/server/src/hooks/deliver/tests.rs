@@ -1,3 +1,5 @@
+//! One delivery: what is sent, and what its answer means.
+
 use super::*;
 use amends_store::repairs::Told;
 use uuid::Uuid;

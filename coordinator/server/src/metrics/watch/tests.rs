@@ -1,3 +1,5 @@
+//! What is watched, as Prometheus reads it.
+
 use super::*;
 
 fn pile(participant: &str, step: &str, ages: [u64; 4], oldest: i64) -> Pile {

@@ -1,3 +1,5 @@
+//! Which sagas count as standing still.
+
 use super::*;
 use amends_saga::{Answer, Input, Json, Report, Start, decide, definition::Definition, start};
 use amends_wire::{
