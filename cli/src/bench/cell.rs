@@ -194,7 +194,8 @@ impl Fleet {
     }
 }
 
-async fn expect_success(request: reqwest::RequestBuilder) -> anyhow::Result<()> {
+/// Sends what sets the bench up; any answer but success is an error.
+pub(super) async fn expect_success(request: reqwest::RequestBuilder) -> anyhow::Result<()> {
     let response = request.send().await?;
     let status = response.status();
     if !status.is_success() {

@@ -16,7 +16,8 @@ mod report;
 mod ten;
 
 use super::Args;
-use crate::{exit::Exit, globals::Globals, progress};
+use crate::{exit::Exit, globals::Globals, process, progress};
+use anyhow::bail;
 use fleet::Fleet;
 use park::Trickle;
 use phase::Shape;
@@ -44,18 +45,26 @@ pub(super) struct Flags {
     #[arg(long, requires = "isolation", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// How many times the p99 alone the p99 beside may be
-    #[arg(long, requires = "isolation", value_name = "RATIO", default_value_t = 1.2)]
+    #[arg(long, requires = "isolation", value_name = "RATIO", default_value_t = 1.2, value_parser = bound)]
     ratio_max: f64,
     /// How many milliseconds the repair queue may take to answer
-    #[arg(long, requires = "isolation", value_name = "MS", default_value_t = 100.0)]
+    #[arg(long, requires = "isolation", value_name = "MS", default_value_t = 100.0, value_parser = bound)]
     queue_ms_max: f64,
     /// Items retried a second by the bulk job, at most
     #[arg(long, requires = "isolation", value_name = "ITEMS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=5000))]
     bulk_per_second: u32,
 }
 
-/// Runs the measurement and prints it as it goes on.
+/// Runs the measurement and prints it as it goes on. Told to stop, it ends its processes and removes their files.
 pub(super) async fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
+    let stop = process::stop_on_signal()?;
+    tokio::select! {
+        ended = measure(args, globals) => ended,
+        () = stop.cancelled() => bail!("it was told to stop before its end"),
+    }
+}
+
+async fn measure(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
     let flags = &args.isolated;
     let seconds = args.seconds.unwrap_or(10);
     let shape = Shape { rate: flags.rate, round: Duration::from_secs(seconds), rounds: flags.rounds };
@@ -113,4 +122,30 @@ pub(super) async fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> 
     };
     report.print(globals)?;
     Ok(report.exit())
+}
+
+/// Reads a bound: a number above nothing.
+fn bound(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0, such as 1.2".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_is_a_number_above_nothing() {
+        for (text, expected) in [
+            ("1.2", Some(1.2)),
+            ("100", Some(100.0)),
+            ("0", None),
+            ("-1", None),
+            ("nan", None),
+            ("inf", None),
+            ("", None),
+        ] {
+            assert_eq!(bound(text).ok(), expected, "{text}");
+        }
+    }
 }

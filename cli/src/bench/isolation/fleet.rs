@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        cell::PATIENCE,
+        cell::{PATIENCE, expect_success},
         proc::Usage,
         processes::{self, Process},
     },
@@ -80,13 +80,13 @@ impl Fleet {
         let operations = json!({ "a": { "compensation": "undo" }, "undo": {} });
         let registration = json!({ "instances": [DEAD], "operations": operations });
         let url = format!("{}/v1/participants/p9", self.coordinator.url);
-        let request = http().await?.put(url).json(&registration);
+        let request = http()?.put(url).json(&registration);
         expect_success(request).await.context("registering the dead participant")
     }
 
     /// Tells `p8` to undo what it is asked to from now on.
     pub(super) async fn accept(&self) -> anyhow::Result<()> {
-        let request = http().await?.post(format!("{}/accept", self.participants.url)).json(&json!({}));
+        let request = http()?.post(format!("{}/accept", self.participants.url)).json(&json!({}));
         let request = request
             .header("saga-id", uuid::Uuid::now_v7().to_string())
             .header("saga-step", "accept")
@@ -122,17 +122,8 @@ impl Fleet {
     }
 }
 
-async fn http() -> anyhow::Result<reqwest::Client> {
+fn http() -> anyhow::Result<reqwest::Client> {
     Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?)
-}
-
-async fn expect_success(request: reqwest::RequestBuilder) -> anyhow::Result<()> {
-    let response = request.send().await?;
-    let status = response.status();
-    if !status.is_success() {
-        bail!("the answer was {status}: {}", response.text().await.unwrap_or_default());
-    }
-    Ok(())
 }
 
 /// The name of the definition of load saga number `n`; they go round the participants that are well.

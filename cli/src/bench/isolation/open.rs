@@ -9,14 +9,9 @@ use super::{
 };
 use anyhow::{Context, bail};
 use futures::{StreamExt, stream::FuturesUnordered};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Sagas under way at a time, at most; those whose time comes then begin later, and their latency tells.
 const AT_ONCE_MAX: usize = 512;
@@ -39,18 +34,18 @@ pub(super) struct Sample {
     pub(super) took: Duration,
 }
 
-/// A load that goes on until it is told to stop.
+/// A load that goes on until it is told to stop, or dropped.
 #[derive(Debug)]
 pub(super) struct OpenLoad {
     begun: Instant,
-    stop: Arc<AtomicBool>,
+    stop: DropGuard,
     caller: std::thread::JoinHandle<anyhow::Result<Vec<Sample>>>,
 }
 
 impl OpenLoad {
     /// Begins to start `rate` sagas a second at `address`.
     pub(super) fn start(address: String, rate: u32) -> OpenLoad {
-        let (begun, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+        let (begun, stop) = (Instant::now(), CancellationToken::new());
         let (due, taken) = mpsc::channel(DUE_MAX);
         let told = stop.clone();
         std::thread::spawn(move || pace(begun, rate, &told, &due));
@@ -58,7 +53,7 @@ impl OpenLoad {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(call(&address, begun, taken))
         });
-        OpenLoad { begun, stop, caller }
+        OpenLoad { begun, stop: stop.drop_guard(), caller }
     }
 
     /// Whether it has ended by itself, which it does only by a fault.
@@ -76,18 +71,18 @@ impl OpenLoad {
     /// # Errors
     /// When a saga did not complete.
     pub(super) async fn finish(self) -> anyhow::Result<Vec<Sample>> {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         let ended = tokio::task::spawn_blocking(move || self.caller.join()).await?;
         ended.map_err(|_| anyhow::anyhow!("the callers of the load panicked"))?
     }
 }
 
 /// Says of each saga when its time has come. A thread of its own, since the system's timer is finer than a runtime's.
-fn pace(begun: Instant, rate: u32, stop: &AtomicBool, due: &mpsc::Sender<(u64, Duration)>) {
+fn pace(begun: Instant, rate: u32, stop: &CancellationToken, due: &mpsc::Sender<(u64, Duration)>) {
     for n in 0.. {
         let at = Duration::from_secs_f64(n as f64 / f64::from(rate));
         std::thread::sleep((begun + at).saturating_duration_since(Instant::now()));
-        if stop.load(Ordering::Relaxed) || due.blocking_send((n, at)).is_err() {
+        if stop.is_cancelled() || due.blocking_send((n, at)).is_err() {
             return;
         }
     }
