@@ -37,7 +37,7 @@ Examples:
     List {
         /// Which.
         #[command(flatten)]
-        filter: Filter,
+        filter: Box<Filter>,
         /// How many, at most 500
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
         limit: u16,

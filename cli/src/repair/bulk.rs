@@ -27,7 +27,7 @@ Examples:
         action: String,
         /// Which.
         #[command(flatten)]
-        filter: Filter,
+        filter: Box<Filter>,
         /// Every open item: needed where no other flag narrows
         #[arg(long)]
         all: bool,

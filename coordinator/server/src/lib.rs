@@ -241,11 +241,11 @@ impl Server {
         self.stop_bulk.cancel();
         self.stop_watching.cancel();
         let _ = self.bulk.await;
+        self.stop_driving.cancel();
+        let _ = self.driver.await;
         for watching in self.watching {
             let _ = watching.await;
         }
-        self.stop_driving.cancel();
-        let _ = self.driver.await;
         self.stop_listening.cancel();
         let _ = self.listener.await;
         self.tracer.stop().await;

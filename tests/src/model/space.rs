@@ -314,13 +314,9 @@ impl Model {
     }
 
     fn repair(&self, state: &mut State, node: usize, step: u16, word: Word) {
-        let now = state.now;
         state.left.verbs -= 1;
         if state.holds(node).is_none() {
-            state.epoch += 1;
-            state.owner = node;
-            let (row, epoch) = (state.row.clone().expect("a row to take back"), state.epoch);
-            state.node(node).coordinator().adopt(Saga::clone(&row), [0; 32], epoch, "another", now);
+            claim(state, node);
         }
         let saga = state.holds(node).expect("a saga with an item");
         let item = saga.step(StepIx(step)).compensation.repair.as_ref().expect("an item").item;
@@ -382,12 +378,7 @@ impl Model {
                 let append = state.zombie.take().expect("a late write");
                 self.write(state, &append);
             }
-            Action::Claim(node) => {
-                state.epoch += 1;
-                state.owner = node;
-                let (row, epoch) = (state.row.clone().expect("a row to claim"), state.epoch);
-                state.node(node).coordinator().adopt(Saga::clone(&row), [0; 32], epoch, "another", now);
-            }
+            Action::Claim(node) => claim(state, node),
             Action::Deliver(node, key) => {
                 let said = match key.question {
                     Question::Call => self.handle(state, key.step.0, key.op, false),
@@ -426,14 +417,16 @@ impl Model {
                 self.input(state, node, Input::Signal { name, id: None, payload });
             }
             Action::Repair(node, step, word) => self.repair(state, node, step, word),
-            Action::Wake(node) => {
-                let at = state.nodes[node].coordinator.next_wake().expect("a timer");
-                state.now = at.max(now);
-                let now = state.now;
-                let effects = state.node(node).coordinator().tick(now);
-                self.sent(state, node, &effects);
-            }
+            Action::Wake(node) => self.wake(state, node),
         }
+    }
+
+    fn wake(&self, state: &mut State, node: usize) {
+        let at = state.nodes[node].coordinator.next_wake().expect("a timer");
+        state.now = at.max(state.now);
+        let now = state.now;
+        let effects = state.node(node).coordinator().tick(now);
+        self.sent(state, node, &effects);
     }
 
     /// The coordinator cannot know whether its write took effect, and forgets the saga.
@@ -464,6 +457,14 @@ impl Model {
         };
         self.input(state, node, Input::Answer { key, answer });
     }
+}
+
+/// Makes a coordinator the saga's owner, with all that is durable.
+fn claim(state: &mut State, node: usize) {
+    state.epoch += 1;
+    state.owner = node;
+    let (row, epoch, now) = (state.row.clone().expect("a row to claim"), state.epoch, state.now);
+    state.node(node).coordinator().adopt(Saga::clone(&row), [0; 32], epoch, "another", now);
 }
 
 fn nothing() -> Report {

@@ -220,22 +220,7 @@ impl Facts {
             return Some(format!("I4: {id} had ended {status:?}, then came {event:?}"));
         }
         match event {
-            Event::CallStarted { op, .. } => {
-                let step = step.expect("a call has a step");
-                let first = self.intents.insert((step, *op));
-                match op {
-                    Op::Action if self.turned => {
-                        return Some(format!("I5: {id} began step {step} after the turn"));
-                    }
-                    Op::Compensation if !self.turned => {
-                        return Some(format!("I5: {id} undoes step {step} without having turned round"));
-                    }
-                    Op::Action | Op::Compensation if !first => {
-                        return Some(format!("I14: {id} began {} {step} twice", op.as_str()));
-                    }
-                    Op::Action | Op::Compensation => {}
-                }
-            }
+            Event::CallStarted { op, .. } => return self.begun(id, step.expect("a call has a step"), *op),
             Event::CallFailed { op, .. } => {
                 let step = step.expect("a call has a step");
                 let max = self.attempts_max(step, *op);
@@ -264,6 +249,40 @@ impl Facts {
                 self.park(step.expect("a call has a step"));
             }
             Event::CallDone { op: Op::Compensation, .. } => drop(self.retried.remove(&step.expect("a step"))),
+            Event::Compensating { .. } | Event::Completed { .. } | Event::Compensated | Event::Abandoned => {
+                return self.turns(id, event);
+            }
+            Event::RepairAssigned { audit, .. }
+            | Event::RepairRetried { audit, .. }
+            | Event::RepairResolved { audit, .. }
+            | Event::RepairProven { audit, .. }
+            | Event::RepairSkipped { audit, .. }
+            | Event::RepairAbandoned { audit, .. } => {
+                let step = step.expect("an item has a step");
+                return self.repaired(id, step, event, audit.note.as_deref().unwrap_or_default());
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn begun(&mut self, id: SagaId, step: u16, op: Op) -> Option<Violation> {
+        let first = self.intents.insert((step, op));
+        match op {
+            Op::Action if self.turned => Some(format!("I5: {id} began step {step} after the turn")),
+            Op::Compensation if !self.turned => {
+                Some(format!("I5: {id} undoes step {step} without having turned round"))
+            }
+            Op::Action | Op::Compensation if !first => {
+                Some(format!("I14: {id} began {} {step} twice", op.as_str()))
+            }
+            Op::Action | Op::Compensation => None,
+        }
+    }
+
+    /// Sees a saga turn round or end.
+    fn turns(&mut self, id: SagaId, event: &Event) -> Option<Violation> {
+        match event {
             Event::Compensating { .. } if std::mem::replace(&mut self.turned, true) => {
                 return Some(format!("I5: {id} turned round twice"));
             }
@@ -293,15 +312,6 @@ impl Facts {
                 if self.skipped.is_empty() && !self.given_up {
                     return Some(format!("I31: {id} is abandoned and nobody asked for it"));
                 }
-            }
-            Event::RepairAssigned { audit, .. }
-            | Event::RepairRetried { audit, .. }
-            | Event::RepairResolved { audit, .. }
-            | Event::RepairProven { audit, .. }
-            | Event::RepairSkipped { audit, .. }
-            | Event::RepairAbandoned { audit, .. } => {
-                let step = step.expect("an item has a step");
-                return self.repaired(id, step, event, audit.note.as_deref().unwrap_or_default());
             }
             _ => {}
         }

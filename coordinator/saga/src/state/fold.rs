@@ -3,6 +3,8 @@
 //! Every precondition is an assertion that stays on in production: it names the law that the event
 //! would break. Nothing here decides; what is folded has been decided, and mostly written, before.
 
+mod repair;
+
 use super::{
     Direction, FAILURES_MAX, OpPhase, OpState, Outcome, ParkReason, Saga, Signal, StepPhase, StepState,
 };
@@ -12,10 +14,9 @@ use crate::{
     definition::{Kind, StepIx, Undo},
     event::{Cause, Event, Failure, Op},
     planted::{Bug, planted},
-    repair::{Audit, How, MONITOR, Repair, RepairStatus},
+    repair::{How, Repair},
     time::Timestamp,
 };
-use uuid::Uuid;
 
 impl Saga {
     /// Folds one event.
@@ -71,52 +72,31 @@ impl Saga {
                 state.phase = StepPhase::Refused;
             }
             Event::Compensating { error } => self.turn(at, error),
-            Event::Completed { output } => {
-                assert_eq!(self.direction, Direction::Forward, "only a saga going forward completes");
-                let finished = |s: &StepState| matches!(s.phase, StepPhase::Done | StepPhase::Skipped);
-                assert!(self.steps.iter().all(finished), "a completed saga has no open step");
-                self.output = Some(output.clone());
-                self.end(at, Outcome::Completed);
-            }
-            Event::Compensated => {
-                assert_eq!(self.direction, Direction::Backward, "only a saga turned round is compensated");
-                let owing = (0..self.steps.len()).any(|i| self.owes_undo(StepIx(i as u16)));
-                assert!(!owing, "a compensated saga owes no undo");
-                self.end(at, Outcome::Compensated);
-            }
-            Event::RepairAssigned { step, item, assignee, audit, .. } => {
-                let (_, repair) = self.item(step, *item);
-                if repair.status == RepairStatus::Open {
-                    repair.status = RepairStatus::Assigned;
-                }
-                repair.assignee = Some(assignee.clone());
-                repair.note(at, audit);
-            }
-            Event::RepairRetried { step, item, input, audit, .. } => {
-                self.repair_retried(at, step, *item, input.as_ref(), audit);
-            }
-            Event::RepairResolved { step, item, output, audit, .. } => {
-                let call = self.settle(at, step, *item, audit, How::Resolved, StepPhase::Compensated);
-                call.phase = OpPhase::Done;
-                call.output.clone_from(output);
-            }
-            Event::RepairProven { step, item, output, audit, .. } => {
-                let call = self.settle(at, step, *item, audit, How::Proven, StepPhase::Compensated);
-                call.phase = OpPhase::Done;
-                call.output = Some(output.clone());
-            }
-            Event::RepairSkipped { step, item, audit, .. } => {
-                let to =
-                    if planted(Bug::SkipCountsAsDone) { StepPhase::Compensated } else { StepPhase::Skipped };
-                self.settle(at, step, *item, audit, How::Skipped, to).phase = OpPhase::Open;
-            }
-            Event::RepairAbandoned { step, item, audit, .. } => {
-                let (_, repair) = self.item(step, *item);
-                repair.note(at, audit);
-                repair.settle(at, Some(&audit.by), How::Abandoned);
-            }
+            Event::Completed { output } => self.completed(at, output),
+            Event::Compensated => self.compensated(at),
+            Event::RepairAssigned { .. }
+            | Event::RepairRetried { .. }
+            | Event::RepairResolved { .. }
+            | Event::RepairProven { .. }
+            | Event::RepairSkipped { .. }
+            | Event::RepairAbandoned { .. } => self.repaired(at, event),
             Event::Abandoned => self.abandoned(at),
         }
+    }
+
+    fn completed(&mut self, at: Timestamp, output: &Json) {
+        assert_eq!(self.direction, Direction::Forward, "only a saga going forward completes");
+        let finished = |s: &StepState| matches!(s.phase, StepPhase::Done | StepPhase::Skipped);
+        assert!(self.steps.iter().all(finished), "a completed saga has no open step");
+        self.output = Some(output.clone());
+        self.end(at, Outcome::Completed);
+    }
+
+    fn compensated(&mut self, at: Timestamp) {
+        assert_eq!(self.direction, Direction::Backward, "only a saga turned round is compensated");
+        let owing = (0..self.steps.len()).any(|i| self.owes_undo(StepIx(i as u16)));
+        assert!(!owing, "a compensated saga owes no undo");
+        self.end(at, Outcome::Compensated);
     }
 
     fn end(&mut self, at: Timestamp, outcome: Outcome) {
@@ -285,91 +265,6 @@ impl Saga {
         if !matches!(call.phase, OpPhase::Refused) {
             call.phase = OpPhase::Open;
         }
-    }
-
-    /// The item an operator's event is about, which must be the step's newest and not settled.
-    fn item(&mut self, step: &Name, item: Uuid) -> (StepIx, &mut Repair) {
-        let ix = self.index(step);
-        let state = &mut self.steps[usize::from(ix.0)];
-        let stuck = matches!(state.phase, StepPhase::Parked | StepPhase::Compensating);
-        assert!(stuck, "step \"{step}\" is {:?}, and only a stuck one is repaired", state.phase);
-        let repair = state.compensation.repair.as_deref_mut();
-        let repair = repair.filter(|repair| repair.item == item && repair.is_unsettled());
-        (ix, repair.unwrap_or_else(|| panic!("item {item} of step \"{step}\" is not open")))
-    }
-
-    /// Settles an item in place of the participant; the step stands at `to` from now on.
-    fn settle(
-        &mut self,
-        at: Timestamp,
-        step: &Name,
-        item: Uuid,
-        audit: &Audit,
-        how: How,
-        to: StepPhase,
-    ) -> &mut OpState {
-        let (ix, repair) = self.item(step, item);
-        repair.note(at, audit);
-        repair.settle(at, Some(&audit.by), how);
-        let state = &mut self.steps[usize::from(ix.0)];
-        state.phase = to;
-        &mut state.compensation
-    }
-
-    /// Begins one more round of attempts under a number that no answer still on its way has.
-    fn repair_retried(
-        &mut self,
-        at: Timestamp,
-        step: &Name,
-        item: Uuid,
-        input: Option<&Json>,
-        audit: &Audit,
-    ) {
-        let (ix, repair) = self.item(step, item);
-        repair.note(at, audit);
-        repair.status = RepairStatus::Retrying;
-        repair.retried_by = Some(audit.by.clone());
-        repair.redrives += u32::from(audit.by == MONITOR);
-        // A changed body has never been seen there, so there is nothing to ask about.
-        let ask = input.is_none() && self.asks_status(ix, Op::Compensation);
-        let state = &mut self.steps[usize::from(ix.0)];
-        assert_eq!(state.phase, StepPhase::Parked, "only a parked step is tried again");
-        state.phase = StepPhase::Compensating;
-        let call = &mut state.compensation;
-        if let Some(input) = input {
-            call.input = Some(input.clone());
-        }
-        assert!(call.input.is_some(), "a call that is tried again has a body");
-        call.attempts += 1;
-        call.spent = 0;
-        call.polls = 0;
-        call.started_at = Some(at);
-        call.phase = OpPhase::Due { at, ask: ask && call.attempts > 1 };
-    }
-
-    /// Ends the saga as it stands, and with it every item that is still open.
-    fn abandoned(&mut self, at: Timestamp) {
-        assert_eq!(self.direction, Direction::Backward, "only a saga turned round is abandoned");
-        let by_decision = self.items().any(|(_, repair)| {
-            let how = repair.settled.as_ref().map(|settled| settled.how);
-            matches!(how, Some(How::Abandoned | How::Skipped))
-        });
-        assert!(by_decision, "a saga is abandoned only by somebody's decision");
-        for state in &mut self.steps {
-            let call = &mut state.compensation;
-            if let Some(repair) = call.repair.as_deref_mut().filter(|repair| repair.is_unsettled()) {
-                repair.settle(at, None, How::Abandoned);
-            }
-            for call in [&mut state.action, &mut state.compensation] {
-                if matches!(call.phase, OpPhase::Due { .. } | OpPhase::Pending { .. }) {
-                    call.phase = OpPhase::Open;
-                }
-            }
-            if matches!(state.phase, StepPhase::Running | StepPhase::Compensating) {
-                state.phase = StepPhase::Unknown;
-            }
-        }
-        self.end(at, Outcome::Abandoned);
     }
 
     /// Puts every call that may have been sent by the old owner in doubt, and sends it again.
