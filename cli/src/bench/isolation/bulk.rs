@@ -9,7 +9,10 @@ use amends_wire::api::{JobStatus, JobView, List};
 use anyhow::bail;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// Between two looks at the job.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -74,7 +77,7 @@ pub(super) async fn retry(
     }
     until_left(fleet, 0).await?;
     let (lasted, samples) = (load.elapsed(), load.finish().await?);
-    let load = phase::of(vec![samples.iter().map(|sample| sample.took).collect()], lasted, Vec::new())?;
+    let load = phase::of(vec![samples.iter().map(|sample| sample.took).collect()], lasted, BTreeMap::new())?;
     let compensated = all_are_compensated(fleet, parked).await?;
     let seconds = worked.as_secs_f64();
     let items_per_second = parked as f64 / seconds;

@@ -5,7 +5,7 @@ use super::{
     open::{OpenLoad, Sample},
 };
 use anyhow::bail;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Load before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(super) struct Phase {
     /// The longest of all.
     pub(super) slowest_ms: f64,
     /// Processor time in per cent of one core, by process.
-    pub(super) cpu_percent: Vec<(&'static str, f64)>,
+    pub(super) cpu_percent: BTreeMap<&'static str, f64>,
 }
 
 /// Runs the load for as many rounds as the shape says.
@@ -66,7 +66,7 @@ pub(super) async fn run(fleet: &Fleet, shape: Shape) -> anyhow::Result<Phase> {
 pub(super) fn of(
     mut rounds: Vec<Vec<Duration>>,
     round: Duration,
-    cpu_percent: Vec<(&'static str, f64)>,
+    cpu_percent: BTreeMap<&'static str, f64>,
 ) -> anyhow::Result<Phase> {
     if rounds.is_empty() || rounds.iter().any(Vec::is_empty) {
         bail!("a round of the load is too short for a single saga to end");
@@ -110,11 +110,11 @@ mod tests {
     fn a_phase_is_the_median_of_its_rounds() {
         let round = |ms: u64| (1..=100).map(|k| Duration::from_millis(k * ms)).rev().collect::<Vec<_>>();
         let phase =
-            of(vec![round(1), round(9), round(2)], Duration::from_secs(1), Vec::new()).expect("a phase");
+            of(vec![round(1), round(9), round(2)], Duration::from_secs(1), BTreeMap::new()).expect("a phase");
         assert_eq!((phase.sagas, phase.sagas_per_second), (300, 100.0));
         assert_eq!(phase.p99_by_round_ms, [99.0, 891.0, 198.0]);
         assert_eq!((phase.p99_ms, phase.slowest_ms), (198.0, 900.0));
-        assert!(of(vec![round(1), Vec::new()], Duration::from_secs(1), Vec::new()).is_err());
+        assert!(of(vec![round(1), Vec::new()], Duration::from_secs(1), BTreeMap::new()).is_err());
     }
 
     #[test]
