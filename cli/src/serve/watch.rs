@@ -5,7 +5,7 @@ use crate::settings::{Attempts, Factor, HookSecret, HookUrl, Key, Period, Quick,
 use amends_saga::schedule::{Schedule, UndoSchedule};
 use amends_server::{
     Monitoring,
-    hooks::{HOOKS_MAX, Hook, HookEvent},
+    hooks::{Hook, HookEvent},
 };
 use amends_wire::definition::Defaults;
 use anyhow::bail;
@@ -130,7 +130,7 @@ impl Watch {
     /// Who is told: the flags' or the environment's addresses, then the file's others.
     ///
     /// # Errors
-    /// When a secret is none, or there are too many.
+    /// When an address or a secret is none.
     pub(super) fn hooks(&self, settings: &Settings) -> anyhow::Result<Vec<Hook>> {
         let secret: Option<HookSecret> = settings.get(&keys::SERVE_HOOK_SECRET, None)?;
         let urls = match self.hook.is_empty() {
@@ -144,9 +144,6 @@ impl Watch {
             if !hooks.iter().any(|known| known.is_at(hook)) {
                 hooks.push(hook.clone());
             }
-        }
-        if hooks.len() > HOOKS_MAX {
-            bail!("{} hooks are more than {HOOKS_MAX}", hooks.len());
         }
         Ok(hooks)
     }

@@ -57,6 +57,9 @@ pub enum HookError {
     /// Two hooks have the same address.
     #[error("the hook {0} stands twice; name all of its events in one place")]
     Twice(String),
+    /// There are more than is borne.
+    #[error("{0} hooks are more than {HOOKS_MAX}")]
+    TooMany(usize),
 }
 
 /// The most hooks.
@@ -123,8 +126,11 @@ impl Hook {
     /// Checks that hooks can stand beside each other.
     ///
     /// # Errors
-    /// [`HookError::Twice`].
+    /// [`HookError::Twice`] and [`HookError::TooMany`].
     pub(crate) fn check_all(hooks: &[Hook]) -> Result<(), HookError> {
+        if hooks.len() > HOOKS_MAX {
+            return Err(HookError::TooMany(hooks.len()));
+        }
         for (i, hook) in hooks.iter().enumerate() {
             if hooks[..i].iter().any(|other| other.url == hook.url) {
                 return Err(HookError::Twice(hook.place()));

@@ -29,11 +29,13 @@ fn an_address_is_checked_as_a_participants_is_and_not_shown_whole() {
 
 #[test]
 fn hooks_are_told_apart_by_their_addresses_and_show_no_secret() {
-    let hook = |url| Hook::new(url, Some(SECRET), vec![HookEvent::Opened]).expect("a hook");
+    let hook = |url: &str| Hook::new(url, Some(SECRET), vec![HookEvent::Opened]).expect("a hook");
     let (a, b) = (hook("http://127.0.0.1/a?key=s3"), hook("http://127.0.0.1/b"));
     assert_ne!(a.key(), b.key());
     assert_eq!(Hook::check_all(&[a.clone(), b.clone()]), Ok(()));
     assert!(matches!(Hook::check_all(&[a.clone(), b, a.clone()]), Err(HookError::Twice(_))));
+    let many: Vec<Hook> = (0..=HOOKS_MAX).map(|n| hook(&format!("http://127.0.0.1/{n}"))).collect();
+    assert_eq!(Hook::check_all(&many), Err(HookError::TooMany(HOOKS_MAX + 1)));
     assert!(!format!("{a:?}").contains("s3") && !format!("{a:?}").contains("Mf"), "{a:?}");
     assert!(matches!(Hook::new("http://127.0.0.1/", None, vec![]), Err(HookError::NoEvents(_))));
 }

@@ -3,13 +3,19 @@
 use crate::{
     metrics::{metric, until_metric},
     repairs::{audits, exhausted, refused, until_item, verb},
-    stub::Say,
-    world::{PATIENCE, World, config, start_order},
+    stub::{Say, Stub},
+    world::{PATIENCE, World, config, serve, start_order},
 };
 use amends_saga::{Millis, gate::GateLimits};
-use amends_server::{Config, Monitoring, SagaLimits};
+use amends_server::{
+    Config, Monitoring, SagaLimits,
+    hooks::{Hook, HookEvent},
+};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A coordinator whose monitor is quick, and whose breakers open after `unknowns` in a row, for `open`.
 async fn world(monitor: Monitoring, unknowns: u32, open: Duration) -> World {
@@ -212,6 +218,28 @@ async fn an_item_is_warned_of_and_then_somebody_is_called_once_each() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!((metric(&world, &warned).await, metric(&world, &paged).await), (Some(1.0), Some(1.0)));
     until_item(&world, &item, "open").await;
+}
+
+#[tokio::test]
+async fn two_coordinators_on_one_store_do_no_more_than_one() {
+    let receiver = Stub::start().await;
+    let hooks = vec![Hook::new(&receiver.url, None, HookEvent::ALL.to_vec()).expect("a hook")];
+    let (every, warn_after) = (Duration::from_millis(500), Duration::from_millis(300));
+    let monitor = Monitoring { probe_every: every, warn_after, ..quick() };
+    let config = Config { monitor, hooks, ..config() };
+    let world = World::bare(config.clone()).await;
+    register(&world, json!({ "status": true })).await;
+    world.define("order", crate::world::ORDER).await;
+    let second = serve(config, Arc::new(world.store.clone())).await;
+    world.stub.say("release?status", vec![Say::Text(404, String::new()); 100]);
+    refused(&world, "k").await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let questions = world.stub.asked().iter().filter(|asked| asked.header("saga-op") == "status").count();
+    assert!((4..=10).contains(&questions), "{questions} questions in 8 rounds");
+    let told: Vec<String> =
+        receiver.asked().iter().map(|asked| String::from_utf8_lossy(&asked.body).into_owned()).collect();
+    assert_eq!(told.len(), 2, "opened and warned of, once each: {told:?}");
+    second.stop().await;
 }
 
 /// A monitor that audits often, and judges what is a moment old.
