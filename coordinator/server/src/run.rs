@@ -6,17 +6,11 @@
 //! no caller is told anything that is not durable.
 
 mod claim;
+mod tell;
 
-use crate::{
-    clock::now,
-    dispatch::Dispatcher,
-    metrics::Metrics,
-    registry::Registry,
-    trace::{reason, word},
-};
+use crate::{clock::now, dispatch::Dispatcher, metrics::Metrics, registry::Registry};
 use amends_saga::{
-    Answer, CallKey, Coordinator, Input, Name, Rejected, RepairRow, RepairStatus, Saga, SagaId, Start,
-    Timestamp,
+    Answer, CallKey, Coordinator, Input, Name, Rejected, Saga, SagaId, Start, Timestamp,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, NotTaken, Written},
 };
 use amends_store::{Error, Owner, Store};
@@ -399,45 +393,6 @@ impl Loop {
         if let Some(followers) = self.followers.get_mut(&id) {
             followers
                 .retain(|grown| !matches!(grown.try_send(()), Err(mpsc::error::TrySendError::Closed(()))));
-        }
-    }
-
-    /// Says how the gates stand, to whoever shows or watches them.
-    fn show_gates(&self) {
-        let views = self.coordinator.gates(now());
-        self.metrics.gates(&views);
-        self.registry.gates().publish(views);
-    }
-
-    /// Says once, and aloud, that somebody is needed.
-    fn repairs(&self, rows: &[RepairRow]) {
-        self.dispatcher.tracer().repairs(rows);
-        self.outbox.notify_one();
-        for row in rows {
-            self.count(row);
-            let (saga, step, participant) = (row.saga, &row.step, &row.participant);
-            match row.settled_how {
-                None if row.status == RepairStatus::Retrying => {}
-                None if row.updated_at == row.opened_at => tracing::warn!(
-                    saga.id = %saga, step.name = %step, participant, item = %row.item, reason = reason(row.reason),
-                    "a step cannot be undone; a repair item is open"
-                ),
-                None => {}
-                Some(how) => tracing::info!(
-                    saga.id = %saga, step.name = %step, participant, item = %row.item, how = %word(how),
-                    by = row.settled_by.as_deref(), "a repair item is settled"
-                ),
-            }
-        }
-    }
-
-    fn count(&self, row: &RepairRow) {
-        match row.settled_how {
-            Some(how) => self.metrics.repair_settled(&row.participant, &word(how)),
-            None if row.status != RepairStatus::Retrying && row.updated_at == row.opened_at => {
-                self.metrics.repair_opened(row);
-            }
-            None => {}
         }
     }
 
