@@ -2,8 +2,8 @@
 
 use super::{By, filter::Filter, said, view};
 use crate::{client::Client, exit::Exit, globals::Globals, output::say, progress, table};
+use amends_wire::api::{JobStatus, JobView, List, PreviewView};
 use anyhow::bail;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use std::time::Duration;
 use uuid::Uuid;
@@ -79,27 +79,6 @@ Examples:
     },
 }
 
-/// A job as the coordinator shows it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Job {
-    id: Uuid,
-    action: String,
-    status: String,
-    total: u64,
-    done: u64,
-    failed: u64,
-    skipped: u64,
-    #[serde(default)]
-    errors: Vec<Value>,
-}
-
-/// What a dry run says.
-#[derive(Debug, Deserialize)]
-struct Preview {
-    matched: u64,
-    sample: Vec<amends_wire::api::RepairView>,
-}
-
 pub(super) async fn run(command: Command, client: &Client, globals: &Globals) -> anyhow::Result<Exit> {
     match command {
         Command::Start { action, filter, all, dry_run, note, to, per_second, follow, by } => {
@@ -146,11 +125,20 @@ async fn start(
         say!("{}", raw.get());
         return Ok(Exit::Done);
     }
-    let preview: Preview = serde_json::from_str(raw.get())?;
+    let preview: PreviewView = serde_json::from_str(raw.get())?;
     say!("{} items are meant; nothing was changed", preview.matched);
-    if !preview.sample.is_empty() {
-        view::table(&preview.sample).print();
+    if preview.matched == 0 {
+        return Ok(Exit::Done);
     }
+    let mut piles = table::Table::new(&["items", "participant", "definition", "step", "reason"]);
+    for pile in preview.by {
+        let [definition, step] =
+            [pile.definition, pile.step].map(|name| name.unwrap_or_else(|| "-".to_owned()));
+        piles.row([pile.items.to_string(), pile.participant, definition, step, view::word(&pile.reason)]);
+    }
+    piles.print();
+    say!("the oldest of them:");
+    view::table(&preview.sample).print();
     Ok(Exit::Done)
 }
 
@@ -160,7 +148,7 @@ async fn list(client: &Client, globals: &Globals) -> anyhow::Result<Exit> {
         say!("{}", raw.get());
         return Ok(Exit::Done);
     }
-    let jobs: amends_wire::api::List<Job> = serde_json::from_str(raw.get())?;
+    let jobs: List<JobView> = serde_json::from_str(raw.get())?;
     if jobs.items.is_empty() {
         say!("there was no bulk job yet");
         return Ok(Exit::Done);
@@ -168,7 +156,8 @@ async fn list(client: &Client, globals: &Globals) -> anyhow::Result<Exit> {
     let mut rows = table::Table::new(&["job", "action", "status", "total", "done", "failed", "skipped"]);
     for job in jobs.items {
         let counts = [job.total, job.done, job.failed, job.skipped].map(|count| count.to_string());
-        rows.row([job.id.to_string(), job.action, job.status].into_iter().chain(counts));
+        let words = [job.id.to_string(), view::word(&job.action), view::word(&job.status)];
+        rows.row(words.into_iter().chain(counts));
     }
     rows.print();
     Ok(Exit::Done)
@@ -181,24 +170,17 @@ async fn change(client: &Client, job: Uuid, word: &str, globals: &Globals) -> an
     Ok(Exit::Done)
 }
 
-fn print(raw: &RawValue, globals: &Globals) -> anyhow::Result<Job> {
-    let job: Job = serde_json::from_str(raw.get())?;
+fn print(raw: &RawValue, globals: &Globals) -> anyhow::Result<JobView> {
+    let job: JobView = serde_json::from_str(raw.get())?;
     if globals.json {
         say!("{}", raw.get());
         return Ok(job);
     }
-    say!(
-        "job {}  {} {}: {} of {} done, {} failed, {} skipped",
-        job.id,
-        job.action,
-        job.status,
-        job.done,
-        job.total,
-        job.failed,
-        job.skipped
-    );
+    let (action, status) = (view::word(&job.action), view::word(&job.status));
+    let JobView { id, total, done, failed, skipped, .. } = &job;
+    say!("job {id}  {action} {status}: {done} of {total} done, {failed} failed, {skipped} skipped");
     for error in &job.errors {
-        say!("  {error}");
+        say!("  item {}: {}", error.item, crate::table::clean(&error.detail));
     }
     Ok(job)
 }
@@ -208,11 +190,11 @@ async fn watch(client: &Client, id: Uuid, globals: &Globals) -> anyhow::Result<E
     let bar = progress::steps(globals, 0);
     loop {
         let raw: Box<RawValue> = client.get(&path(id), &[]).await?;
-        let job: Job = serde_json::from_str(raw.get())?;
+        let job: JobView = serde_json::from_str(raw.get())?;
         bar.set_length(job.total);
         bar.set_position(job.done + job.failed + job.skipped);
         bar.set_message(format!("{} failed, {} skipped", job.failed, job.skipped));
-        if job.status != "running" {
+        if job.status != JobStatus::Running {
             bar.finish_and_clear();
             let job = print(&raw, globals)?;
             return Ok(if job.failed > 0 { Exit::No } else { Exit::Done });

@@ -11,10 +11,9 @@ use crate::{
     table::{Table, Tone, painted},
 };
 use amends_wire::{
-    api::{List, ParticipantView, RepairView},
+    api::{List, ParticipantView, RepairView, SummaryView},
     span::Span,
 };
-use serde::Deserialize;
 use std::{collections::BTreeMap, fmt::Write as _, io::IsTerminal, time::Duration};
 use uuid::Uuid;
 
@@ -35,18 +34,9 @@ pub struct Args {
     every: Span,
 }
 
-/// The queue in numbers.
-#[derive(Debug, Deserialize)]
-struct Summary {
-    open: u64,
-    assigned: u64,
-    retrying: u64,
-    oldest_opened_at: Option<amends_wire::api::Time>,
-}
-
 /// One look.
 struct Look {
-    summary: Summary,
+    summary: SummaryView,
     items: Vec<RepairView>,
     has_more: bool,
     participants: Vec<ParticipantView>,
