@@ -187,6 +187,9 @@ impl Loop {
         let mut drained_by: Option<tokio::time::Instant> = None;
         loop {
             if writing.is_none() {
+                if self.has_wishes() {
+                    self.take_back().await;
+                }
                 // Between two batches, and not only when there is none: a busy coordinator takes over as well.
                 if !self.stopping && self.claim_at <= tokio::time::Instant::now() {
                     let pause = if self.claim().await { Duration::ZERO } else { self.timing.claim_every };
@@ -221,6 +224,7 @@ impl Loop {
                         self.take(command, at);
                     }
                 }
+                () = std::future::ready(()), if self.has_wishes() && writing.is_none() => {}
                 () = tokio::time::sleep_until(self.claim_at), if !self.stopping && writing.is_none() => {}
                 () = stop.cancelled(), if !self.stopping => {
                     self.stopping = true;
@@ -259,9 +263,19 @@ impl Loop {
                     self.tell_unavailable(*id);
                 }
                 self.doubtful.extend(ids);
-                self.claim_at = tokio::time::Instant::now() + DOUBT.min(self.timing.claim_every);
+                self.look_again();
             }
         }
+    }
+
+    /// Looks soon for what has become doubtful.
+    fn look_again(&mut self) {
+        self.claim_at = tokio::time::Instant::now() + DOUBT.min(self.timing.claim_every);
+    }
+
+    /// Whether there are verbs to be given to sagas that can be taken back now.
+    fn has_wishes(&self) -> bool {
+        !self.stopping && !self.claim_in_doubt && !self.wanted.is_empty()
     }
 
     fn tell_unavailable(&mut self, id: SagaId) {
@@ -338,7 +352,6 @@ impl Loop {
     ) {
         if matches!(input, Input::Repair { .. }) && self.coordinator.get(saga).is_none() && !self.stopping {
             self.wanted.entry(saga).or_default().push((input, reply));
-            self.claim_at = tokio::time::Instant::now();
             return;
         }
         match self.coordinator.input(saga, input, at) {

@@ -16,10 +16,6 @@ impl Loop {
         if self.claim_in_doubt {
             return self.give_back().await;
         }
-        if !self.wanted.is_empty() {
-            self.take_back().await;
-            return true;
-        }
         let doubtful: Vec<SagaId> = self.doubtful.iter().copied().take(self.timing.claim_max).collect();
         let claimed = if doubtful.is_empty() {
             self.store.claim(&self.owner, self.timing.claim_max).await
@@ -38,6 +34,7 @@ impl Loop {
                     return false;
                 }
                 for stored in claimed {
+                    self.metrics.taken_over();
                     self.adopt(stored);
                 }
                 more
@@ -55,7 +52,10 @@ impl Loop {
     }
 
     /// Takes back sagas that waited for an operator, and gives them their verbs.
-    async fn take_back(&mut self) {
+    ///
+    /// It stands beside [`claim`](Self::claim) rather than in its place, so that no number of verbs keeps an
+    /// orphan waiting. While a claim is in doubt the verbs wait for that to be settled.
+    pub(super) async fn take_back(&mut self) {
         let ids: Vec<SagaId> = self.wanted.keys().copied().take(self.timing.claim_max).collect();
         let taken = self.store.reclaim(&self.owner, &ids).await;
         let learned = match &taken {
@@ -69,6 +69,7 @@ impl Loop {
                 tracing::warn!(%error, "sagas that wait for an operator could not be taken back");
                 // They may be this coordinator's now without its knowing.
                 self.doubtful.extend(&ids);
+                self.look_again();
                 for (_, reply) in ids.iter().flat_map(|id| self.wanted.remove(id).unwrap_or_default()) {
                     let _ = reply.send(Err(Refusal::Unavailable));
                 }
@@ -136,7 +137,6 @@ impl Loop {
             return;
         };
         let saga = Saga::replay(stored.id, definition, &stored.records);
-        self.metrics.taken_over();
         self.coordinator.adopt(saga, stored.head.fingerprint, stored.epoch, &self.owner.name, now());
     }
 }
