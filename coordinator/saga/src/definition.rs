@@ -9,6 +9,7 @@ use crate::{
     state::Saga,
     time::Millis,
 };
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// The position of a step in its definition.
@@ -29,11 +30,22 @@ pub trait Template: fmt::Debug + Send + Sync {
     fn render(&self, scope: &Scope<'_>) -> Result<Json, String>;
 }
 
-/// What a template may see: the saga's input and the outputs of steps that are done.
+/// The largest number of items one step is fanned out over.
+pub const FAN_MAX: usize = 1000;
+
+/// The participant's name under which a child saga is called; nobody can register it.
+pub const CHILD_PARTICIPANT: &str = "saga";
+
+/// The name of the definition of open sagas, and its hash; nobody can register it.
+pub const OPEN_NAME: &str = "open";
+
+/// What a template may see: the saga's input and the outputs of steps that are done, and for an item of a
+/// fanned-out step the item.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     saga: &'a Saga,
     own: Option<StepIx>,
+    item: Option<(&'a Json, u32)>,
 }
 
 /// The immutable description of a saga, `name@version`.
@@ -51,6 +63,8 @@ pub struct Definition {
     output: Option<Arc<dyn Template>>,
     by_name: BTreeMap<Name, StepIx>,
     descendants: Vec<Vec<StepIx>>,
+    pivot: Option<StepIx>,
+    open: bool,
 }
 
 /// One node of the graph.
@@ -62,6 +76,23 @@ pub struct Step {
     pub kind: Kind,
     /// The steps that must be done before it starts.
     pub after: Vec<StepIx>,
+    /// Whether it runs at all: rendered when its turn has come, and skipped on `false`. Anything else than
+    /// `true` or `false` refuses the step.
+    pub when: Option<Arc<dyn Template>>,
+    /// Whether the saga only goes forward once it is done. At most one step is; [`Definition::new`] makes it
+    /// wait for every step that does not come after it.
+    pub pivot: bool,
+    /// The list it is done for, item by item.
+    pub fan: Option<Fan>,
+}
+
+/// What a step is fanned out over.
+#[derive(Debug, Clone)]
+pub struct Fan {
+    /// Yields the list, of at most [`FAN_MAX`] items; anything else refuses the step.
+    pub over: Arc<dyn Template>,
+    /// How many items are under way at a time, at least one; undoing too.
+    pub parallel: u32,
 }
 
 /// What a step does.
@@ -116,7 +147,7 @@ pub struct UndoCall {
 }
 
 /// An operation of a participant, with what its registration says of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Operation {
     /// The participant's name.
     pub participant: Name,
@@ -129,6 +160,30 @@ pub struct Operation {
     /// Whether a late call after its compensation is refused. Where it is not, the compensation waits for
     /// the attempt in flight.
     pub barrier: bool,
+    /// Who does it.
+    #[serde(default, skip_serializing_if = "Target::is_participant")]
+    pub target: Target,
+}
+
+/// Who does an [`Operation`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// A registered participant.
+    #[default]
+    Participant,
+    /// Another saga, run as a child: the operation's name is its definition's, its participant's name is
+    /// [`CHILD_PARTICIPANT`]. Compensating it reverts the child.
+    Saga {
+        /// The definition's version; the newest where none is said.
+        version: Option<u32>,
+    },
+}
+
+impl Target {
+    fn is_participant(&self) -> bool {
+        *self == Target::Participant
+    }
 }
 
 /// A step that waits for a signal.
@@ -153,6 +208,10 @@ pub enum Fault {
     Repeated(Name),
     /// The steps stand after one another in a circle.
     Cycle(Vec<Name>),
+    /// More than one pivot.
+    Pivots(Vec<Name>),
+    /// A step after the pivot has a compensation, which could never be called.
+    UndoAfterPivot(Name),
 }
 
 impl fmt::Display for Fault {
@@ -164,6 +223,13 @@ impl fmt::Display for Fault {
             Fault::Cycle(names) => {
                 let names: Vec<&str> = names.iter().map(Name::as_str).collect();
                 write!(f, "the steps {} wait for each other in a circle", names.join(", "))
+            }
+            Fault::Pivots(names) => {
+                let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+                write!(f, "the steps {} are all pivots; at most one can be", names.join(", "))
+            }
+            Fault::UndoAfterPivot(name) => {
+                write!(f, "step \"{name}\" comes after the pivot, so its compensation could never be called")
             }
         }
     }
@@ -179,7 +245,7 @@ impl Definition {
         version: u32,
         hash: String,
         deadline: Option<Millis>,
-        steps: Vec<Step>,
+        mut steps: Vec<Step>,
         output: Option<Arc<dyn Template>>,
     ) -> Result<Definition, Vec<Fault>> {
         if steps.is_empty() {
@@ -202,11 +268,54 @@ impl Definition {
                 return Err(faults);
             }
         };
+        let mut after = descendants(&steps, &order);
+        let pivots: Vec<StepIx> = indexed(&steps).filter(|(_, step)| step.pivot).map(|(ix, _)| ix).collect();
+        let pivot = pivots.first().copied();
+        if pivots.len() > 1 {
+            faults
+                .push(Fault::Pivots(pivots.iter().map(|ix| steps[usize::from(ix.0)].name.clone()).collect()));
+        } else if let Some(pivot) = pivot {
+            let past = &after[usize::from(pivot.0)];
+            let undone = |ix: &&StepIx| steps[usize::from(ix.0)].undo().is_some();
+            let names = past.iter().filter(undone).map(|ix| steps[usize::from(ix.0)].name.clone());
+            faults.extend(names.map(Fault::UndoAfterPivot));
+            let before = indexed(&steps).map(|(ix, _)| ix).filter(|ix| *ix != pivot && !past.contains(ix));
+            steps[usize::from(pivot.0)].after = before.collect();
+            // No new circle: only steps that do not come after the pivot were put before it.
+            after = descendants(&steps, &topological(&steps).map_err(|circle| vec![Fault::Cycle(circle)])?);
+        }
         if !faults.is_empty() {
             return Err(faults);
         }
-        let descendants = descendants(&steps, &order);
-        Ok(Definition { name, version, hash, deadline, steps, output, by_name, descendants })
+        let (descendants, open) = (after, false);
+        Ok(Definition { name, version, hash, deadline, steps, output, by_name, descendants, pivot, open })
+    }
+
+    /// The definition of every open saga: it has no steps of its own, its branches are registered while it
+    /// runs.
+    pub fn open() -> Definition {
+        Definition {
+            name: Name::parse(OPEN_NAME).expect("a constant name is one"),
+            version: 1,
+            hash: OPEN_NAME.to_owned(),
+            deadline: None,
+            steps: Vec::new(),
+            output: None,
+            by_name: BTreeMap::new(),
+            descendants: Vec::new(),
+            pivot: None,
+            open: true,
+        }
+    }
+
+    /// Whether its sagas are open ones.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The step after which a saga only goes forward.
+    pub fn pivot(&self) -> Option<StepIx> {
+        self.pivot
     }
 
     /// The steps, in the order they are written.
@@ -219,7 +328,7 @@ impl Definition {
         self.steps.len()
     }
 
-    /// False: a definition has at least one step.
+    /// Whether it has no step: only [`Definition::open`] has none.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
@@ -292,17 +401,22 @@ impl std::borrow::Borrow<str> for Name {
 impl<'a> Scope<'a> {
     /// What every template sees.
     pub fn new(saga: &'a Saga) -> Scope<'a> {
-        Scope { saga, own: None }
+        Scope { saga, own: None, item: None }
     }
 
     /// What the compensation of `step` sees: its own output is null where its action gave none.
     pub fn undoing(saga: &'a Saga, step: StepIx) -> Scope<'a> {
-        Scope { saga, own: Some(step) }
+        Scope { saga, own: Some(step), item: None }
     }
 
     /// The saga's id.
     pub fn id(&self) -> crate::SagaId {
         self.saga.id
+    }
+
+    /// The item of a fanned-out step and its place from 0, for which the template is rendered.
+    pub fn item(&self) -> Option<(&'a Json, u32)> {
+        self.item
     }
 
     /// The saga's input.

@@ -21,7 +21,7 @@ pub struct Schedule {
 }
 
 /// How a compensation is tried: quickly in line first, then on a slow durable schedule, then never again.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UndoSchedule {
     /// Attempts made in line, the first included.
     pub quick: u32,
@@ -29,6 +29,15 @@ pub struct UndoSchedule {
     pub slow: Schedule,
     /// The age at which no further attempt is made.
     pub within: Millis,
+}
+
+/// A factor is a plain number, so a schedule equals itself.
+impl Eq for Schedule {}
+
+impl std::hash::Hash for Schedule {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (self.attempts, self.first, self.factor.to_bits(), self.max).hash(state);
+    }
 }
 
 impl Schedule {

@@ -14,14 +14,17 @@
 //! - of a call: `read_only` or `none` in place of a compensation; `attempts`, `first`, `max`, `within`,
 //!   `timeout`; `status` and `no_barrier` for both operations; `with`;
 //! - of its compensation: `quick`, `slow`, `slow_first`, `slow_max`, `undo_within`, `eager`, `undo_with`;
-//! - of an await: `timeout`, `default`.
+//! - of an await: `timeout`, `default`;
+//! - of any: `when`, `pivot`, `each` and `parallel`. An operation of the participant `saga` is a child saga.
 //!
-//! A template is `input`, `null`, `output.STEP`, or `fail`, which always fails.
+//! A template is `input`, `input.MEMBER`, `item`, `null`, `true`, `false`, `output.STEP`, or `fail`, which always
+//! fails.
 
 use crate::{
     Json, Name,
     definition::{
-        AwaitStep, CallStep, Definition, Kind, Operation, Scope, Step, StepIx, Template, Undo, UndoCall,
+        AwaitStep, CHILD_PARTICIPANT, CallStep, Definition, Fan, Kind, Operation, Scope, Step, StepIx,
+        Target, Template, Undo, UndoCall,
     },
     hash::Mix,
     schedule::{Schedule, UndoSchedule},
@@ -67,7 +70,11 @@ fn step(name: Name, words: &Words<'_>, before: &[Step]) -> Step {
     } else {
         Kind::Call(call(words))
     };
-    Step { name, kind, after }
+    let fan = words
+        .get("each")
+        .map(|over| Fan { over: template(over), parallel: words.number("parallel").unwrap_or(1) });
+    let (when, pivot) = (words.get("when").map(template), words.has("pivot"));
+    Step { name, kind, after, when, pivot, fan }
 }
 
 fn call(words: &Words<'_>) -> CallStep {
@@ -118,6 +125,10 @@ fn operation(text: &str, words: &Words<'_>) -> Operation {
         timeout: words.span("timeout").unwrap_or(Millis::from_secs(5)),
         status: words.has("status"),
         barrier: !words.has("no_barrier"),
+        target: match participant {
+            CHILD_PARTICIPANT => Target::Saga { version: None },
+            _ => Target::Participant,
+        },
     }
 }
 
@@ -182,9 +193,13 @@ pub fn span(text: &str) -> Millis {
 fn template(text: &str) -> Arc<dyn Template> {
     Arc::new(match text.split_once('.') {
         Some(("output", step)) => Sketched::Output(step.to_owned()),
+        Some(("input", member)) => Sketched::Member(member.to_owned()),
         _ => match text {
             "input" => Sketched::Input,
-            "null" => Sketched::Null,
+            "item" => Sketched::Item,
+            "null" => Sketched::Fixed(Json::default()),
+            "true" => Sketched::Fixed(Arc::new(true.into())),
+            "false" => Sketched::Fixed(Arc::new(false.into())),
             "fail" => Sketched::Fail,
             _ => panic!("\"{text}\" is not a template"),
         },
@@ -194,7 +209,9 @@ fn template(text: &str) -> Arc<dyn Template> {
 #[derive(Debug)]
 enum Sketched {
     Input,
-    Null,
+    Member(String),
+    Item,
+    Fixed(Json),
     Output(String),
     Fail,
 }
@@ -203,7 +220,15 @@ impl Template for Sketched {
     fn render(&self, scope: &Scope<'_>) -> Result<Json, String> {
         match self {
             Sketched::Input => Ok(scope.input().clone()),
-            Sketched::Null => Ok(Json::default()),
+            Sketched::Member(name) => {
+                let member = scope.input().get(name).cloned();
+                member.map(Arc::new).ok_or_else(|| format!("input.{name} is undefined"))
+            }
+            Sketched::Item => {
+                let (item, _) = scope.item().ok_or("there is no item here")?;
+                Ok(item.clone())
+            }
+            Sketched::Fixed(value) => Ok(value.clone()),
             Sketched::Output(step) => {
                 scope.output(step).ok_or_else(|| format!("steps.{step}.output is undefined"))
             }

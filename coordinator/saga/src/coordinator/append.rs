@@ -57,6 +57,8 @@ pub struct Head {
     /// When it has something to do by itself again; `None` once it has ended, and while all it waits for is
     /// an operator. Without it the store keeps the saga as nobody's, and no coordinator claims it.
     pub wake_at: Option<Timestamp>,
+    /// Whether it only waits for that time, or for somebody: the store keeps it as nobody's until then.
+    pub asleep: bool,
     /// The steps it stands at, by name.
     pub at_steps: Vec<String>,
     /// The participants it waits for, by name.
@@ -114,6 +116,7 @@ impl Head {
             updated_at: saga.updated_at,
             ended_at: saga.ended_at,
             wake_at: (!saga.is_terminal() && !saga.is_shelved()).then_some(saga.updated_at),
+            asleep: false,
             at_steps,
             at_participants: at_participants.into_iter().collect(),
         }

@@ -17,6 +17,9 @@ fn steps(after: &[&[u16]]) -> Vec<Step> {
         name: name(i),
         kind: kind.clone(),
         after: after.iter().map(|a| StepIx(*a)).collect(),
+        when: None,
+        pivot: false,
+        fan: None,
     };
     after.iter().enumerate().map(step).collect()
 }

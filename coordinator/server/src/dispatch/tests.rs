@@ -1,7 +1,7 @@
 //! Every dispatched call is answered exactly once, whatever the transport does, and batches are gathered as told.
 
 use super::{transport::MockTransport, *};
-use amends_saga::{CallKey, Name, StepIx, Timestamp, definition::Operation};
+use amends_saga::{CallKey, Name, StepIx, Timestamp, definition::{Operation, Target}};
 use amends_store::{Store, memory::MemoryStore};
 use amends_wire::definition::Defaults;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ fn call(participant: &str, operation: &str, op: Op) -> (SagaId, u64, Call) {
         timeout: Millis(100),
         status: false,
         barrier: true,
+        target: Target::Participant,
     };
     let key = CallKey { step: StepIx(0), op, attempt: 1, poll: 0, question: Question::Call };
     let id = SagaId::now_v7();

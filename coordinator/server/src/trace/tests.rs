@@ -1,7 +1,7 @@
 //! What spans say, and what they keep to themselves. Whole traces, as a collector sees them, are tested from outside.
 
 use super::*;
-use amends_saga::{Call, CallKey, How, Millis, Name, RepairStatus, StepIx, definition::Operation};
+use amends_saga::{Call, CallKey, How, Millis, Name, RepairStatus, StepIx, definition::{Operation, Target}};
 use uuid::Uuid;
 
 fn order(op: Op, question: Question, poll: u32) -> Order {
@@ -12,6 +12,7 @@ fn order(op: Op, question: Question, poll: u32) -> Order {
         timeout: Millis(100),
         status: true,
         barrier: true,
+        target: Target::Participant,
     };
     let key = CallKey { step: StepIx(0), op, attempt: 2, poll, question };
     let body = Arc::new(serde_json::json!({ "card": "secret" }));

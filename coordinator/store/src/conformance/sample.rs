@@ -5,7 +5,7 @@ use amends_saga::{
     Answer, Audit, CallKey, Coordinator, Definition, Input, Json, Millis, Name, Report, Saga, SagaId, Start,
     Step, StepIx, Timestamp, Verb,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, Written},
-    definition::{CallStep, Kind, Operation, Scope, Template, Undo, UndoCall},
+    definition::{CallStep, Kind, Operation, Scope, Target, Template, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
 };
 use std::{
@@ -43,6 +43,9 @@ pub fn definition(name: &str, version: u32) -> Arc<Definition> {
             },
         }),
         after: after.iter().map(|at| StepIx(*at)).collect(),
+        when: None,
+        pivot: false,
+        fan: None,
     };
     let steps = vec![
         call("quote", "product", "quote", None, &[]),
@@ -61,6 +64,7 @@ fn operation_of(participant: &str, name: &str) -> Operation {
         timeout: Millis::from_secs(5),
         status: false,
         barrier: true,
+        target: Target::Participant,
     }
 }
 

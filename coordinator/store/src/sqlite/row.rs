@@ -115,6 +115,7 @@ fn head(row: &SqliteRow) -> Result<Head, Error> {
         updated_at: at(11)?,
         ended_at: maybe_at(12)?,
         wake_at: maybe_at(13)?,
+        asleep: false,
         at_steps: names(14)?,
         at_participants: names(15)?,
     })

@@ -8,7 +8,7 @@ use super::{
 use crate::registration::{OperationTerms, RetryTerms};
 use amends_saga::{
     Definition, Millis, Name, Step, StepIx,
-    definition::{AwaitStep, CallStep, Kind, Operation, Undo, UndoCall},
+    definition::{AwaitStep, CallStep, Kind, Operation, Target, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
 };
 use std::fmt;
@@ -68,6 +68,9 @@ impl Text {
                 name: name.clone(),
                 kind: resolver.kind(step),
                 after: parents.iter().map(|parent| StepIx(*parent as u16)).collect(),
+                when: None,
+                pivot: false,
+                fan: None,
             })
             .collect();
         if !resolver.unknown.is_empty() {
@@ -155,6 +158,7 @@ impl Resolver<'_> {
             timeout: own.or(registered).unwrap_or(self.defaults.timeout),
             status: terms.status,
             barrier: terms.barrier,
+            target: Target::Participant,
         }
     }
 }

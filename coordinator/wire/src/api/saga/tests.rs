@@ -4,7 +4,7 @@ use super::*;
 use crate::api::{JournalItem, RepairView};
 use amends_saga::{
     Answer, CallKey, Definition, Event, Input, Millis, Op, Question, Record, Report, Timestamp, decide,
-    definition::{CallStep, Scope, Template, Undo, UndoCall},
+    definition::{CallStep, Scope, Target, Template, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
 };
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ fn operation(text: &str) -> Operation {
         timeout: Millis(5000),
         status: false,
         barrier: true,
+        target: Target::Participant,
     }
 }
 
@@ -44,6 +45,9 @@ fn call(step: &str, action: &str, undo: Option<&str>, after: &[u16]) -> Step {
     Step {
         name: name(step),
         after: after.iter().map(|i| StepIx(*i)).collect(),
+        when: None,
+        pivot: false,
+        fan: None,
         kind: Kind::Call(CallStep {
             action: operation(action),
             with: Arc::new(Fixed(Arc::new(json!({"order": "1001"})))),
@@ -58,6 +62,9 @@ fn definition() -> Arc<Definition> {
     let payment = Step {
         name: name("payment"),
         after: vec![StepIx(1)],
+        when: None,
+        pivot: false,
+        fan: None,
         kind: Kind::Await(AwaitStep { signal: name("paid"), timeout: Millis::from_secs(900), default: None }),
     };
     let steps = vec![
