@@ -10,7 +10,7 @@ mod tables;
 
 pub use tables::Tables;
 
-use crate::{DefinitionPut, DefinitionRow, Error, Filter, Owner, Store, Stored, clock};
+use crate::{DefinitionPut, DefinitionRow, Error, Filter, Owner, Revived, Store, Stored, clock, random};
 use amends_saga::{
     Record, SagaId, Status, Timestamp,
     coordinator::{Append, Fingerprint, Written},
@@ -189,6 +189,10 @@ impl Store for MemoryStore {
         self.write(|tables, now| tables.reclaim(owner, ids, now)).await
     }
 
+    async fn revive(&self, owner: &Owner, id: SagaId) -> Result<Revived, Error> {
+        self.write(|tables, now| tables.revive(owner, id, now)).await
+    }
+
     async fn load(&self, id: SagaId) -> Result<Option<Stored>, Error> {
         self.read(|tables| tables.load(id)).await
     }
@@ -207,6 +211,10 @@ impl Store for MemoryStore {
 
     async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
         self.read(Tables::counts).await
+    }
+
+    async fn versions(&self) -> Result<Vec<(String, u32, u64)>, Error> {
+        self.read(Tables::versions).await
     }
 
     async fn put_definition(&self, row: &DefinitionRow) -> Result<DefinitionPut, Error> {
@@ -231,6 +239,11 @@ impl Store for MemoryStore {
 
     async fn participants(&self) -> Result<Vec<(String, String)>, Error> {
         self.read(Tables::participants).await
+    }
+
+    async fn secret(&self) -> Result<[u8; 32], Error> {
+        let fresh = random::secret()?;
+        self.write(|tables, _| Ok(tables.secret(fresh))).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

@@ -23,10 +23,11 @@ mod queue;
 mod read;
 mod repair;
 mod repairs;
+mod revive;
 mod row;
 mod writer;
 
-use crate::{DefinitionPut, DefinitionRow, Error, Filter, Owner, Store, Stored, clock};
+use crate::{DefinitionPut, DefinitionRow, Error, Filter, Owner, Revived, Store, Stored, clock, random};
 use amends_saga::{
     Record, SagaId, Status,
     coordinator::{Append, Fingerprint, Written},
@@ -168,6 +169,10 @@ impl Store for SqliteStore {
         member::reclaim(&mut *self.writer().await, owner, ids).await
     }
 
+    async fn revive(&self, owner: &Owner, id: SagaId) -> Result<Revived, Error> {
+        revive::revive(&mut *self.writer().await, owner, id).await
+    }
+
     async fn load(&self, id: SagaId) -> Result<Option<Stored>, Error> {
         read::load(&mut *self.reader().await, id).await
     }
@@ -186,6 +191,10 @@ impl Store for SqliteStore {
 
     async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
         read::counts(&mut *self.reader().await).await
+    }
+
+    async fn versions(&self) -> Result<Vec<(String, u32, u64)>, Error> {
+        read::versions(&mut *self.reader().await).await
     }
 
     async fn put_definition(&self, row: &DefinitionRow) -> Result<DefinitionPut, Error> {
@@ -210,6 +219,11 @@ impl Store for SqliteStore {
 
     async fn participants(&self) -> Result<Vec<(String, String)>, Error> {
         catalog::participants(&mut *self.reader().await).await
+    }
+
+    async fn secret(&self) -> Result<[u8; 32], Error> {
+        let mut writer = self.writer().await;
+        catalog::secret(writer.ready().await?, random::secret()?).await
     }
 
     async fn ping(&self) -> Result<(), Error> {

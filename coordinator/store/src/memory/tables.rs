@@ -5,7 +5,10 @@
 //! changes exactly the row it expects, or nothing**.
 
 use super::queue::Queue;
-use crate::{DefinitionPut, DefinitionRow, Error, Filter, JOIN_TTL_MS, Owner, Stored, is_live, is_undoing};
+use crate::{
+    DefinitionPut, DefinitionRow, Error, Filter, JOIN_TTL_MS, Owner, Revived, Stored, WAKE_GRACE_MS, is_live,
+    is_undoing,
+};
 use amends_saga::{
     Millis, Record, SagaId, Status, Timestamp,
     coordinator::{Append, Fingerprint, Head, Written},
@@ -17,12 +20,16 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Tables {
     sagas: BTreeMap<SagaId, Row>,
-    /// Those that are live and owned; one that waits for an operator only is neither here nor anybody's.
+    /// Those that are live and owned; one that waits for an operator only, or sleeps, is neither here nor
+    /// anybody's.
     driven: BTreeSet<SagaId>,
+    /// Those that sleep, by when they wake.
+    asleep: BTreeSet<(Timestamp, SagaId)>,
     keys: BTreeMap<String, SagaId>,
     nodes: BTreeMap<Uuid, Node>,
     definitions: Vec<DefinitionRow>,
     participants: BTreeMap<String, String>,
+    secret: Option<[u8; 32]>,
     pub(super) queue: Queue,
 }
 
@@ -30,7 +37,8 @@ pub struct Tables {
 struct Row {
     head: Head,
     epoch: u64,
-    /// `None` once it has ended, and while it waits for an operator only.
+    /// `None` while it waits for an operator only, while it sleeps, and once it has ended, unless it was
+    /// revived.
     owner: Option<Uuid>,
     records: Vec<Record>,
 }
@@ -105,21 +113,18 @@ impl Tables {
         if append.after_seq == 0 {
             return self.insert(owner, append);
         }
-        let Some(row) = self.sagas.get_mut(&append.id) else { return Written::Fenced };
-        let expected = is_live(row.head.status)
+        let Some(row) = self.sagas.get(&append.id) else { return Written::Fenced };
+        let expected = row.owner.map_or(is_live(row.head.status), |holder| holder == owner)
             && row.epoch == append.epoch
-            && row.owner.is_none_or(|holder| holder == owner)
             && row.records.len() as u64 == append.after_seq;
         if !expected {
             return Written::Fenced;
         }
-        row.owner = driver(owner, &append.head);
-        row.records.extend(append.records.iter().cloned());
-        advance(&mut row.head, &append.head);
-        match row.owner {
-            Some(_) => self.driven.insert(append.id),
-            None => self.driven.remove(&append.id),
-        };
+        self.change(append.id, |row| {
+            row.owner = driver(owner, &append.head);
+            row.records.extend(append.records.iter().cloned());
+            advance(&mut row.head, &append.head);
+        });
         Written::Done
     }
 
@@ -134,13 +139,29 @@ impl Tables {
         if let Some(key) = key {
             self.keys.insert(key.to_owned(), append.id);
         }
-        let owner = driver(owner, &append.head);
-        if owner.is_some() {
-            self.driven.insert(append.id);
-        }
-        let row = Row { head: append.head.clone(), epoch: 1, owner, records: append.records.clone() };
+        let mut head = append.head.clone();
+        head.asleep = sleeps(&head);
+        let row = Row { owner: driver(owner, &head), head, epoch: 1, records: append.records.clone() };
         self.sagas.insert(append.id, row);
+        self.change(append.id, |_| ());
         Written::Done
+    }
+
+    /// Changes a saga's row, and with it where the saga is found.
+    fn change(&mut self, id: SagaId, change: impl FnOnce(&mut Row)) -> &Row {
+        let row = self.sagas.get_mut(&id).expect("a saga that is changed has a row");
+        if let Some(wake_at) = row.head.wake_at {
+            self.asleep.remove(&(wake_at, id));
+        }
+        change(row);
+        if let Some(wake_at) = row.head.wake_at.filter(|_| row.head.asleep) {
+            self.asleep.insert((wake_at, id));
+        }
+        match row.owner.is_some() && is_live(row.head.status) {
+            true => self.driven.insert(id),
+            false => self.driven.remove(&id),
+        };
+        row
     }
 
     /// See [`crate::Store::claim`].
@@ -149,19 +170,22 @@ impl Tables {
     /// [`Error::LeaseLost`] when the owner was replaced.
     pub fn claim(&mut self, owner: &Owner, limit: usize, now: Timestamp) -> Result<Vec<Stored>, Error> {
         self.join(owner, now)?;
-        let free = |row: &Row| {
-            row.owner.is_some_and(|holder| holder != owner.incarnation && !self.is_alive(holder, now))
-        };
-        let mut found: Vec<(bool, SagaId)> = Vec::new();
+        let mut found: Vec<(bool, Option<Timestamp>, SagaId)> = Vec::new();
         for id in &self.driven {
             let row = &self.sagas[id];
-            if free(row) {
-                found.push((!is_undoing(row.head.status), *id));
+            let gone = |holder| holder != owner.incarnation && !self.is_alive(holder, now);
+            if row.owner.is_some_and(gone) {
+                found.push((!is_undoing(row.head.status), None, *id));
             }
+        }
+        let overdue =
+            self.asleep.iter().take_while(|(wake_at, _)| wake_at.after(Millis(WAKE_GRACE_MS)) <= now);
+        for (wake_at, id) in overdue {
+            found.push((!is_undoing(self.sagas[id].head.status), Some(*wake_at), *id));
         }
         found.sort_unstable();
         found.truncate(limit);
-        Ok(found.into_iter().map(|(_, id)| self.take(owner.incarnation, id)).collect())
+        Ok(found.into_iter().map(|(_, _, id)| self.take(owner.incarnation, id)).collect())
     }
 
     /// See [`crate::Store::reclaim`].
@@ -184,12 +208,31 @@ impl Tables {
         Ok(taken)
     }
 
+    /// See [`crate::Store::revive`].
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`] when the owner was replaced.
+    pub fn revive(&mut self, owner: &Owner, id: SagaId, now: Timestamp) -> Result<Revived, Error> {
+        self.join(owner, now)?;
+        let Some(row) = self.sagas.get(&id) else { return Ok(Revived::Unknown) };
+        if row.head.status != Status::Completed {
+            return Ok(Revived::NotCompleted(row.head.status));
+        }
+        let others = |holder| holder != owner.incarnation && self.is_alive(holder, now);
+        if row.owner.is_some_and(others) {
+            return Ok(Revived::Held);
+        }
+        Ok(Revived::Taken(Box::new(self.take(owner.incarnation, id))))
+    }
+
     /// Gives a saga to an owner, and fences the one that had it.
     fn take(&mut self, owner: Uuid, id: SagaId) -> Stored {
-        self.driven.insert(id);
-        let row = self.sagas.get_mut(&id).expect("a live saga has a row");
-        let before = row.owner.replace(owner);
-        row.epoch += 1;
+        let mut before = None;
+        let row = self.change(id, |row| {
+            before = row.owner.replace(owner);
+            row.epoch += 1;
+            row.head.asleep = false;
+        });
         let stored = row.stored(id);
         if let Some(before) = before.filter(|before| *before != owner)
             && let Some(node) = self.nodes.get_mut(&before)
@@ -250,6 +293,21 @@ impl Tables {
         counts.into_iter().collect()
     }
 
+    /// See [`crate::Store::versions`].
+    pub fn versions(&self) -> Vec<(String, u32, u64)> {
+        let mut counts: BTreeMap<(&str, u32), u64> = BTreeMap::new();
+        for row in self.sagas.values().filter(|row| is_live(row.head.status)) {
+            *counts.entry((&row.head.definition, row.head.version)).or_insert(0) += 1;
+        }
+        counts.into_iter().map(|((name, version), live)| (name.to_owned(), version, live)).collect()
+    }
+
+    /// See [`crate::Store::secret`]. `fresh` becomes the secret when there is none yet; this takes no chances
+    /// by itself.
+    pub fn secret(&mut self, fresh: [u8; 32]) -> [u8; 32] {
+        *self.secret.get_or_insert(fresh)
+    }
+
     /// See [`crate::Store::put_definition`].
     pub fn put_definition(&mut self, row: &DefinitionRow) -> DefinitionPut {
         let taken = |other: &&DefinitionRow| {
@@ -302,9 +360,15 @@ impl Row {
     }
 }
 
-/// Who owns a saga from now on: nobody when it has ended or waits for an operator only.
+/// Who owns a saga from now on: nobody when it has ended, waits for an operator only, or sleeps.
 fn driver(owner: Uuid, head: &Head) -> Option<Uuid> {
-    head.wake_at.filter(|_| is_live(head.status)).map(|_| owner)
+    let moves = is_live(head.status) && head.wake_at.is_some() && !head.asleep;
+    moves.then_some(owner)
+}
+
+/// Whether a saga is kept as nobody's until its time has come.
+fn sleeps(head: &Head) -> bool {
+    head.asleep && is_live(head.status) && head.wake_at.is_some()
 }
 
 /// Replaces what can change in a saga's life; the rest is kept as it was inserted.
@@ -313,6 +377,7 @@ fn advance(head: &mut Head, to: &Head) {
     head.updated_at = to.updated_at;
     head.ended_at = to.ended_at;
     head.wake_at = to.wake_at;
+    head.asleep = sleeps(to);
     head.at_steps.clone_from(&to.at_steps);
     head.at_participants.clone_from(&to.at_participants);
 }

@@ -22,7 +22,7 @@ pub(super) const ROWS_MAX: usize = 1024;
 const SIZES: [usize; 20] =
     [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, ROWS_MAX];
 
-const COLUMNS: usize = 18;
+const COLUMNS: usize = 19;
 
 static STATEMENTS: LazyLock<Vec<(usize, &'static str)>> =
     LazyLock::new(|| SIZES.iter().map(|rows| (*rows, statement(*rows))).collect());
@@ -94,6 +94,7 @@ impl Row {
         self.add(head.updated_at.0);
         self.add(head.ended_at.map(|at| at.0));
         self.add(head.wake_at.map(|at| at.0));
+        self.add(i64::from(head.asleep));
         self.add(row::names_text(&head.at_steps));
         self.add(row::names_text(&head.at_participants));
         self.add(item::rows_json(&append.repairs));

@@ -1,4 +1,4 @@
-//! Definitions and participants' registrations.
+//! Definitions, participants' registrations, and the store's secret.
 
 use super::connect::failed;
 use crate::{DefinitionPut, DefinitionRow, Error};
@@ -85,4 +85,16 @@ pub(super) async fn participants(connection: &mut SqliteConnection) -> Result<Ve
     let rows = sqlx::query("select name, registration from participant order by name");
     let rows = rows.fetch_all(connection).await.map_err(failed)?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(failed)
+}
+
+/// The store's secret; `fresh` becomes it when there is none yet. See [`crate::Store::secret`].
+pub(super) async fn secret(connection: &mut SqliteConnection, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
+    let row = sqlx::query("update store set secret = coalesce(secret, ?) returning secret")
+        .bind(fresh.to_vec())
+        .fetch_one(connection)
+        .await
+        .map_err(failed)?;
+    let secret: &[u8] = row.try_get(0).map_err(failed)?;
+    let len = secret.len();
+    secret.try_into().map_err(|_| Error::Corrupt(format!("the store's secret has {len} bytes, not 32")))
 }

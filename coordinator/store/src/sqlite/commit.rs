@@ -133,7 +133,7 @@ struct Known {
 struct State {
     epoch: i64,
     seq: i64,
-    /// `None` when the saga has ended or waits for an operator only.
+    /// `None` when the saga waits for an operator only, or sleeps, or has ended and was not revived.
     owner: Option<i64>,
     live: bool,
 }
@@ -177,8 +177,7 @@ impl Known {
             let hit = state.is_some_and(|state| {
                 state.epoch == integer(append.epoch)
                     && state.seq == integer(append.after_seq)
-                    && state.live
-                    && state.owner.is_none_or(|owner| owner == self.owner)
+                    && state.owner.map_or(state.live, |owner| owner == self.owner)
             });
             return if hit { Written::Done } else { Written::Fenced };
         }

@@ -47,7 +47,8 @@ enum Walk {
     Key(String),
     /// Those with a label.
     Label(String, String),
-    /// Those with a status and an owner; ended ones have none, nor have those that wait for an operator only.
+    /// Those with a status and an owner. Nobody's are those that wait for an operator only, those that sleep,
+    /// and those that have ended, but for completed ones that were revived.
     Status(i64, Option<i64>),
     /// Those of a definition with a status.
     Definition(i64, i64),
@@ -117,7 +118,7 @@ async fn definitions(connection: &mut SqliteConnection, filter: &Filter) -> Resu
 
 /// Who owns sagas of a status, nobody included where that can be.
 async fn owners(connection: &mut SqliteConnection, status: i64) -> Result<Vec<Option<i64>>, Error> {
-    if status >= 3 {
+    if status > row::status_number(Status::Completed) {
         return Ok(vec![None]);
     }
     let rows = sqlx::query(

@@ -10,12 +10,13 @@ use super::{
     row::{self, STORED_COLUMNS, owner_number},
     writer::Writer,
 };
-use crate::{Error, JOIN_TTL_MS, Owner, Stored, clock};
+use crate::{Error, JOIN_TTL_MS, Owner, Stored, WAKE_GRACE_MS, clock};
 use amends_saga::SagaId;
 use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteConnection};
 
 /// Whether the row `node` is of a member; takes the present twice.
-const ALIVE: &str = "node.replaced = 0 and node.lease_until > ? and node.lease_until <= ? + 2 * node.ttl_ms";
+pub(super) const ALIVE: &str =
+    "node.replaced = 0 and node.lease_until > ? and node.lease_until <= ? + 2 * node.ttl_ms";
 
 /// Rows of members long gone are kept so long, in milliseconds, that their processes are gone as well.
 const NODE_KEPT_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -71,6 +72,9 @@ pub(super) async fn join(connection: &mut SqliteConnection, owner: &Owner) -> Re
     }
 }
 
+/// The statuses of live sagas, those claimed first in front.
+const CLAIM_ORDER: [&[i64]; 2] = [&[1, 2], &[0]];
+
 /// Claims live sagas that nobody owns; see [`crate::Store::claim`].
 pub(super) async fn claim(writer: &mut Writer, owner: &Owner, limit: usize) -> Result<Vec<Stored>, Error> {
     let connection = writer.begin().await?;
@@ -81,9 +85,13 @@ pub(super) async fn claim(writer: &mut Writer, owner: &Owner, limit: usize) -> R
 async fn claim_in(connection: &mut SqliteConnection, owner: &Owner, limit: usize) -> Result<Taken, Error> {
     join(connection, owner).await?;
     let free = free_owners(connection, owner).await?;
-    let (undoing, running): (Vec<_>, Vec<_>) = free.into_iter().partition(|(status, _)| *status > 0);
-    let mut ids = oldest(connection, &undoing, limit).await?;
-    ids.extend(oldest(connection, &running, limit - ids.len()).await?);
+    let overdue = clock::now().0.saturating_sub(integer(WAKE_GRACE_MS));
+    let mut ids = Vec::new();
+    for statuses in CLAIM_ORDER {
+        let held: Vec<_> = free.iter().copied().filter(|(status, _)| statuses.contains(status)).collect();
+        ids.extend(oldest(connection, &held, limit - ids.len()).await?);
+        ids.extend(first_to_wake(connection, statuses, overdue, limit - ids.len()).await?);
+    }
     take(connection, owner, &ids).await
 }
 
@@ -168,14 +176,48 @@ async fn oldest(
     Ok(ids)
 }
 
+/// The sleeping sagas with one of these statuses that should have woken by `overdue`, the first to wake in
+/// front.
+async fn first_to_wake(
+    connection: &mut SqliteConnection,
+    statuses: &[i64],
+    overdue: i64,
+    limit: usize,
+) -> Result<Vec<SagaId>, Error> {
+    let mut found: Vec<(i64, SagaId)> = Vec::new();
+    for status in statuses {
+        let rows = sqlx::query(
+            "select wake_at, id from saga indexed by saga_asleep
+             where owner is null and status < 3 and wake_at is not null and status = ? and wake_at <= ?
+             order by wake_at, id limit ?",
+        )
+        .bind(status)
+        .bind(overdue)
+        .bind(integer(limit as u64))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+        for row in &rows {
+            found.push((row.try_get(0).map_err(failed)?, row::id(row, 1)?));
+        }
+    }
+    found.sort_unstable();
+    found.truncate(limit);
+    Ok(found.into_iter().map(|(_, id)| id).collect())
+}
+
 /// What a claim has taken: ids in order, and the sagas that could be read.
-struct Taken {
+pub(super) struct Taken {
     first: Option<(SagaId, i64)>,
-    stored: Vec<Stored>,
+    pub(super) stored: Vec<Stored>,
 }
 
 /// Gives sagas to an owner and fences those that had them.
-async fn take(connection: &mut SqliteConnection, owner: &Owner, ids: &[SagaId]) -> Result<Taken, Error> {
+pub(super) async fn take(
+    connection: &mut SqliteConnection,
+    owner: &Owner,
+    ids: &[SagaId],
+) -> Result<Taken, Error> {
     let me = owner_number(owner);
     let ids = row::ids_json(ids.iter().copied());
     sqlx::query(
@@ -207,7 +249,7 @@ async fn take(connection: &mut SqliteConnection, owner: &Owner, ids: &[SagaId]) 
 
 /// Ends the transaction of a claim. When its outcome is not known the database is asked, since sagas that
 /// are taken and not driven would stand still.
-async fn confirm(
+pub(super) async fn confirm(
     writer: &mut Writer,
     owner: &Owner,
     taken: Result<Taken, Error>,

@@ -22,6 +22,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "repairs",
         sql: include_str!("../../../../migrations/coordinator/sqlite/0002_repairs.sql"),
     },
+    Migration {
+        number: 3,
+        name: "sleepers",
+        sql: include_str!("../../../../migrations/coordinator/sqlite/0003_sleepers.sql"),
+    },
 ];
 
 /// Applies what is missing, all of it in one transaction.

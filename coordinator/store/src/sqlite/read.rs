@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{Error, Stored};
 use amends_saga::{Record, SagaId, Status, coordinator::Fingerprint};
-use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, Row as _,
+    sqlite::{SqliteConnection, SqliteRow},
+};
 
 /// Reads one saga.
 pub(super) async fn load(connection: &mut SqliteConnection, id: SagaId) -> Result<Option<Stored>, Error> {
@@ -64,6 +67,23 @@ pub(super) async fn counts(connection: &mut SqliteConnection) -> Result<Vec<(Sta
         let sagas: i64 = sqlx::Row::try_get(row, 1).map_err(failed)?;
         let sagas = u64::try_from(sagas).map_err(|_| Error::Corrupt(format!("a count of {sagas} sagas")))?;
         Ok((row::status(row, 0)?, sagas))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// How many live sagas there are of each version; see [`crate::Store::versions`].
+pub(super) async fn versions(connection: &mut SqliteConnection) -> Result<Vec<(String, u32, u64)>, Error> {
+    let rows = sqlx::query(
+        "select d.name, d.version, sum((
+           select count(*) from saga s indexed by saga_by_definition
+           where s.definition = d.n and s.status < 3)) live
+         from saga_definition d group by d.name, d.version having live > 0 order by d.name, d.version",
+    );
+    let rows = rows.fetch_all(connection).await.map_err(failed)?;
+    let read = |row: &SqliteRow| {
+        let live: i64 = row.try_get(2).map_err(failed)?;
+        let live = u64::try_from(live).map_err(|_| Error::Corrupt(format!("a count of {live} sagas")))?;
+        Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?, live))
     };
     rows.iter().map(read).collect()
 }
