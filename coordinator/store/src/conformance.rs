@@ -8,8 +8,10 @@ mod claiming;
 mod finding;
 mod random;
 mod repairing;
+mod reviving;
 pub mod sample;
 mod shelving;
+mod sleeping;
 mod telling;
 mod writing;
 
@@ -58,6 +60,18 @@ const CHECKS: &[(&str, Check)] = &[
     ("what waits for an operator is taken back", |s| Box::pin(shelving::taken_back(s))),
     ("what was taken back is not lost again", |s| Box::pin(shelving::taken_back_and_lost(s))),
     ("a shelved saga's last owner may go on", |s| Box::pin(shelving::last_owner(s))),
+    ("what sleeps is nobody's until its time", |s| Box::pin(sleeping::nobodys(s))),
+    ("what sleeps is left to its last owner for a while", |s| Box::pin(sleeping::grace(s))),
+    ("what sleeps is not forgotten with its owner", |s| Box::pin(sleeping::owner_gone(s))),
+    ("a sleeping saga's last owner may go on", |s| Box::pin(sleeping::last_owner(s))),
+    ("what sleeps is taken at any time by its id", |s| Box::pin(sleeping::taken(s))),
+    ("what should be awake is claimed in order", |s| Box::pin(sleeping::order(s))),
+    ("what should be awake is claimed once", |s| Box::pin(sleeping::once(s))),
+    ("a completed saga is brought back", |s| Box::pin(reviving::brought_back(s))),
+    ("only a completed saga is brought back", |s| Box::pin(reviving::only_completed(s))),
+    ("a saga is brought back by one", |s| Box::pin(reviving::by_one(s))),
+    ("a saga is brought back from who is gone", |s| Box::pin(reviving::from_the_gone(s))),
+    ("a saga brought back for nothing stays completed", |s| Box::pin(reviving::for_nothing(s))),
     ("a repair item is one with its cause", |s| Box::pin(repairing::with_their_cause(s))),
     ("a repair item goes through the verbs", |s| Box::pin(repairing::through_verbs(s))),
     ("repair items are narrowed by every filter, page by page", |s| Box::pin(repairing::filters(s))),
@@ -74,6 +88,8 @@ const CHECKS: &[(&str, Check)] = &[
     ("a list is walked page by page", |s| Box::pin(finding::cursors(s))),
     ("a journal is read from any place", |s| Box::pin(finding::journals(s))),
     ("sagas are counted by status", |s| Box::pin(finding::counts(s))),
+    ("live sagas are counted by version", |s| Box::pin(finding::versions(s))),
+    ("the secret is made once", |s| Box::pin(finding::secret(s))),
     ("definitions are kept once", |s| Box::pin(finding::definitions(s))),
     ("registrations are replaced and removed", |s| Box::pin(finding::participants(s))),
     ("random operations do what the reference does", |s| Box::pin(random::compare(s))),

@@ -2,11 +2,12 @@
 
 use super::{
     Subject, begin, finish, member,
-    sample::{Beginning, Plot, Script, definition, id},
+    sample::{Beginning, Plot, Script, asleep, definition, id, moved},
     write,
 };
-use crate::{DefinitionPut, DefinitionRow, Filter, Store};
+use crate::{DefinitionPut, DefinitionRow, Filter, Revived, Store};
 use amends_saga::{SagaId, Status, Timestamp};
+use std::{collections::BTreeSet, sync::Arc};
 
 pub(super) async fn unknown(subject: &dyn Subject) {
     let store = subject.fresh().await;
@@ -148,6 +149,41 @@ pub(super) async fn counts(subject: &dyn Subject) {
         (Status::Compensated, 1),
     ];
     assert_eq!(counts, expected);
+}
+
+pub(super) async fn versions(subject: &dyn Subject) {
+    let store = subject.fresh().await;
+    assert_eq!(store.versions().await.expect("it can be read"), []);
+    populate(&*store).await;
+    let me = member(&*store, "me").await;
+    let mut other = Arc::into_inner(definition("ship", 2)).expect("nobody else has it");
+    other.hash = "other".to_owned();
+    let mut script = Script::new(Beginning::nth(7000).of(Arc::new(other)), Plot::Completes);
+    let append = script.next_append().expect("it begins");
+    write(&*store, &me, &[asleep(append, Timestamp(4_000_000_000_000))]).await;
+    let named = |(name, version, live): (&str, u32, u64)| (name.to_owned(), version, live);
+    let found = store.versions().await.expect("it can be read");
+    let expected = [("checkout", 1, 2), ("checkout", 2, 1), ("ship", 2, 2)].map(named);
+    assert_eq!(found, expected, "what is live, asleep or parked, and whatever the content");
+    let stored = match store.revive(&me, id(1000)).await.expect("a member may revive") {
+        Revived::Taken(stored) => stored,
+        other => panic!("it has completed: {other:?}"),
+    };
+    assert_eq!(store.versions().await.expect("it can be read"), expected, "it may be live, and is not yet");
+    write(&*store, &me, &[moved(&stored, Status::Compensating)]).await;
+    let found = store.versions().await.expect("it can be read");
+    assert_eq!(found[0], named(("checkout", 1, 3)), "and now it is");
+}
+
+pub(super) async fn secret(subject: &dyn Subject) {
+    let other = subject.fresh().await.secret().await.expect("there is one");
+    let store = subject.fresh().await;
+    let secret = store.secret().await.expect("there is one");
+    assert_ne!(secret, other, "each store has its own");
+    assert!(secret.iter().collect::<BTreeSet<_>>().len() > 8, "it is random");
+    assert_eq!(store.secret().await.expect("there is one"), secret, "the same whoever asks");
+    let store = subject.reopen(store).await;
+    assert_eq!(store.secret().await.expect("there is one"), secret, "and after a crash");
 }
 
 pub(super) async fn definitions(subject: &dyn Subject) {

@@ -3,7 +3,7 @@
 use crate::Stored;
 use amends_saga::{
     Answer, Audit, CallKey, Coordinator, Definition, Input, Json, Millis, Name, Report, Saga, SagaId, Start,
-    Step, StepIx, Timestamp, Verb,
+    Status, Step, StepIx, Timestamp, Verb,
     coordinator::{Admission, Append, Effect, Fingerprint, Limits, Written},
     definition::{CallStep, Kind, Operation, Scope, Target, Template, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
@@ -145,6 +145,34 @@ pub fn id(n: u64) -> SagaId {
     SagaId::from_u128(ms << 80 | 7 << 76 | 2 << 62 | scattered)
 }
 
+/// An append that leaves its saga asleep until a time.
+pub fn asleep(mut append: Append, wake_at: Timestamp) -> Append {
+    (append.head.asleep, append.head.wake_at) = (true, Some(wake_at));
+    append
+}
+
+/// An append of one record after which a saga is of this status and, if live, awake; as its owner makes it
+/// that loaded or took it as `stored`.
+pub fn moved(stored: &Stored, status: Status) -> Append {
+    let mut head = stored.head.clone();
+    head.updated_at.0 += 1;
+    (head.status, head.asleep) = (status, false);
+    let live = crate::is_live(status);
+    (head.wake_at, head.ended_at) = match live {
+        true => (Some(head.updated_at), None),
+        false => (None, Some(head.updated_at)),
+    };
+    let record = stored.records.last().expect("a saga has begun").clone();
+    Append {
+        id: stored.id,
+        epoch: stored.epoch,
+        after_seq: stored.records.len() as u64,
+        records: vec![record],
+        head,
+        repairs: Vec::new(),
+    }
+}
+
 /// The fingerprint of a sample saga's start.
 pub fn fingerprint(id: SagaId) -> Fingerprint {
     let mut bytes = [0; 32];
@@ -159,7 +187,7 @@ impl Script {
         let lines = serde_json::json!([{"sku": "tea-100", "quantity": 2}, {"sku": "pot-7", "quantity": 1}]);
         let input = Json::new(serde_json::json!({ "order": id.to_string(), "lines": lines }));
         let mut coordinator = Coordinator::new(Limits::default());
-        let start = Start { id, definition: definition.clone(), input, key, labels };
+        let start = Start { key, labels, ..Start::new(id, definition.clone(), input) };
         let admitted = coordinator.start(start, fingerprint(id), at);
         assert_eq!(admitted, Admission::New);
         Script { coordinator, id, definition, calls: VecDeque::new(), plot, at, epoch: None }

@@ -2,7 +2,7 @@
 
 use super::{
     LONG_MS, Subject, begin, finish, member,
-    sample::{Plot, Script, id},
+    sample::{Plot, Script, id, moved},
     write,
 };
 use crate::{Filter, Owner, Store, Stored};
@@ -101,12 +101,8 @@ pub(super) async fn last_owner(subject: &dyn Subject) {
     let other = member(&*store, "other").await;
     park(&*store, &me, 1).await;
     let stored = store.load(id(1)).await.expect("it can be read").expect("it is there");
-    let mut head = stored.head.clone();
-    head.wake_at = Some(head.updated_at);
-    let after_seq = stored.records.len() as u64;
-    let records = stored.records[after_seq as usize - 1..].to_vec();
-    let on = Append { id: id(1), epoch: 1, after_seq, records, head, repairs: Vec::new() };
-    let early = [Append { after_seq: after_seq - 1, ..on.clone() }];
+    let on = moved(&stored, Status::Repair);
+    let early = [Append { after_seq: on.after_seq - 1, ..on.clone() }];
     let outcomes = store.commit(&me, &early).await.expect("the store is there");
     assert_eq!(outcomes, [Written::Fenced], "being nobody's opens it to no other place");
     write(&*store, &me, &[on]).await;
