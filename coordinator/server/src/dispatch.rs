@@ -331,9 +331,12 @@ fn batch_body(orders: &[Order], tracer: &Tracer) -> Bytes {
         step: order.call.step.to_string(),
         op: call_op(order),
         attempt: order.call.key.attempt,
+        round: 0,
         epoch: order.epoch,
         key: idempotency_key(order),
         status_of: None,
+        token: None,
+        callback: None,
         traceparent: tracer.parent_in_batch(order),
         body: order.call.body.as_ref().clone(),
     });

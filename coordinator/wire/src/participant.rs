@@ -21,6 +21,8 @@ pub const SAGA_STEP: HeaderName = HeaderName::from_static("saga-step");
 pub const SAGA_OP: HeaderName = HeaderName::from_static("saga-op");
 /// The attempt, from 1.
 pub const SAGA_ATTEMPT: HeaderName = HeaderName::from_static("saga-attempt");
+/// The round, 0 where it is absent: one more each time an operator has a refused action tried anew.
+pub const SAGA_ROUND: HeaderName = HeaderName::from_static("saga-round");
 /// The epoch of the coordinator that calls.
 pub const SAGA_EPOCH: HeaderName = HeaderName::from_static("saga-epoch");
 /// With `Saga-Op: status`, which call is asked about.
@@ -75,6 +77,9 @@ pub struct BatchCall {
     pub op: CallOp,
     /// The attempt, from 1.
     pub attempt: u32,
+    /// The round, from 0.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub round: u32,
     /// The epoch of the coordinator that calls.
     #[serde(default)]
     pub epoch: u64,
@@ -83,6 +88,12 @@ pub struct BatchCall {
     /// With `op` status, which call is asked about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_of: Option<CallOp>,
+    /// The one-time token of a callback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Where a callback is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<String>,
     /// The trace context of this call, where the coordinator records it; see [`crate::trace`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -108,6 +119,11 @@ pub struct BatchResult {
     /// Whole seconds to wait before the next attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_first(round: &u32) -> bool {
+    *round == 0
 }
 
 impl CallOp {
