@@ -15,6 +15,8 @@ pub enum Answer {
     Pending {
         /// The participant's own wish for the next question.
         retry_after: Option<Millis>,
+        /// Whether it is a child saga that stands in repair.
+        repair: bool,
     },
     /// A definite no: nothing was done.
     Refused(Report),
@@ -97,7 +99,7 @@ pub fn read(
     let retry_after = retry_after.map(|wait| wait.min(RETRY_AFTER_MAX));
     let report = |body: &Body| Report::new(Some(status), describe(status, body), latency_ms);
     match status {
-        202 | 425 => Answer::Pending { retry_after },
+        202 | 425 => Answer::Pending { retry_after, repair: false },
         200..=299 => match body {
             Body::Empty => Answer::Done(Json::default()),
             Body::Json(value) => Answer::Done(value),

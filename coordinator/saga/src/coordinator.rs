@@ -14,6 +14,7 @@
 
 mod append;
 mod gates;
+mod sleep;
 
 pub use append::{Append, Head, Written};
 
@@ -22,7 +23,7 @@ use crate::{
     decide::{self, Input, decide},
     definition::StepIx,
     due::{Call, CallKey, due},
-    event::Record,
+    event::{Op, Record},
     gate::{self, GateLimits, Gates},
     planted::{Bug, planted},
     repair::{Repair, RepairRow},
@@ -44,6 +45,7 @@ pub struct Coordinator {
     timers: BTreeSet<(Timestamp, SagaId)>,
     writing: Option<Vec<Writing>>,
     gates: Gates,
+    sleepers: sleep::Sleepers,
 }
 
 /// One saga of the batch being written, as it was when the batch was taken.
@@ -62,6 +64,8 @@ pub struct Limits {
     pub sagas_max: usize,
     /// Sagas in one batch, at most.
     pub batch_max: usize,
+    /// Sleeping sagas kept at hand, at most; of any more only the time is known at which they wake.
+    pub sleeping_max: usize,
     /// How participants are spared; without any every call goes at once.
     pub gates: Option<GateLimits>,
 }
@@ -81,6 +85,8 @@ struct Entry {
     /// Those of them that wait at a gate, with its participant.
     waiting: BTreeMap<CallKey, Name>,
     timer: Option<Timestamp>,
+    /// Its place among the sleeping, while it is asleep.
+    sleeps: Option<u64>,
     dirty: bool,
 }
 
@@ -113,6 +119,10 @@ pub enum Effect {
     Repairs(Vec<RepairRow>),
     /// The saga waits for nothing but an operator and is no longer held here; it is nobody's in the store.
     Shelved(SagaId),
+    /// The saga sleeps and is no longer held here; it is nobody's in the store.
+    Asleep(SagaId),
+    /// The saga's sleep is over: take it from the store again and [`Coordinator::adopt`] it.
+    Wake(SagaId),
     /// The saga has ended and is no longer held here.
     Ended(Box<Ended>),
     /// Another owner drives the saga now; it is no longer held here.
@@ -167,7 +177,12 @@ pub enum NotTaken {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { sagas_max: 1_000_000, batch_max: 1024, gates: Some(GateLimits::default()) }
+        Limits {
+            sagas_max: 1_000_000,
+            batch_max: 1024,
+            sleeping_max: 10_000,
+            gates: Some(GateLimits::default()),
+        }
     }
 }
 
@@ -182,6 +197,7 @@ impl Coordinator {
             timers: BTreeSet::new(),
             writing: None,
             gates: Gates::new(limits.gates),
+            sleepers: sleep::Sleepers::default(),
         }
     }
 
@@ -275,6 +291,7 @@ impl Coordinator {
         }
         let id = saga.id;
         self.forget(id);
+        self.is_awake(id);
         if let Some(key) = &saga.key {
             self.keys.insert(key.clone(), id);
         }
@@ -282,6 +299,38 @@ impl Coordinator {
         self.sagas.insert(id, Entry::new(saga, fingerprint, durable_seq));
         let taken = self.input(id, Input::TakeOver { epoch, owner: owner.to_owned() }, now);
         assert_eq!(taken, Ok(()), "a live saga can be taken over");
+    }
+
+    /// Turns a saga round that has completed, and that `owner` has just taken from the store with `epoch`.
+    ///
+    /// Asked for again while it is being undone, nothing changes.
+    ///
+    /// # Errors
+    /// [`Rejected`] when it cannot be reverted; it is not held then.
+    pub fn revert(
+        &mut self,
+        saga: Saga,
+        fingerprint: Fingerprint,
+        (epoch, owner): (u64, &str),
+        reason: String,
+        now: Timestamp,
+    ) -> Result<(), Rejected> {
+        if self.sagas.contains_key(&saga.id) {
+            return Ok(());
+        }
+        let records = decide::revert(&saga, reason, epoch, owner, now)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (id, durable_seq) = (saga.id, saga.seq);
+        if let Some(key) = &saga.key {
+            self.keys.insert(key.clone(), id);
+        }
+        let mut entry = Entry::new(saga, fingerprint, durable_seq);
+        entry.fold(records);
+        self.sagas.insert(id, entry);
+        self.mark(id);
+        Ok(())
     }
 
     /// Gives a saga something that happened.
@@ -313,11 +362,20 @@ impl Coordinator {
             fired.extend(self.timers.pop_first());
         }
         for (_, id) in fired {
+            if self.wakes(id) {
+                effects.push(Effect::Wake(id));
+                continue;
+            }
             let Some(entry) = self.sagas.get_mut(&id) else { continue };
             entry.timer = None;
             let taken = self.input(id, Input::Tick, now);
             assert_eq!(taken, Ok(()), "a held saga takes a tick");
-            self.reconcile(id, now, &mut effects);
+            if self.is_asleep(id) {
+                // What it would do now needs no event first, so nothing would show whose it is.
+                effects.push(Effect::Wake(id));
+            } else {
+                self.reconcile(id, now, &mut effects);
+            }
         }
         self.release(now, &mut effects);
         effects
@@ -411,6 +469,7 @@ impl Coordinator {
             effects.push(Effect::Shelved(id));
         } else {
             self.reconcile(id, now, effects);
+            self.put_to_sleep(id, effects);
         }
     }
 
@@ -437,7 +496,9 @@ impl Coordinator {
             } else if entry.in_flight.insert(call.key) {
                 let (participant, key) = (&call.operation.participant, call.key);
                 let is_bounded = entry.saga.is_bounded(key.step);
-                if self.gates.offer(participant, (id, key), gate::class(key), is_bounded, now) {
+                // A child saga is driven here, and its participants have gates of their own.
+                let goes = call.operation.is_child();
+                if goes || self.gates.offer(participant, (id, key), gate::class(key), is_bounded, now) {
                     effects.push(Effect::Send { saga: id, epoch: entry.saga.epoch, call });
                 } else {
                     entry.waiting.insert(key, participant.clone());
@@ -467,6 +528,9 @@ impl Coordinator {
             entry.dirty = true;
             self.dirty.push(id);
         }
+        if let Some(place) = entry.sleeps.take() {
+            self.sleepers.held.remove(&(place, id));
+        }
     }
 
     fn forget(&mut self, id: SagaId) -> Option<Entry> {
@@ -481,6 +545,9 @@ impl Coordinator {
         }
         if entry.dirty {
             self.dirty.retain(|other| *other != id);
+        }
+        if let Some(place) = entry.sleeps {
+            self.sleepers.held.remove(&(place, id));
         }
         for (key, participant) in &entry.waiting {
             self.gates.withdraw(participant, (id, *key));
@@ -500,15 +567,16 @@ impl Entry {
             in_flight: BTreeSet::new(),
             waiting: BTreeMap::new(),
             timer: None,
+            sleeps: None,
             dirty: false,
         }
     }
 
     fn fold(&mut self, records: Vec<Record>) {
         for record in &records {
-            if append::may_touch_items(&record.event) {
-                let before: Vec<(StepIx, Repair)> =
-                    self.saga.items().map(|(ix, repair)| (ix, repair.clone())).collect();
+            if append::may_touch_items(&self.saga, &record.event) {
+                let before: Vec<(StepIx, Op, Repair)> =
+                    self.saga.items().map(|(ix, op, repair)| (ix, op, repair.clone())).collect();
                 self.saga.apply(record.at, &record.event);
                 if !planted(Bug::ItemNotWritten) {
                     self.repairs.extend(RepairRow::changed(&before, &self.saga));

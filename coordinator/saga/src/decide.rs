@@ -1,22 +1,27 @@
 //! What follows: from a saga and an input to the events that must be written.
 
 use crate::{
-    Json, Name, SagaId,
+    Json, Name, SagaId, StepName,
     answer::{Answer, Report},
-    definition::{AwaitStep, CallStep, Definition, Kind, Scope, StepIx, UndoCall},
+    definition::{AwaitStep, Definition, Kind, STEPS_MAX, Scope, StepIx, UndoCall},
     due::{self, CallKey},
-    event::{Cause, CauseKind, Event, Op, Record},
+    event::{BranchTerms, Cause, CauseKind, Event, Op, Parent, Record},
     hash::Mix,
     planted::{Bug, planted},
     repair::{Audit, Verb},
     schedule::Schedule,
-    state::{Direction, OpPhase, Saga, StepPhase},
+    state::{Direction, OpPhase, Saga, Status, StepPhase},
     time::{Millis, Timestamp},
 };
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 use uuid::Uuid;
 
+mod advance;
+mod branches;
+mod later;
 mod repair;
+
+pub use later::{child_id, revert};
 
 /// Something that happened to a saga from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +54,29 @@ pub enum Input {
         /// What it carries.
         payload: Json,
     },
+    /// A participant answers a call by itself, or a child saga has come to its end.
+    Callback {
+        /// The step.
+        step: StepName,
+        /// Which of its calls.
+        op: Op,
+        /// What was said.
+        answer: Answer,
+    },
+    /// A branch of an open saga is registered.
+    Branch {
+        /// Its name.
+        name: Name,
+        /// How it is undone and made final.
+        terms: Box<BranchTerms>,
+    },
+    /// An open saga gets until then to be decided.
+    Renew {
+        /// Until when.
+        deadline_at: Timestamp,
+    },
+    /// An open saga is decided: its branches are made final.
+    Commit,
     /// Somebody does something about a stuck step.
     Repair {
         /// The item.
@@ -76,6 +104,22 @@ pub enum Rejected {
     NoSuchSignal,
     /// The signal came too late, or another payload was taken.
     SignalConflict(&'static str),
+    /// The saga only goes forward by now.
+    PastPivot,
+    /// Only a saga that has completed can be reverted.
+    NotCompleted(Status),
+    /// The saga has no such step.
+    NoSuchStep,
+    /// The call was never made, or was answered otherwise already; the text says which.
+    AnswerConflict(&'static str),
+    /// Only open sagas have branches and are committed.
+    NotOpen,
+    /// The open saga is decided, or rolled back, already.
+    Decided,
+    /// Something else was registered for a branch of this name.
+    BranchConflict,
+    /// The saga has as many branches as one may have.
+    TooManyBranches,
     /// The saga has no such item, or another has followed it.
     NoSuchItem,
     /// The item is settled already.
@@ -95,6 +139,20 @@ impl fmt::Display for Rejected {
             Rejected::Ended => f.write_str("the saga has ended"),
             Rejected::NoSuchSignal => f.write_str("the saga's definition awaits no such signal"),
             Rejected::SignalConflict(why) => f.write_str(why),
+            Rejected::PastPivot => {
+                f.write_str("the saga has passed its point of no return and can only go forward")
+            }
+            Rejected::NotCompleted(status) => {
+                write!(f, "only a completed saga can be reverted, and this one is {}", status.as_str())
+            }
+            Rejected::NoSuchStep => f.write_str("the saga has no such step"),
+            Rejected::AnswerConflict(why) => f.write_str(why),
+            Rejected::NotOpen => f.write_str("the saga is not an open one"),
+            Rejected::Decided => f.write_str("the saga is decided already"),
+            Rejected::BranchConflict => f.write_str("another branch is registered under this name"),
+            Rejected::TooManyBranches => {
+                write!(f, "the saga has {STEPS_MAX} branches, and more it cannot have")
+            }
             Rejected::NoSuchItem => {
                 f.write_str("the saga has no such repair item, or a newer one has followed it")
             }
@@ -120,6 +178,21 @@ pub struct Start {
     pub key: Option<String>,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
+    /// The saga it is run for, where it is a child.
+    pub parent: Option<Parent>,
+    /// How long an open saga has to be decided; of any other the definition says it.
+    pub timeout: Option<Millis>,
+    /// Whether it ends before it begins: a child that is undone before it was ever started, so that a start
+    /// which comes late finds it ended.
+    pub barred: bool,
+}
+
+impl Start {
+    /// A start of a saga that is neither a child nor an open one, without key and labels.
+    pub fn new(id: SagaId, definition: Arc<Definition>, input: Json) -> Start {
+        let (key, labels, parent, timeout) = (None, BTreeMap::new(), None, None);
+        Start { id, definition, input, key, labels, parent, timeout, barred: false }
+    }
 }
 
 /// Decides the first events of a saga: that it started, and the calls that begin it.
@@ -133,11 +206,16 @@ pub fn start(start: Start, now: Timestamp) -> (Saga, Vec<Record>) {
             input: start.input,
             key: start.key,
             labels: start.labels,
-            deadline_at: definition.deadline.map(|span| now.after(span)),
+            deadline_at: start.timeout.or(definition.deadline).map(|span| now.after(span)),
+            parent: start.parent,
         },
     };
     let saga = Saga::begin(start.id, definition, &first);
     let mut draft = Draft { saga: Cow::Owned(saga), now, records: vec![first] };
+    if start.barred {
+        let message = "the saga was undone before it was started".to_owned();
+        draft.push(Event::Compensating { error: Cause { step: None, kind: CauseKind::Cancelled, message } });
+    }
     draft.advance();
     (draft.saga.into_owned(), draft.records)
 }
@@ -153,6 +231,13 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
         return match input {
             Input::Answer { .. } | Input::Tick | Input::GiveUp { .. } => Ok(Vec::new()),
             Input::Cancel { .. } | Input::TakeOver { .. } => Err(Rejected::Ended),
+            Input::Callback { step, op, answer } => {
+                later::repeated(saga, &step, op, &answer).map(|()| Vec::new())
+            }
+            Input::Branch { name, terms } => branches::ended(saga, &name, &terms).map(|()| Vec::new()),
+            Input::Renew { .. } => Err(branches::decided(saga)),
+            Input::Commit if saga.committed_at.is_some() => Ok(Vec::new()),
+            Input::Commit => Err(branches::decided(saga)),
             Input::Repair { item, verb, audit } => {
                 repair::repeated(saga, item, &verb, &audit).map(|()| Vec::new())
             }
@@ -167,7 +252,11 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
         Input::Answer { key, answer } => draft.answer(key, answer),
         Input::Tick => draft.tick(),
         Input::GiveUp { key } => draft.give_up(key),
-        Input::Cancel { reason } => draft.cancel(reason),
+        Input::Cancel { reason } => draft.cancel(reason)?,
+        Input::Callback { step, op, answer } => draft.callback(&step, op, answer)?,
+        Input::Branch { name, terms } => draft.branch(name, *terms)?,
+        Input::Renew { deadline_at } => draft.renew(deadline_at)?,
+        Input::Commit => draft.commit()?,
         Input::Signal { name, id, payload } => draft.signal(name, id, payload)?,
         Input::Repair { item, verb, audit } => draft.repair(item, verb, audit)?,
         Input::TakeOver { epoch, owner } => draft.push(Event::TakenOver { epoch, owner }),
@@ -189,18 +278,16 @@ impl Draft<'_> {
         self.records.push(Record { at: self.now, event });
     }
 
-    fn name(&self, ix: StepIx) -> Name {
-        self.saga.definition.step(ix).name.clone()
+    fn name(&self, ix: StepIx) -> StepName {
+        self.saga.step_name(ix)
     }
 
     /// Takes an answer to the call in flight.
     fn answer(&mut self, key: CallKey, answer: Answer) {
-        let definition = self.saga.definition.clone();
-        if usize::from(key.step.0) >= definition.len() || !due::is_in_flight(&self.saga, key) {
+        if !due::is_in_flight(&self.saga, key) {
             return;
         }
-        let step = definition.step(key.step);
-        let (name, op, attempt) = (step.name.clone(), key.op, key.attempt);
+        let (name, op, attempt) = (self.name(key.step), key.op, key.attempt);
         let draining = op == Op::Action && self.saga.direction == Direction::Backward;
         match answer {
             Answer::NotSeen | Answer::Pending { .. } if draining => {
@@ -216,40 +303,35 @@ impl Draft<'_> {
             Answer::Contract(error) => {
                 self.push(Event::CallRefused { step: name, op, attempt, contract: true, error });
             }
-            Answer::Pending { retry_after } => {
+            Answer::Pending { retry_after, repair } => {
                 let wait = retry_after.unwrap_or_else(|| Schedule::POLL.delay(key.poll + 1, self.seed(key)));
                 let next_poll_at = self.now.after(wait.max(Schedule::POLL_MIN));
-                self.push(Event::CallPending { step: name, op, attempt, next_poll_at });
+                self.push(Event::CallPending { step: name, op, attempt, next_poll_at, repair });
             }
-            Answer::Unknown { report, retry_after } => match (op, step.call(), step.undo()) {
-                (Op::Action, Some(call), _) => self.action_unknown(key, name, call, report, retry_after),
-                (Op::Compensation, _, Some(undo)) => {
-                    self.undo_unknown(key, name, undo, report, retry_after);
-                }
-                (Op::Action | Op::Compensation, _, _) => unreachable!("a call in flight has its operation"),
-            },
+            Answer::Unknown { report, retry_after } if op == Op::Compensation => {
+                let undo = self.saga.spec(key.step).undo().cloned();
+                let undo = undo.expect("a compensation in flight has its operation");
+                self.undo_unknown(key, name, &undo, report, retry_after);
+            }
+            Answer::Unknown { report, retry_after } => self.action_unknown(key, name, report, retry_after),
         }
     }
 
-    fn action_unknown(
-        &mut self,
-        key: CallKey,
-        step: Name,
-        call: &CallStep,
-        error: Report,
-        retry_after: Option<Millis>,
-    ) {
-        let state = &self.saga.step(key.step).action;
+    fn action_unknown(&mut self, key: CallKey, step: StepName, error: Report, retry_after: Option<Millis>) {
+        let (spec, state) = (self.saga.spec(key.step), &self.saga.step(key.step).action);
+        let retry = *spec.forward_retry().expect("a call in flight has its schedule");
         let spent = state.spent + 1;
-        let delay = call.retry.delay(spent, self.seed(key)).max(retry_after.unwrap_or_default());
+        let delay = retry.delay(spent, self.seed(key)).max(retry_after.unwrap_or_default());
         let next_attempt_at = self.now.after(delay);
         let late = |limit: Option<Timestamp>| limit.is_some_and(|limit| next_attempt_at >= limit);
-        let within = call.within.zip(state.started_at).map(|(within, started)| started.after(within));
-        let (op, attempt) = (Op::Action, key.attempt);
+        let within = spec.within().zip(state.started_at).map(|(within, started)| started.after(within));
+        let deadline = self.saga.deadline_at.filter(|_| !self.saga.is_past_pivot());
+        let attempts = if state.is_retrying() { Schedule::QUICK.attempts } else { retry.attempts };
+        let (op, attempt) = (key.op, key.attempt);
         let draining = self.saga.direction == Direction::Backward;
-        if draining || spent >= call.retry.attempts {
+        if draining || spent >= attempts {
             self.push(Event::CallExhausted { step, op, attempt, timeout: false, error });
-        } else if late(within) || late(self.saga.deadline_at) {
+        } else if late(within) || late(deadline) {
             self.push(Event::CallExhausted { step, op, attempt, timeout: true, error });
         } else {
             self.push(Event::CallFailed { step, op, attempt, error, next_attempt_at });
@@ -259,7 +341,7 @@ impl Draft<'_> {
     fn undo_unknown(
         &mut self,
         key: CallKey,
-        step: Name,
+        step: StepName,
         undo: &UndoCall,
         error: Report,
         retry_after: Option<Millis>,
@@ -291,7 +373,7 @@ impl Draft<'_> {
     }
 
     fn give_up(&mut self, key: CallKey) {
-        if key.op == Op::Action && due::is_in_flight(&self.saga, key) {
+        if key.op != Op::Compensation && due::is_in_flight(&self.saga, key) {
             let message =
                 "the participant could not be called for too long: its breaker was open, or too much waited";
             self.out_of_time(key.step, key.op, key.attempt, message);
@@ -300,59 +382,54 @@ impl Draft<'_> {
 
     /// Ends whatever has run out of time.
     fn tick(&mut self) {
-        let definition = self.saga.definition.clone();
-        for (ix, step) in definition.steps() {
-            match &step.kind {
-                Kind::Await(wait) => self.tick_await(ix, wait),
-                Kind::Call(call) => {
-                    self.tick_action(ix, call);
-                    if let Some(undo) = step.undo() {
-                        self.tick_undo(ix, undo);
-                    }
-                }
+        for i in 0..self.saga.len() {
+            let ix = StepIx(i as u16);
+            match self.saga.step(ix).phase {
+                StepPhase::Waiting { timeout_at } if timeout_at <= self.now => self.time_is_up(ix),
+                StepPhase::Running => self.tick_action(ix),
+                StepPhase::Compensating => self.tick_undo(ix),
+                _ => {}
             }
         }
     }
 
-    fn tick_await(&mut self, ix: StepIx, wait: &AwaitStep) {
-        let StepPhase::Waiting { timeout_at } = self.saga.step(ix).phase else { return };
-        if timeout_at > self.now {
-            return;
-        }
+    fn time_is_up(&mut self, ix: StepIx) {
         let step = self.name(ix);
-        match &wait.default {
-            None => self.push(Event::AwaitTimedOut { step }),
-            Some(default) => match default.render(&Scope::new(&self.saga)) {
-                Ok(output) => self.push(Event::AwaitDone { step, output, by_default: true }),
-                Err(_) => self.push(Event::AwaitTimedOut { step }),
-            },
+        let Kind::Await(AwaitStep { default: Some(default), .. }) = &self.saga.spec(ix).kind else {
+            return self.push(Event::AwaitTimedOut { step });
+        };
+        match default.render(&Scope::new(&self.saga)) {
+            Ok(output) => self.push(Event::AwaitDone { step, output, by_default: true }),
+            // There is no way back for the sake of a value.
+            Err(_) if self.saga.parks_forward() => {
+                self.push(Event::AwaitDone { step, output: Json::default(), by_default: true });
+            }
+            Err(_) => self.push(Event::AwaitTimedOut { step }),
         }
     }
 
-    fn tick_action(&mut self, ix: StepIx, call: &CallStep) {
+    fn tick_action(&mut self, ix: StepIx) {
         let state = self.saga.step(ix);
-        if self.saga.direction == Direction::Backward || state.phase != StepPhase::Running {
+        if self.saga.direction == Direction::Backward || self.saga.is_fanned(ix) {
             return;
         }
-        let limit = call.within.zip(state.action.started_at).map(|(within, at)| at.after(within));
-        if limit.is_some_and(|limit| limit <= self.now) {
-            let message = "the step's \"within\" has passed";
-            self.out_of_time(ix, Op::Action, state.action.attempts, message);
+        let limit = self.saga.spec(ix).within().zip(state.action.started_at);
+        if limit.is_some_and(|(within, at)| at.after(within) <= self.now) {
+            let (op, attempts) = (self.saga.forward_op(ix), state.action.attempts);
+            self.out_of_time(ix, op, attempts, "the step's \"within\" has passed");
         }
     }
 
-    fn tick_undo(&mut self, ix: StepIx, undo: &UndoCall) {
-        let state = self.saga.step(ix);
-        if state.phase != StepPhase::Compensating {
-            return;
-        }
-        let Some(ends_at) = due::undo_ends_at(&state.compensation, undo) else { return };
+    fn tick_undo(&mut self, ix: StepIx) {
+        let call = &self.saga.step(ix).compensation;
+        let undo = self.saga.spec(ix).undo().expect("a step being undone has a compensation");
+        let Some(ends_at) = due::undo_ends_at(call, undo) else { return };
         if ends_at <= self.now {
-            let message = match state.compensation.phase {
+            let message = match call.phase {
                 OpPhase::Pending { .. } => "the compensation was still pending when its \"within\" passed",
                 _ => "the participant could not be called before the compensation's \"within\" passed",
             };
-            self.out_of_time(ix, Op::Compensation, state.compensation.attempts, message);
+            self.out_of_time(ix, Op::Compensation, call.attempts, message);
         }
     }
 
@@ -361,12 +438,16 @@ impl Draft<'_> {
         self.push(Event::CallExhausted { step: self.name(ix), op, attempt, timeout: true, error });
     }
 
-    fn cancel(&mut self, message: String) {
+    fn cancel(&mut self, message: String) -> Result<(), Rejected> {
+        if self.saga.is_past_pivot() && !planted(Bug::TurnsPastPivot) {
+            return Err(Rejected::PastPivot);
+        }
         if self.saga.direction == Direction::Forward {
             self.push(Event::Compensating {
                 error: Cause { step: None, kind: CauseKind::Cancelled, message },
             });
         }
+        Ok(())
     }
 
     fn signal(&mut self, signal: Name, id: Option<String>, payload: Json) -> Result<(), Rejected> {
@@ -394,186 +475,6 @@ impl Draft<'_> {
             }
             _ => false,
         })
-    }
-
-    /// Follows every consequence until there is nothing more to decide.
-    fn advance(&mut self) {
-        loop {
-            let before = self.records.len();
-            if self.saga.is_terminal() {
-                return;
-            }
-            match self.saga.direction {
-                Direction::Forward => self.advance_forward(),
-                Direction::Backward => self.advance_backward(),
-            }
-            if self.records.len() == before {
-                return;
-            }
-        }
-    }
-
-    fn advance_forward(&mut self) {
-        if let Some(error) = self.failed_step() {
-            return self.push(Event::Compensating { error });
-        }
-        if self.saga.deadline_at.is_some_and(|deadline| deadline <= self.now) {
-            let error = Cause {
-                step: self.only_open_step(),
-                kind: CauseKind::Timeout,
-                message: "the saga's deadline has passed".to_owned(),
-            };
-            return self.push(Event::Compensating { error });
-        }
-        let definition = self.saga.definition.clone();
-        for (ix, step) in definition.steps() {
-            match (&step.kind, self.saga.step(ix).phase) {
-                (_, StepPhase::Pending) if self.is_ready(&step.after) => self.begin_step(ix, &step.kind),
-                (Kind::Await(wait), StepPhase::Waiting { .. }) => self.take_signal(ix, wait),
-                _ => {}
-            }
-        }
-        if self.records.last().is_none_or(|r| !r.event.is_terminal()) && self.all_done() {
-            self.complete(&definition);
-        }
-    }
-
-    fn is_ready(&self, after: &[StepIx]) -> bool {
-        after.iter().all(|a| matches!(self.saga.step(*a).phase, StepPhase::Done | StepPhase::Skipped))
-    }
-
-    fn all_done(&self) -> bool {
-        self.saga.steps().all(|(_, s)| matches!(s.phase, StepPhase::Done | StepPhase::Skipped))
-    }
-
-    fn begin_step(&mut self, ix: StepIx, kind: &Kind) {
-        let step = self.name(ix);
-        match kind {
-            Kind::Await(wait) => {
-                self.push(Event::AwaitStarted { step, timeout_at: self.now.after(wait.timeout) });
-            }
-            Kind::Call(call) => match call.with.render(&Scope::new(&self.saga)) {
-                Ok(input) => self.push(Event::CallStarted { step, op: Op::Action, input }),
-                Err(message) => self.push(Event::CallUnprepared { step, op: Op::Action, message }),
-            },
-        }
-    }
-
-    fn take_signal(&mut self, ix: StepIx, wait: &AwaitStep) {
-        if let Some(signal) = self.saga.signals.get(&wait.signal) {
-            let output = signal.payload.clone();
-            self.push(Event::AwaitDone { step: self.name(ix), output, by_default: false });
-        }
-    }
-
-    fn complete(&mut self, definition: &Definition) {
-        let output = match definition.output() {
-            None => Ok(Json::default()),
-            Some(template) => template.render(&Scope::new(&self.saga)),
-        };
-        self.push(match output {
-            Ok(output) => Event::Completed { output },
-            Err(message) => {
-                let message = format!("the saga's output: {message}");
-                Event::Compensating { error: Cause { step: None, kind: CauseKind::Refused, message } }
-            }
-        });
-    }
-
-    /// The first step that cannot be done, as the reason to turn round.
-    fn failed_step(&self) -> Option<Cause> {
-        let definition = &self.saga.definition;
-        definition.steps().find_map(|(ix, step)| {
-            let state = self.saga.step(ix);
-            let said = |fallback: &str| {
-                state.action.last_error().map_or(fallback.to_owned(), |f| f.report.message.clone())
-            };
-            let (kind, message) = match (state.phase, &step.kind) {
-                (StepPhase::Refused, Kind::Await(_)) => {
-                    (CauseKind::Timeout, "the awaited signal did not come in time".to_owned())
-                }
-                (StepPhase::Refused, Kind::Call(_)) => (CauseKind::Refused, self.refusal(ix, said)),
-                (StepPhase::Unknown, _) if self.timed_out(&step.name) => {
-                    (CauseKind::Timeout, said("the step took too long"))
-                }
-                (StepPhase::Unknown, _) => (CauseKind::Unknown, said("no definite answer came")),
-                _ => return None,
-            };
-            Some(Cause { step: Some(step.name.clone()), kind, message })
-        })
-    }
-
-    fn refusal(&self, ix: StepIx, said: impl Fn(&str) -> String) -> String {
-        let name = &self.saga.definition.step(ix).name;
-        let unprepared = self.records.iter().rev().find_map(|r| match &r.event {
-            Event::CallUnprepared { step, message, .. } if step == name => Some(message.clone()),
-            Event::CallRefused { step, contract: true, error, .. } if step == name => {
-                Some(format!("the call was not accepted: {}", error.message))
-            }
-            _ => None,
-        });
-        unprepared.unwrap_or_else(|| said("refused"))
-    }
-
-    fn timed_out(&self, name: &Name) -> bool {
-        self.records
-            .iter()
-            .any(|r| matches!(&r.event, Event::CallExhausted { step, timeout: true, .. } if step == name))
-    }
-
-    fn only_open_step(&self) -> Option<Name> {
-        let open = |s: StepPhase| matches!(s, StepPhase::Running | StepPhase::Waiting { .. });
-        let mut steps = self.saga.steps().filter(|(_, s)| open(s.phase));
-        let (first, more) = (steps.next(), steps.next());
-        first.filter(|_| more.is_none()).map(|(ix, _)| self.name(ix))
-    }
-
-    fn advance_backward(&mut self) {
-        let definition = self.saga.definition.clone();
-        for (ix, step) in definition.steps() {
-            if step.undo().is_some() && self.saga.owes_undo(ix) && self.undo_may_begin(ix) {
-                self.begin_undo(ix);
-            }
-        }
-        let owing = self.saga.steps().any(|(ix, _)| self.saga.owes_undo(ix));
-        let draining = self.saga.steps().any(|(_, s)| s.phase == StepPhase::Running);
-        if !owing && !draining {
-            let left_undone = self.saga.steps().any(|(_, s)| s.is_left_undone());
-            let left_undone = left_undone && !planted(Bug::SkipCountsAsDone);
-            self.push(if left_undone { Event::Abandoned } else { Event::Compensated });
-        }
-    }
-
-    /// Whether a step's undo has not begun and every step after it is undone, or parked and passed over.
-    fn undo_may_begin(&self, ix: StepIx) -> bool {
-        let begun =
-            |s: StepPhase| matches!(s, StepPhase::Running | StepPhase::Compensating | StepPhase::Parked);
-        if begun(self.saga.step(ix).phase) {
-            return false;
-        }
-        if planted(Bug::ForwardUndo) {
-            let mut steps = self.saga.definition.steps();
-            let comes_after = |earlier: StepIx| self.saga.definition.descendants(earlier).contains(&ix);
-            return !steps.any(|(earlier, _)| comes_after(earlier) && self.saga.owes_undo(earlier));
-        }
-        self.saga.definition.descendants(ix).iter().all(|later| {
-            let state = self.saga.step(*later);
-            if planted(Bug::UndoDoesNotWait) && state.phase == StepPhase::Compensating {
-                return true;
-            }
-            let passed_over = state.phase == StepPhase::Parked
-                && self.saga.definition.step(*later).undo().is_some_and(|undo| undo.eager);
-            let still_running = state.phase == StepPhase::Running;
-            passed_over || (!self.saga.owes_undo(*later) && !still_running)
-        })
-    }
-
-    fn begin_undo(&mut self, ix: StepIx) {
-        let (step, op) = (self.name(ix), Op::Compensation);
-        self.push(match self.undo_body(ix) {
-            Ok(input) => Event::CallStarted { step, op, input },
-            Err(message) => Event::CallUnprepared { step, op, message },
-        });
     }
 }
 

@@ -102,6 +102,21 @@ pub enum Kind {
     Call(CallStep),
     /// Waits for a signal.
     Await(AwaitStep),
+    /// Is a branch of an open saga: never part of a definition, registered while the saga runs.
+    Branch(BranchStep),
+}
+
+/// A branch of an open saga.
+#[derive(Debug, Clone)]
+pub struct BranchStep {
+    /// What makes it final, where something does.
+    pub confirm: Option<Operation>,
+    /// How that is tried again.
+    pub retry: Schedule,
+    /// How it is undone.
+    pub undo: UndoCall,
+    /// The body of both.
+    pub input: Json,
 }
 
 /// A step that calls an operation.
@@ -180,6 +195,13 @@ pub enum Target {
     },
 }
 
+impl Operation {
+    /// Whether it is another saga, run as a child. Its status can always be asked.
+    pub fn is_child(&self) -> bool {
+        matches!(self.target, Target::Saga { .. })
+    }
+}
+
 impl Target {
     fn is_participant(&self) -> bool {
         *self == Target::Participant
@@ -212,6 +234,8 @@ pub enum Fault {
     Pivots(Vec<Name>),
     /// A step after the pivot has a compensation, which could never be called.
     UndoAfterPivot(Name),
+    /// An await after the pivot has no default, and the saga could not turn back when its time is up.
+    NoDefaultAfterPivot(Name),
 }
 
 impl fmt::Display for Fault {
@@ -227,6 +251,12 @@ impl fmt::Display for Fault {
             Fault::Pivots(names) => {
                 let names: Vec<&str> = names.iter().map(Name::as_str).collect();
                 write!(f, "the steps {} are all pivots; at most one can be", names.join(", "))
+            }
+            Fault::NoDefaultAfterPivot(name) => {
+                write!(
+                    f,
+                    "step \"{name}\" comes after the pivot and awaits a signal, so it needs a \"default\""
+                )
             }
             Fault::UndoAfterPivot(name) => {
                 write!(f, "step \"{name}\" comes after the pivot, so its compensation could never be called")
@@ -279,6 +309,9 @@ impl Definition {
             let undone = |ix: &&StepIx| steps[usize::from(ix.0)].undo().is_some();
             let names = past.iter().filter(undone).map(|ix| steps[usize::from(ix.0)].name.clone());
             faults.extend(names.map(Fault::UndoAfterPivot));
+            let waits = |ix: &&StepIx| matches!(&steps[usize::from(ix.0)].kind, Kind::Await(wait) if wait.default.is_none());
+            let names = past.iter().filter(waits).map(|ix| steps[usize::from(ix.0)].name.clone());
+            faults.extend(names.map(Fault::NoDefaultAfterPivot));
             let before = indexed(&steps).map(|(ix, _)| ix).filter(|ix| *ix != pivot && !past.contains(ix));
             steps[usize::from(pivot.0)].after = before.collect();
             // No new circle: only steps that do not come after the pivot were put before it.
@@ -379,15 +412,50 @@ impl Step {
     pub fn call(&self) -> Option<&CallStep> {
         match &self.kind {
             Kind::Call(call) => Some(call),
+            Kind::Await(_) | Kind::Branch(_) => None,
+        }
+    }
+
+    /// What is called while the saga goes forward: the action, or the branch's confirm.
+    pub fn forward(&self) -> Option<&Operation> {
+        match &self.kind {
+            Kind::Call(call) => Some(&call.action),
+            Kind::Branch(branch) => branch.confirm.as_ref(),
             Kind::Await(_) => None,
         }
     }
 
+    /// How that call is tried again.
+    pub(crate) fn forward_retry(&self) -> Option<&Schedule> {
+        match &self.kind {
+            Kind::Call(call) => Some(&call.retry),
+            Kind::Branch(branch) => Some(&branch.retry),
+            Kind::Await(_) => None,
+        }
+    }
+
+    /// The bound on the step with all its retries.
+    pub(crate) fn within(&self) -> Option<Millis> {
+        self.call().and_then(|call| call.within)
+    }
+
     /// The compensation, if the step has one.
     pub fn undo(&self) -> Option<&UndoCall> {
-        match &self.call()?.undo {
-            Undo::Call(undo) => Some(undo),
-            Undo::ReadOnly | Undo::None { .. } => None,
+        match &self.kind {
+            Kind::Branch(branch) => Some(&branch.undo),
+            Kind::Await(_) => None,
+            Kind::Call(call) => match &call.undo {
+                Undo::Call(undo) => Some(undo),
+                Undo::ReadOnly | Undo::None { .. } => None,
+            },
+        }
+    }
+
+    /// The operation of one of its calls.
+    pub fn operation(&self, op: crate::Op) -> Option<&Operation> {
+        match op {
+            crate::Op::Action | crate::Op::Confirm => self.forward(),
+            crate::Op::Compensation => self.undo().map(|undo| &undo.operation),
         }
     }
 }
@@ -404,9 +472,14 @@ impl<'a> Scope<'a> {
         Scope { saga, own: None, item: None }
     }
 
+    /// What the action of `step` sees: its item too, if it is one of a fanned-out step.
+    pub fn doing(saga: &'a Saga, step: StepIx) -> Scope<'a> {
+        Scope { saga, own: None, item: saga.item(step) }
+    }
+
     /// What the compensation of `step` sees: its own output is null where its action gave none.
     pub fn undoing(saga: &'a Saga, step: StepIx) -> Scope<'a> {
-        Scope { saga, own: Some(step), item: None }
+        Scope { saga, own: Some(step), item: saga.item(step) }
     }
 
     /// The saga's id.
@@ -427,10 +500,11 @@ impl<'a> Scope<'a> {
     /// The output of a step that is done, `None` for any other.
     pub fn output(&self, step: &str) -> Option<Json> {
         let ix = self.saga.definition.find(step)?;
-        match &self.saga.step(ix).output {
-            Some(output) => Some(output.clone()),
-            None => (self.own == Some(ix)).then(Json::default),
+        if let Some(own) = self.own.filter(|own| self.saga.base(*own) == ix) {
+            // An item's compensation sees the item's own output.
+            return Some(self.saga.step(own).output.clone().unwrap_or_default());
         }
+        self.saga.step(ix).output.clone()
     }
 
     /// The steps that are done, with their outputs, in the order they are written.

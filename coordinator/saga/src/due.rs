@@ -1,8 +1,8 @@
 //! What should be in flight now: derived from a saga, never accumulated.
 
 use crate::{
-    Json, Name,
-    definition::{Kind, Operation, StepIx, UndoCall},
+    Json, StepName,
+    definition::{Operation, StepIx, UndoCall},
     event::Op,
     state::{Direction, OpPhase, OpState, Saga, StepPhase},
     time::Timestamp,
@@ -49,11 +49,14 @@ pub struct Call {
     /// What makes it distinct.
     pub key: CallKey,
     /// The step's name.
-    pub step: Name,
+    pub step: StepName,
     /// The operation.
     pub operation: Operation,
     /// The body.
     pub body: Json,
+    /// How often the call was asked for again after a definite no. Of each round the participant is to think
+    /// afresh, so each has an idempotency key of its own.
+    pub round: u32,
     /// From when on.
     pub at: Timestamp,
 }
@@ -66,31 +69,30 @@ pub fn due(saga: &Saga) -> Due {
     }
     let mut wake = |at: Timestamp| due.wake_at = Some(due.wake_at.map_or(at, |w| w.min(at)));
     if saga.direction == Direction::Forward
+        && !saga.is_past_pivot()
         && let Some(at) = saga.deadline_at
     {
         wake(at);
     }
     for (ix, state) in saga.steps() {
-        let step = saga.definition.step(ix);
-        match (&step.kind, state.phase) {
-            (Kind::Await(_), StepPhase::Waiting { timeout_at }) => wake(timeout_at),
-            (Kind::Call(call), StepPhase::Running) => {
-                if let (Some(within), Some(started)) = (call.within, state.action.started_at)
+        match state.phase {
+            StepPhase::Waiting { timeout_at } => wake(timeout_at),
+            StepPhase::Running if !saga.is_fanned(ix) => {
+                if let (Some(within), Some(started)) = (saga.spec(ix).within(), state.action.started_at)
                     && saga.direction == Direction::Forward
                 {
                     wake(started.after(within));
                 }
-                due.calls.extend(wanted(&state.action, ix, &step.name, Op::Action, &call.action));
+                due.calls.extend(wanted(saga, ix, saga.forward_op(ix)));
             }
-            (Kind::Call(_), StepPhase::Compensating) => {
-                let undo = step.undo().expect("a step being undone has a compensation");
+            StepPhase::Compensating => {
+                let undo = saga.spec(ix).undo().expect("a step being undone has a compensation");
                 if let Some(at) = undo_ends_at(&state.compensation, undo) {
                     wake(at);
                 }
-                let wanted = wanted(&state.compensation, ix, &step.name, Op::Compensation, &undo.operation);
-                due.calls.extend(wanted);
+                due.calls.extend(wanted(saga, ix, Op::Compensation));
             }
-            (Kind::Call(_), StepPhase::Parked) => due.parked.push(ix),
+            StepPhase::Parked => due.parked.push(ix),
             _ => {}
         }
     }
@@ -99,15 +101,14 @@ pub fn due(saga: &Saga) -> Due {
 
 /// Whether this very call is one the saga waits for.
 pub(crate) fn is_in_flight(saga: &Saga, key: CallKey) -> bool {
-    let step = saga.definition.step(key.step);
-    let state = saga.step(key.step);
-    let (call, operation) = match key.op {
-        Op::Action => (&state.action, step.call().map(|call| &call.action)),
-        Op::Compensation => (&state.compensation, step.undo().map(|undo| &undo.operation)),
-    };
-    let Some(operation) = operation else { return false };
-    let Some((_, question)) = asks(call, operation) else { return false };
-    (call.attempts, call.polls, question) == (key.attempt, key.poll, key.question)
+    usize::from(key.step.0) < saga.len() && current(saga, key.step, key.op) == Some(key)
+}
+
+/// The call that one of a step's operations waits for.
+pub(crate) fn current(saga: &Saga, step: StepIx, op: Op) -> Option<CallKey> {
+    let call = saga.step(step).call(op);
+    let (_, question) = asks(call, saga.spec(step).operation(op)?)?;
+    Some(CallKey { step, op, attempt: call.attempts, poll: call.polls, question })
 }
 
 /// When a compensation that brings no answer is given up, by its age.
@@ -127,15 +128,18 @@ fn asks(call: &OpState, operation: &Operation) -> Option<(Timestamp, Question)> 
         OpPhase::Due { at, ask: false } => Some((at, Question::Call)),
         OpPhase::Due { at, ask: true } => Some((at, Question::Status)),
         // Where no status is offered the call itself is repeated: its key makes that harmless.
-        OpPhase::Pending { at } if operation.status => Some((at, Question::Status)),
+        OpPhase::Pending { at } if operation.status || operation.is_child() => Some((at, Question::Status)),
         OpPhase::Pending { at } => Some((at, Question::Call)),
         OpPhase::Idle | OpPhase::Done | OpPhase::Refused | OpPhase::Open => None,
     }
 }
 
-fn wanted(call: &OpState, step: StepIx, name: &Name, op: Op, operation: &Operation) -> Option<Call> {
+fn wanted(saga: &Saga, step: StepIx, op: Op) -> Option<Call> {
+    let call = saga.step(step).call(op);
+    let operation = saga.spec(step).operation(op).expect("a call in flight has its operation");
     let (at, question) = asks(call, operation)?;
     let key = CallKey { step, op, attempt: call.attempts, poll: call.polls, question };
     let body = call.input.clone().expect("a call in flight has its body captured");
-    Some(Call { key, step: name.clone(), operation: operation.clone(), body, at })
+    let (step, round) = (saga.step_name(step), call.round);
+    Some(Call { key, step, operation: operation.clone(), body, round, at })
 }

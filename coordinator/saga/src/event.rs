@@ -1,6 +1,13 @@
 //! The facts of a saga's journal. An event says what happened, never what to do next.
 
-use crate::{Json, Name, answer::Report, repair::Audit, time::Timestamp};
+use crate::{
+    Json, Name, SagaId, StepName,
+    answer::Report,
+    definition::Operation,
+    repair::Audit,
+    schedule::{Schedule, UndoSchedule},
+    time::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -13,6 +20,9 @@ pub enum Op {
     Action,
     /// Its undo.
     Compensation,
+    /// What makes a branch of an open saga final. It takes the place of the forward call, which is the
+    /// participant's own.
+    Confirm,
 }
 
 impl Op {
@@ -21,15 +31,43 @@ impl Op {
         match self {
             Op::Action => "action",
             Op::Compensation => "compensation",
+            Op::Confirm => "confirm",
         }
     }
+}
+
+/// The saga and the step that a child saga is run for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Parent {
+    /// The saga.
+    pub saga: SagaId,
+    /// Its step.
+    pub step: StepName,
+    /// How many sagas stand above the child, from 1.
+    pub depth: u8,
+}
+
+/// What is registered of a branch of an open saga: how it is undone, and how it is made final.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BranchTerms {
+    /// The compensation.
+    pub compensation: Operation,
+    /// How that is tried again.
+    pub undo_retry: UndoSchedule,
+    /// What makes the branch final, where something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Operation>,
+    /// How that is tried again.
+    pub retry: Schedule,
+    /// The body of both.
+    pub input: Json,
 }
 
 /// Why a saga turned round.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cause {
     /// The step at which it happened, where it was one.
-    pub step: Option<Name>,
+    pub step: Option<StepName>,
     /// The kind.
     pub kind: CauseKind,
     /// A sentence for people.
@@ -95,6 +133,9 @@ pub enum Event {
         /// When the saga turns round if it is still running.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline_at: Option<Timestamp>,
+        /// The saga it is run for, where it is a child.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
     },
     /// A coordinator took the saga over from one that is gone: calls in flight are now in doubt.
     TakenOver {
@@ -106,7 +147,7 @@ pub enum Event {
     /// A call is to be made; its body is captured here.
     CallStarted {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The body.
@@ -115,7 +156,7 @@ pub enum Event {
     /// A call took effect.
     CallDone {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The attempt that brought the answer.
@@ -126,7 +167,7 @@ pub enum Event {
     /// An attempt ended without a definite answer; another follows.
     CallFailed {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The attempt.
@@ -139,18 +180,21 @@ pub enum Event {
     /// The participant is working on it; its status is asked again.
     CallPending {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The attempt.
         attempt: u32,
         /// When to ask.
         next_poll_at: Timestamp,
+        /// Whether it is a child saga that stands in repair.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        repair: bool,
     },
     /// The participant has never seen the call, so it is sent (again).
     CallNotSeen {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The attempt.
@@ -159,7 +203,7 @@ pub enum Event {
     /// A definite no, or an answer that makes a repeat useless. For a compensation: the step is parked.
     CallRefused {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The attempt.
@@ -173,7 +217,7 @@ pub enum Event {
     /// The budget of attempts or of time is spent. For a compensation: the step is parked.
     CallExhausted {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The last attempt.
@@ -187,16 +231,50 @@ pub enum Event {
     /// A step could not be started because an expression failed. For a compensation: the step is parked.
     CallUnprepared {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// What the expression met.
         message: String,
     },
+    /// A step is not needed: its `when` is false.
+    StepSkipped {
+        /// The step.
+        step: StepName,
+    },
+    /// A step is done for each item of a list, which is captured here.
+    FannedOut {
+        /// The step.
+        step: StepName,
+        /// The list.
+        items: Json,
+    },
+    /// Every item of a fanned-out step is done.
+    FanDone {
+        /// The step.
+        step: StepName,
+        /// The items' outputs, in the order of the list.
+        output: Json,
+    },
+    /// A branch of an open saga was registered; from here on it may have done something.
+    BranchRegistered {
+        /// The branch.
+        step: StepName,
+        /// How it is undone and made final.
+        #[serde(flatten)]
+        terms: BranchTerms,
+    },
+    /// An open saga has more time to be decided.
+    Renewed {
+        /// Until when.
+        deadline_at: Timestamp,
+    },
+    /// An open saga is decided: its branches are made final.
+    Committed,
     /// A step waits for its signal.
     AwaitStarted {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Until when.
         timeout_at: Timestamp,
     },
@@ -213,7 +291,7 @@ pub enum Event {
     /// A step took its signal, or its default when the time was up.
     AwaitDone {
         /// The step.
-        step: Name,
+        step: StepName,
         /// The payload or the default.
         output: Json,
         /// Whether the default was taken.
@@ -223,7 +301,7 @@ pub enum Event {
     /// A step's time was up and it had no default.
     AwaitTimedOut {
         /// The step.
-        step: Name,
+        step: StepName,
     },
     /// The saga turned round: from here on it is only undone.
     Compensating {
@@ -234,13 +312,16 @@ pub enum Event {
     Completed {
         /// What the definition's `output` yielded.
         output: Json,
+        /// What it met instead, in a saga that could no longer turn back for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<String>,
     },
     /// Every step that may have taken effect is undone.
     Compensated,
     /// Somebody looks after a stuck step.
     RepairAssigned {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The item.
@@ -254,7 +335,7 @@ pub enum Event {
     /// A stuck call is tried again: one more round of quick attempts.
     RepairRetried {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The item.
@@ -269,7 +350,7 @@ pub enum Event {
     /// A stuck call was made good by hand.
     RepairResolved {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The item.
@@ -284,7 +365,7 @@ pub enum Event {
     /// The participant says that a stuck call has taken effect after all.
     RepairProven {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The item.
@@ -298,7 +379,7 @@ pub enum Event {
     /// A stuck step stays undone.
     RepairSkipped {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The item.
@@ -310,7 +391,7 @@ pub enum Event {
     /// The saga is given up because of a stuck step. [`Event::Abandoned`] follows.
     RepairAbandoned {
         /// The step.
-        step: Name,
+        step: StepName,
         /// Which call.
         op: Op,
         /// The item.
@@ -325,7 +406,7 @@ pub enum Event {
 
 impl Event {
     /// The step the event is about.
-    pub fn step(&self) -> Option<&Name> {
+    pub fn step(&self) -> Option<&StepName> {
         match self {
             Event::CallStarted { step, .. }
             | Event::CallDone { step, .. }
@@ -335,6 +416,10 @@ impl Event {
             | Event::CallRefused { step, .. }
             | Event::CallExhausted { step, .. }
             | Event::CallUnprepared { step, .. }
+            | Event::StepSkipped { step }
+            | Event::FannedOut { step, .. }
+            | Event::FanDone { step, .. }
+            | Event::BranchRegistered { step, .. }
             | Event::AwaitStarted { step, .. }
             | Event::AwaitDone { step, .. }
             | Event::AwaitTimedOut { step }
@@ -346,6 +431,8 @@ impl Event {
             | Event::RepairAbandoned { step, .. } => Some(step),
             Event::Started { .. }
             | Event::TakenOver { .. }
+            | Event::Renewed { .. }
+            | Event::Committed
             | Event::SignalReceived { .. }
             | Event::Compensating { .. }
             | Event::Completed { .. }

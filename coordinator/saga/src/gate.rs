@@ -506,8 +506,8 @@ impl Gates {
 pub(crate) fn class(key: CallKey) -> Class {
     let first = key.attempt == 1 && key.poll == 0;
     match key.op {
-        Op::Action if first => Class::Fresh,
-        Op::Action => Class::Retry,
+        Op::Action | Op::Confirm if first => Class::Fresh,
+        Op::Action | Op::Confirm => Class::Retry,
         Op::Compensation => Class::Undo { first },
     }
 }

@@ -35,11 +35,11 @@ pub mod time;
 pub use answer::{Answer, Report};
 pub use coordinator::Coordinator;
 
-pub use decide::{Input, Rejected, Start, decide, start};
+pub use decide::{Input, Rejected, Start, child_id, decide, revert, start};
 pub use definition::{Definition, Step, StepIx};
 pub use due::{Call, CallKey, Due, Question, due};
-pub use event::{Cause, CauseKind, Event, Failure, Op, Record};
-pub use name::Name;
+pub use event::{BranchTerms, Cause, CauseKind, Event, Failure, Op, Parent, Record};
+pub use name::{Name, StepName};
 pub use repair::{Audit, How, Repair, RepairRow, RepairStatus, Verb};
 pub use state::{Direction, OpPhase, OpState, Outcome, ParkReason, Saga, Status, StepPhase, StepState};
 pub use time::{Millis, Timestamp};

@@ -83,5 +83,101 @@ impl From<Name> for String {
     }
 }
 
+/// The name of a step of one saga: a [`Name`], followed by `[i]` for item `i` of a fanned-out step.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StepName(Arc<str>);
+
+impl StepName {
+    /// Parses the name of a step.
+    ///
+    /// # Errors
+    /// [`BadName`] when the text is neither a [`Name`] nor one with the number of an item behind it.
+    pub fn parse(text: &str) -> Result<StepName, BadName> {
+        let (base, index) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+            Some((base, index)) => (base, Some(index)),
+            None => (text, None),
+        };
+        let is_plain = |index: &str| index.parse::<u32>().is_ok_and(|number| number.to_string() == index);
+        let bad = |_| BadName(text.chars().take(80).collect());
+        Name::parse(base).map_err(bad)?;
+        match index.is_none_or(is_plain) {
+            true => Ok(StepName(text.into())),
+            false => Err(BadName(text.chars().take(80).collect())),
+        }
+    }
+
+    /// The name of item `index` of a fanned-out step.
+    pub fn item(of: &Name, index: u32) -> StepName {
+        StepName(format!("{of}[{index}]").into())
+    }
+
+    /// The name of the step in the definition.
+    pub fn base(&self) -> &str {
+        self.0.split_once('[').map_or(&self.0, |(base, _)| base)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<Name> for StepName {
+    fn from(name: Name) -> StepName {
+        StepName(name.0)
+    }
+}
+
+impl From<&Name> for StepName {
+    fn from(name: &Name) -> StepName {
+        StepName(name.0.clone())
+    }
+}
+
+impl Deref for StepName {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for StepName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<Name> for StepName {
+    fn eq(&self, name: &Name) -> bool {
+        *self.0 == *name.0
+    }
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl TryFrom<String> for StepName {
+    type Error = BadName;
+    fn try_from(text: String) -> Result<StepName, BadName> {
+        StepName::parse(&text)
+    }
+}
+
+impl From<StepName> for String {
+    fn from(name: StepName) -> String {
+        name.0.as_ref().to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests;

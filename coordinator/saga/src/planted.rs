@@ -56,6 +56,18 @@ pub enum Bug {
     RetriesUnbudgeted,
     /// A round of attempts that an operator asked for opens no new item when it fails.
     RetriedForEver,
+    /// A saga turns back although its pivot is passed.
+    TurnsPastPivot,
+    /// A completed saga is reverted although its pivot is passed.
+    RevertsPastPivot,
+    /// Every item of a fanned-out step is under way at once.
+    FanUnbounded,
+    /// The first items of a fanned-out step are undone first.
+    ItemsUndoneInOrder,
+    /// A branch is registered although the saga's time is up.
+    BranchAfterTimeout,
+    /// Nobody remembers when a sleeping saga wakes.
+    SleeperForgotten,
 }
 
 /// Every bug.
@@ -85,6 +97,12 @@ pub const ALL: &[Bug] = &[
     Bug::ProbeFloods,
     Bug::RetriesUnbudgeted,
     Bug::RetriedForEver,
+    Bug::TurnsPastPivot,
+    Bug::RevertsPastPivot,
+    Bug::FanUnbounded,
+    Bug::ItemsUndoneInOrder,
+    Bug::BranchAfterTimeout,
+    Bug::SleeperForgotten,
 ];
 
 #[cfg(feature = "planted-bugs")]

@@ -280,17 +280,25 @@ impl OpState {
 }
 
 impl Saga {
-    /// The step whose newest item has this id.
-    pub fn find_item(&self, item: Uuid) -> Option<(StepIx, &Repair)> {
-        self.steps().find_map(|(ix, state)| {
-            let repair = state.compensation.repair.as_deref()?;
-            (repair.item == item).then_some((ix, repair))
+    /// The step and the call whose newest item has this id.
+    pub fn find_item(&self, item: Uuid) -> Option<(StepIx, Op, &Repair)> {
+        self.items().find(|(_, _, repair)| repair.item == item)
+    }
+
+    /// The newest item of every call that has one, in the order of the steps.
+    pub fn items(&self) -> impl Iterator<Item = (StepIx, Op, &Repair)> {
+        self.steps().flat_map(|(ix, state)| {
+            let forward = state.action.repair.as_deref().map(|repair| (ix, self.forward_op(ix), repair));
+            let undo = state.compensation.repair.as_deref().map(|repair| (ix, Op::Compensation, repair));
+            forward.into_iter().chain(undo)
         })
     }
 
-    /// The newest item of every step that has one, in the order of the steps.
-    pub fn items(&self) -> impl Iterator<Item = (StepIx, &Repair)> {
-        self.steps().filter_map(|(ix, state)| Some((ix, state.compensation.repair.as_deref()?)))
+    /// Which call of a parked step is stuck.
+    pub fn parked_op(&self, ix: StepIx) -> Option<Op> {
+        let state = self.step(ix);
+        let forward = state.action.parked().map(|_| self.forward_op(ix));
+        forward.or(state.compensation.parked().map(|_| Op::Compensation))
     }
 
     /// Whether nothing but an operator can make the saga go on.
@@ -299,30 +307,36 @@ impl Saga {
     pub fn is_shelved(&self) -> bool {
         use crate::state::StepPhase;
         let mut parked = false;
-        let moving = self.steps().any(|(_, state)| {
+        let moving = self.steps().any(|(ix, state)| {
             parked |= state.phase == StepPhase::Parked;
-            matches!(state.phase, StepPhase::Running | StepPhase::Compensating | StepPhase::Waiting { .. })
+            !self.is_fanned(ix)
+                && matches!(
+                    state.phase,
+                    StepPhase::Running
+                        | StepPhase::Compensating
+                        | StepPhase::Waiting { .. }
+                        | StepPhase::Registered
+                )
         });
         parked && !moving && !self.is_terminal()
     }
 }
 
 impl RepairRow {
-    /// The row of a step's newest item.
-    ///
-    /// # Panics
-    /// When the step has no compensation: such a step is never parked.
-    pub fn of(saga: &Saga, ix: StepIx, repair: &Repair) -> RepairRow {
-        let step = saga.definition.step(ix);
-        let undo = step.undo().expect("a step with an item has a compensation");
+    /// The row of the newest item of one of a step's calls.
+    pub fn of(saga: &Saga, ix: StepIx, op: Op, repair: &Repair) -> RepairRow {
+        // A step that waits for a signal calls nobody; it is stuck only because of its own expressions.
+        let operation = saga.spec(ix).operation(op);
+        let (participant, operation) =
+            operation.map_or(("", ""), |operation| (operation.participant.as_str(), operation.name.as_str()));
         RepairRow {
             item: repair.item,
             saga: saga.id,
             definition: saga.definition.name.to_string(),
-            step: step.name.to_string(),
-            op: Op::Compensation,
-            participant: undo.operation.participant.to_string(),
-            operation: undo.operation.name.to_string(),
+            step: saga.step_name(ix).to_string(),
+            op,
+            participant: participant.to_owned(),
+            operation: operation.to_owned(),
             status: repair.status,
             reason: repair.reason,
             number: repair.number,
@@ -340,20 +354,21 @@ impl RepairRow {
     ///
     /// An item that another one has followed is settled by that; folding the journal up to its `seq` shows
     /// it as it was.
-    pub(crate) fn changed(before: &[(StepIx, Repair)], after: &Saga) -> Vec<RepairRow> {
+    pub(crate) fn changed(before: &[(StepIx, Op, Repair)], after: &Saga) -> Vec<RepairRow> {
         let mut rows = Vec::new();
-        for (ix, repair) in after.items() {
-            let older = before.iter().find(|(other, _)| *other == ix).map(|(_, repair)| repair);
+        for (ix, op, repair) in after.items() {
+            let same = |(other, of, _): &&(StepIx, Op, Repair)| (*other, *of) == (ix, op);
+            let older = before.iter().find(same).map(|(_, _, repair)| repair);
             match older {
                 Some(older) if older == repair => {}
                 Some(older) if older.item != repair.item => {
                     let status = RepairStatus::Settled;
-                    let row = RepairRow::of(after, ix, older);
+                    let row = RepairRow::of(after, ix, op, older);
                     let (settled_how, seq) = (Some(How::ParkedAgain), after.seq - 1);
                     rows.push(RepairRow { status, settled_how, seq, ..row });
-                    rows.push(RepairRow::of(after, ix, repair));
+                    rows.push(RepairRow::of(after, ix, op, repair));
                 }
-                _ => rows.push(RepairRow::of(after, ix, repair)),
+                _ => rows.push(RepairRow::of(after, ix, op, repair)),
             }
         }
         rows

@@ -117,6 +117,14 @@ fn undo_schedule(words: &Words<'_>) -> UndoSchedule {
     }
 }
 
+/// An operation by its full name, with nothing special about it.
+///
+/// # Panics
+/// When the name is none.
+pub fn operation_of(text: &str) -> Operation {
+    operation(text, &Words::of(""))
+}
+
 fn operation(text: &str, words: &Words<'_>) -> Operation {
     let (participant, name) = text.split_once('.').unwrap_or_else(|| panic!("no operation \"{text}\""));
     Operation {

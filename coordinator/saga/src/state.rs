@@ -13,16 +13,19 @@
 //! [`Saga::apply`] is total over the events that can follow; any other event is a bug of ours or a
 //! damaged journal, and panics with the law it breaks.
 
+mod dynamic;
 mod fold;
 
+pub use dynamic::{Branch, DYNAMIC_MAX, Dynamic, FanState};
+
 use crate::{
-    Json, Name, SagaId,
-    definition::{Definition, StepIx},
-    event::{Cause, Event, Failure, Op, Record},
+    Json, Name, SagaId, StepName,
+    definition::{Definition, Kind, StepIx, Undo},
+    event::{Cause, Event, Failure, Op, Parent, Record},
     hash::Mix,
     planted::{Bug, planted},
     repair::{How, Repair},
-    time::Timestamp,
+    time::{Millis, Timestamp},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -62,9 +65,20 @@ pub struct Saga {
     pub turned_at: Option<Timestamp>,
     /// When it turns round if it is still running.
     pub deadline_at: Option<Timestamp>,
+    /// The saga it is run for, where it is a child.
+    pub parent: Option<Parent>,
+    /// When it was decided that an open saga goes on, if it was.
+    pub committed_at: Option<Timestamp>,
     /// Signals that have arrived, by name.
     pub signals: BTreeMap<Name, Signal>,
+    /// The states of the definition's steps, then those of the steps that came while the saga ran.
     steps: Vec<StepState>,
+    /// What the latter are.
+    dynamic: Vec<Dynamic>,
+    /// Where they are, by name.
+    by_name: BTreeMap<StepName, StepIx>,
+    /// The items of the steps that are fanned out.
+    fans: BTreeMap<StepIx, FanState>,
 }
 
 /// Which way a saga goes. It turns once and never back.
@@ -105,6 +119,20 @@ pub enum Status {
     Abandoned,
 }
 
+impl Status {
+    /// The word in bodies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Compensating => "compensating",
+            Status::Repair => "repair",
+            Status::Completed => "completed",
+            Status::Compensated => "compensated",
+            Status::Abandoned => "abandoned",
+        }
+    }
+}
+
 /// A signal that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Signal {
@@ -119,7 +147,7 @@ pub struct Signal {
 pub struct StepState {
     /// Where it stands.
     pub phase: StepPhase,
-    /// Its action, or nothing sent yet.
+    /// Its action, or of a branch its confirm; or nothing sent yet.
     pub action: OpState,
     /// Its compensation, or nothing sent yet.
     pub compensation: OpState,
@@ -139,6 +167,8 @@ pub enum StepPhase {
         /// Until when.
         timeout_at: Timestamp,
     },
+    /// It is a branch of an open saga that is not decided; it may have done something.
+    Registered,
     /// Its action took effect.
     Done,
     /// Its action was refused.
@@ -151,7 +181,7 @@ pub enum StepPhase {
     Compensating,
     /// It is undone.
     Compensated,
-    /// Its compensation cannot go on by itself.
+    /// Its compensation, or past the point of no return its action, cannot go on by itself.
     Parked,
 }
 
@@ -166,8 +196,13 @@ pub struct OpState {
     pub spent: u32,
     /// Status questions asked since the last attempt.
     pub polls: u32,
+    /// How often it was asked for again after a definite no. Each round is another call to the participant,
+    /// which would repeat its no otherwise.
+    pub round: u32,
     /// Whether some attempt may have taken effect without our knowing.
     pub doubt: bool,
+    /// Whether the child saga that is called stands in repair.
+    pub child_in_repair: bool,
     /// The captured body.
     pub input: Option<Json>,
     /// The answer's body.
@@ -218,6 +253,12 @@ pub enum ParkReason {
     Contract,
 }
 
+/// The shortest time for which a saga is put to sleep.
+pub const SLEEP_MIN: Millis = Millis::from_secs(30);
+
+/// How long before a call is due its saga is woken.
+pub const WAKE_EARLY: Millis = Millis::from_secs(1);
+
 /// The number of failures kept with a call; the journal has them all.
 pub const FAILURES_MAX: usize = 32;
 
@@ -245,14 +286,8 @@ impl Saga {
     /// # Panics
     /// When that is not [`Event::Started`].
     pub fn begin(id: SagaId, definition: Arc<Definition>, first: &Record) -> Saga {
-        let Event::Started { input, key, labels, deadline_at, .. } = &first.event else {
+        let Event::Started { input, key, labels, deadline_at, parent, .. } = &first.event else {
             panic!("the first event of saga {id} is not \"started\"");
-        };
-        let idle = StepState {
-            phase: StepPhase::Pending,
-            action: OpState::default(),
-            compensation: OpState::default(),
-            output: None,
         };
         Saga {
             id,
@@ -270,10 +305,25 @@ impl Saga {
             ended_at: None,
             turned_at: None,
             deadline_at: *deadline_at,
+            parent: parent.clone(),
+            committed_at: None,
             signals: BTreeMap::new(),
-            steps: vec![idle; definition.len()],
+            steps: vec![StepState::new(StepPhase::Pending); definition.len()],
+            dynamic: Vec::new(),
+            by_name: BTreeMap::new(),
+            fans: BTreeMap::new(),
             definition,
         }
+    }
+
+    /// The number of its steps, those included that came while it ran.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Whether it has no step: an open saga without a branch.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
     }
 
     /// A step's state.
@@ -281,7 +331,8 @@ impl Saga {
         &self.steps[usize::from(ix.0)]
     }
 
-    /// The steps with their states, in the order they are written.
+    /// The steps with their states: first the definition's, in the order they are written, then those that
+    /// came while the saga ran, in the order in which they did.
     pub fn steps(&self) -> impl Iterator<Item = (StepIx, &StepState)> {
         self.steps.iter().enumerate().map(|(i, state)| (StepIx(i as u16), state))
     }
@@ -292,7 +343,7 @@ impl Saga {
             (Some(Outcome::Completed), _) => Status::Completed,
             (Some(Outcome::Compensated), _) => Status::Compensated,
             (Some(Outcome::Abandoned), _) => Status::Abandoned,
-            (None, _) if self.steps.iter().any(|s| s.phase == StepPhase::Parked) => Status::Repair,
+            (None, _) if self.steps.iter().any(StepState::is_in_repair) => Status::Repair,
             (None, Direction::Forward) => Status::Running,
             (None, Direction::Backward) => Status::Compensating,
         }
@@ -316,8 +367,75 @@ impl Saga {
 
     /// Whether something ends a step's action in time if no answer ever comes.
     pub fn is_bounded(&self, ix: StepIx) -> bool {
-        let within = self.definition.step(ix).call().is_some_and(|call| call.within.is_some());
-        self.deadline_at.is_some() || within
+        let deadline = self.deadline_at.is_some() && !self.is_past_pivot();
+        deadline || self.spec(ix).within().is_some()
+    }
+
+    /// Whether the saga only goes forward from here on.
+    ///
+    /// That is so once its pivot is done or passed over, or was sent and has no compensation of its own; and
+    /// once an open saga is committed.
+    pub fn is_past_pivot(&self) -> bool {
+        if self.definition.is_open() {
+            return self.committed_at.is_some();
+        }
+        let Some(pivot) = self.definition.pivot() else { return false };
+        let state = self.step(pivot);
+        match state.phase {
+            StepPhase::Done | StepPhase::Skipped => self.direction == Direction::Forward,
+            StepPhase::Running | StepPhase::Unknown | StepPhase::Parked => !self.can_undo(pivot),
+            StepPhase::Refused => state.action.doubt && !self.can_undo(pivot),
+            StepPhase::Pending
+            | StepPhase::Waiting { .. }
+            | StepPhase::Registered
+            | StepPhase::Compensating
+            | StepPhase::Compensated => false,
+        }
+    }
+
+    /// Whether a step that cannot be done waits for an operator, because the saga cannot turn back for it.
+    pub(crate) fn parks_forward(&self) -> bool {
+        self.direction == Direction::Forward && self.is_past_pivot()
+    }
+
+    fn can_undo(&self, ix: StepIx) -> bool {
+        match &self.spec(ix).kind {
+            Kind::Call(call) => !matches!(call.undo, Undo::None { .. }),
+            Kind::Branch(_) | Kind::Await(_) => true,
+        }
+    }
+
+    /// When the saga, which waits for nothing in flight, has something to do by itself again; `None` when that
+    /// is soon.
+    ///
+    /// Such a saga sleeps: nobody holds it until then, or until somebody wants something of it.
+    pub fn sleeps_until(&self) -> Option<Timestamp> {
+        if self.is_terminal() || self.is_shelved() {
+            return None;
+        }
+        let mut wake = (!self.is_past_pivot() && self.direction == Direction::Forward)
+            .then_some(self.deadline_at)
+            .flatten();
+        let mut at = |time: Timestamp| wake = Some(wake.map_or(time, |wake| wake.min(time)));
+        for (ix, state) in self.steps() {
+            match state.phase {
+                StepPhase::Waiting { timeout_at } => at(timeout_at),
+                StepPhase::Running | StepPhase::Compensating => {
+                    let is_undone = state.phase == StepPhase::Compensating;
+                    let call = if is_undone { &state.compensation } else { &state.action };
+                    // Somewhat early, so that it is awake when its time has come.
+                    if let Some(next) = call.next_at() {
+                        at(Timestamp(next.0.saturating_sub(WAKE_EARLY.0 as i64)));
+                    }
+                    let within = self.spec(ix).within().filter(|_| !is_undone).zip(call.started_at);
+                    if let Some((within, started)) = within {
+                        at(started.after(within));
+                    }
+                }
+                _ => {}
+            }
+        }
+        wake.filter(|wake| *wake >= self.updated_at.after(SLEEP_MIN))
     }
 
     /// Whether a step may have taken effect and is not undone yet.
@@ -325,7 +443,7 @@ impl Saga {
     /// A refusal proves that nothing was done only when no earlier attempt is in doubt.
     pub fn owes_undo(&self, ix: StepIx) -> bool {
         let state = self.step(ix);
-        let has_undo = self.definition.step(ix).undo().is_some();
+        let has_undo = self.spec(ix).undo().is_some() && !self.is_fanned(ix);
         let may_have_happened = match state.phase {
             StepPhase::Pending | StepPhase::Skipped | StepPhase::Compensated | StepPhase::Waiting { .. } => {
                 false
@@ -333,17 +451,43 @@ impl Saga {
             StepPhase::Refused => state.action.doubt && !planted(Bug::RefusalTrusted),
             StepPhase::Unknown => !planted(Bug::UnknownNotUndone),
             StepPhase::Parked => !planted(Bug::ParkedCountsAsCompensated),
-            StepPhase::Running | StepPhase::Done | StepPhase::Compensating => true,
+            StepPhase::Running | StepPhase::Registered | StepPhase::Done | StepPhase::Compensating => true,
         };
         has_undo && may_have_happened
     }
 }
 
 impl StepState {
+    fn new(phase: StepPhase) -> StepState {
+        StepState { phase, action: OpState::default(), compensation: OpState::default(), output: None }
+    }
+
+    /// One of its calls.
+    pub fn call(&self, op: Op) -> &OpState {
+        match op {
+            Op::Action | Op::Confirm => &self.action,
+            Op::Compensation => &self.compensation,
+        }
+    }
+
+    fn call_mut(&mut self, op: Op) -> &mut OpState {
+        match op {
+            Op::Action | Op::Confirm => &mut self.action,
+            Op::Compensation => &mut self.compensation,
+        }
+    }
+
+    /// Whether a repair item is open here, or in the child saga that is called.
+    fn is_in_repair(&self) -> bool {
+        let child = |call: &OpState| call.child_in_repair && matches!(call.phase, OpPhase::Pending { .. });
+        self.phase == StepPhase::Parked || child(&self.action) || child(&self.compensation)
+    }
+
     /// Whether an operator has settled the step in place of its participant.
     pub fn is_settled_by_hand(&self) -> bool {
-        let how = self.compensation.repair.as_ref().and_then(|repair| repair.settled.as_ref());
-        how.is_some_and(|settled| matches!(settled.how, How::Resolved | How::Skipped))
+        let settled = |call: &OpState| call.repair.as_ref()?.settled.as_ref().map(|settled| settled.how);
+        let by_hand = |how: Option<How>| matches!(how, Some(How::Resolved | How::Skipped));
+        by_hand(settled(&self.action)) || by_hand(settled(&self.compensation))
     }
 
     /// Whether an operator has decided that the step stays undone.

@@ -179,7 +179,7 @@ const ID: SagaId = SagaId::from_u128(1);
 impl Walk {
     fn new(shape: Shape) -> Walk {
         let definition = shape.definition();
-        let first = Start { id: ID, definition, input: Json::default(), key: None, labels: BTreeMap::new() };
+        let first = Start::new(ID, definition, Json::default());
         let (saga, records) = start(first, Timestamp(0));
         let later = shape.later();
         let mut walk = Walk {
@@ -313,7 +313,7 @@ fn answer(kind: u8, key: CallKey) -> Answer {
         13 => Answer::Unknown { report, retry_after: Some(Millis(7000)) },
         14 => Answer::Refused(report),
         15 => Answer::Contract(report),
-        16 | 17 => Answer::Pending { retry_after: (kind == 16).then_some(Millis(0)) },
+        16 | 17 => Answer::Pending { retry_after: (kind == 16).then_some(Millis(0)), repair: false },
         18 if key.question == Question::Status => Answer::NotSeen,
         _ => Answer::Done(Arc::new(serde_json::json!({ "n": kind }))),
     }

@@ -13,15 +13,23 @@
 //! signal payment {} id=a        a signal arrives
 //! retry ada order {"to":"x"}   an operator does something about a stuck step: retry, resolve, prove, skip,
 //!                               abandon, or assign (with who looks after it in place of the body)
+//! +branch 200                   the confirm call of a branch is answered
+//! callback ~reserve 200 {}      the participant answers by itself
+//! open 30s                      an open saga is begun, in place of "start"
+//! branch pay bank.undo [bank.confirm] {}   a branch is registered
+//! renew 30s, commit             an open saga gets more time; it is decided
+//! bar {"order":1}               the saga is started only so that no later start can begin it
+//! revert                        a completed saga is taken back and undone
 //! cancel, crash, lose           somebody cancels; another coordinator takes over; the next write fails
 //! show                          the saga as it stands
 //! ```
 
 use amends_saga::{
-    Answer, Audit, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question, Record,
-    Report, Saga, SagaId, Start, Timestamp, Verb, answer,
+    Answer, Audit, BranchTerms, Call, CallKey, Coordinator, Event, Input, Json, Millis, Name, Op, Question,
+    Record, Report, Saga, SagaId, Start, StepIx, StepName, Timestamp, Verb, answer,
     answer::{Asked, Body},
     coordinator::{Admission, Append, Effect, Limits, Written},
+    schedule::{Schedule, UndoSchedule},
     sketch,
 };
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, sync::Arc};
@@ -90,7 +98,11 @@ fn limits() -> Limits {
 impl Stage {
     fn new(sketch: &str) -> Stage {
         Stage {
-            definition: sketch::definition(sketch),
+            definition: if sketch.trim() == "open" {
+                Arc::new(amends_saga::Definition::open())
+            } else {
+                sketch::definition(sketch)
+            },
             coordinator: Coordinator::new(limits()),
             journal: Vec::new(),
             epoch: 1,
@@ -113,6 +125,13 @@ impl Stage {
             "signal" => self.signal(rest),
             "cancel" => self.input(Input::Cancel { reason: "somebody changed their mind".to_owned() }),
             "crash" => self.crash(),
+            "open" => self.begin(Start { timeout: Some(sketch::span(rest)), ..self.start_of("null") }, rest),
+            "bar" => self.begin(Start { barred: true, ..self.start_of(rest) }, rest),
+            "branch" => self.branch(rest),
+            "renew" => self.input(Input::Renew { deadline_at: self.now.after(sketch::span(rest)) }),
+            "commit" => self.input(Input::Commit),
+            "revert" => self.revert(),
+            "callback" => self.callback(rest),
             "lose" => self.lose = true,
             "retry" | "resolve" | "prove" | "skip" | "abandon" | "assign" => self.repair(verb, rest),
             "show" => self.show(),
@@ -120,20 +139,52 @@ impl Stage {
         }
     }
 
+    fn start_of(&self, input: &str) -> Start {
+        let id = if self.journal.is_empty() { ID } else { SagaId::from_u128(8) };
+        Start { key: Some("key".to_owned()), ..Start::new(id, self.definition.clone(), json(input)) }
+    }
+
     fn start(&mut self, rest: &str) {
-        let start = Start {
-            id: if self.journal.is_empty() { ID } else { SagaId::from_u128(8) },
-            definition: self.definition.clone(),
-            input: json(rest),
-            key: Some("key".to_owned()),
-            labels: BTreeMap::new(),
-        };
+        self.begin(self.start_of(rest), rest);
+    }
+
+    fn begin(&mut self, start: Start, written: &str) {
         let mut fingerprint = [0; 32];
-        fingerprint[0] = rest.len() as u8;
+        fingerprint[0] = written.len() as u8;
         match self.coordinator.start(start, fingerprint, self.now) {
             Admission::New => self.write(),
             other => self.say(&format!("{other:?}")),
         }
+    }
+
+    fn branch(&mut self, rest: &str) {
+        let mut words = rest.split(' ').peekable();
+        let name = Name::parse(words.next().expect("a branch's name")).expect("a name");
+        let compensation = sketch::operation_of(words.next().expect("a compensation"));
+        let is_operation = |word: &&str| word.contains('.') && !word.starts_with('{');
+        let confirm = words.next_if(is_operation).map(sketch::operation_of);
+        let input = json(words.next().unwrap_or("null"));
+        let (undo_retry, retry) = (UndoSchedule::DEFAULT, Schedule::ACTION);
+        let terms = Box::new(BranchTerms { compensation, undo_retry, confirm, retry, input });
+        self.input(Input::Branch { name, terms });
+    }
+
+    fn revert(&mut self) {
+        let saga = Saga::replay(ID, self.definition.clone(), &self.journal);
+        self.epoch += 1;
+        let reason = "somebody sent it back".to_owned();
+        match self.coordinator.revert(saga, [0; 32], (self.epoch, "another"), reason, self.now) {
+            Ok(()) => self.write(),
+            Err(why) => self.say(&format!("not taken: {why:?}")),
+        }
+    }
+
+    fn callback(&mut self, rest: &str) {
+        let (target, rest) = rest.split_once(' ').expect("a call and its answer");
+        let (op, step) = call_of(target);
+        let key = CallKey { step: StepIx(0), op, attempt: 1, poll: 0, question: Question::Call };
+        let (step, answer) = (StepName::parse(step).expect("a step's name"), read(key, rest));
+        self.input(Input::Callback { step, op, answer });
     }
 
     fn wait(&mut self, span: Millis) {
@@ -161,8 +212,9 @@ impl Stage {
         let mut words = rest.splitn(3, ' ');
         let (by, step, body) = (words.next().unwrap_or(""), words.next().unwrap_or(""), words.next());
         let saga = Saga::replay(ID, self.definition.clone(), &self.journal);
-        let ix = self.definition.find(step).expect("a step of the definition");
-        let item = saga.step(ix).compensation.repair.as_ref().map_or(Uuid::nil(), |repair| repair.item);
+        let ix = saga.find_step(step).expect("a step of the saga");
+        let newest = saga.items().filter(|(of, _, _)| *of == ix).last();
+        let item = newest.map_or(Uuid::nil(), |(_, _, repair)| repair.item);
         let verb = match verb {
             "retry" => Verb::Retry { input: body.map(json) },
             "resolve" => Verb::Resolve { output: body.map(json) },
@@ -212,10 +264,7 @@ impl Stage {
             Some((target, attempt)) => (target, Some(attempt.parse().expect("an attempt"))),
             None => (target, None),
         };
-        let (op, step) = match target.strip_prefix('~') {
-            Some(step) => (Op::Compensation, step),
-            None => (Op::Action, target),
-        };
+        let (op, step) = call_of(target);
         let Some(mut key) = self.sent.get(&(step.to_owned(), op)).copied() else {
             return self.say("no such call was sent");
         };
@@ -267,6 +316,11 @@ impl Stage {
                     }
                 }
                 Effect::Shelved(_) => self.say("shelved"),
+                Effect::Asleep(_) => self.say("asleep"),
+                Effect::Wake(_) => {
+                    self.say("wakes");
+                    self.adopt();
+                }
             }
         }
     }
@@ -279,8 +333,13 @@ impl Stage {
         };
         let operation = &call.operation;
         let line = format!(
-            "{question} {}.{} for {}, attempt {}: {}",
-            operation.participant, operation.name, call.step, call.key.attempt, call.body
+            "{question} {}.{} for {}, attempt {}{}: {}",
+            operation.participant,
+            operation.name,
+            call.step,
+            call.key.attempt,
+            if call.round > 0 { format!(", round {}", call.round) } else { String::new() },
+            call.body
         );
         self.say(&line);
     }
@@ -294,8 +353,9 @@ impl Stage {
         }
         self.say(&line);
         for (ix, state) in saga.steps() {
-            let name = &self.definition.step(ix).name;
-            let calls = [("action", &state.action), ("compensation", &state.compensation)];
+            let name = saga.step_name(ix);
+            let calls =
+                [(saga.forward_op(ix).as_str(), &state.action), ("compensation", &state.compensation)];
             let calls = calls.iter().filter(|(_, call)| call.attempts > 0);
             let calls = calls.map(|(what, call)| {
                 let parked = call.parked().map(|reason| format!(", parked: {reason:?}")).unwrap_or_default();
@@ -309,6 +369,15 @@ impl Stage {
     fn say(&mut self, line: &str) {
         let ms = self.now.0;
         writeln!(self.output, "{:>8}.{:03}  {line}", ms / 1000, ms % 1000).expect("a string");
+    }
+}
+
+/// Which call of which step is meant.
+fn call_of(target: &str) -> (Op, &str) {
+    match (target.strip_prefix('~'), target.strip_prefix('+')) {
+        (Some(step), _) => (Op::Compensation, step),
+        (_, Some(step)) => (Op::Confirm, step),
+        _ => (Op::Action, target),
     }
 }
 

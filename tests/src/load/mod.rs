@@ -163,6 +163,9 @@ impl Run<'_> {
             input: Json::default(),
             key: None,
             labels: BTreeMap::new(),
+            parent: None,
+            timeout: None,
+            barred: false,
         };
         match self.coordinator.start(start, [0; 32], self.time()) {
             Admission::New => {

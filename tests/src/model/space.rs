@@ -160,6 +160,9 @@ impl Space for Model {
             input: Json::default(),
             key: None,
             labels: BTreeMap::new(),
+            parent: None,
+            timeout: None,
+            barred: false,
         };
         first.coordinator().start(start, [0; 32], Timestamp(0));
         let bounds = self.bounds;

@@ -440,7 +440,7 @@ impl World {
         let (now, it) = (self.time(), &mut self.nodes[node]);
         let (definition, input, key, fingerprint) = self.clients[client].request();
         let id = it.fresh_id(now.0);
-        let start = Start { id, definition, input, key: Some(key), labels: BTreeMap::new() };
+        let start = Start { key: Some(key), ..Start::new(id, definition, input) };
         let early = self.bug == Some(Bug::EarlyAck);
         match it.coordinator.start(start, fingerprint, now) {
             Admission::New if early => self.acknowledge(node, client, id),

@@ -72,7 +72,7 @@ fn retry_after_is_kept_up_to_an_hour() {
     for (given, kept) in [(0, 0), (1500, 1500), (3_600_000, 3_600_000), (86_400_000, 3_600_000)] {
         for status in [202, 425, 429, 503] {
             let answer = read(Op::Action, Asked::Call, status, Some(Millis(given)), Body::Empty, 0);
-            let (Answer::Pending { retry_after } | Answer::Unknown { retry_after, .. }) = answer else {
+            let (Answer::Pending { retry_after, .. } | Answer::Unknown { retry_after, .. }) = answer else {
                 panic!("status {status} means to come again");
             };
             assert_eq!(retry_after, Some(Millis(kept)));

@@ -86,22 +86,26 @@ impl Head {
     pub fn of(saga: &Saga, fingerprint: Fingerprint) -> Head {
         let mut at_steps = Vec::new();
         let mut at_participants = BTreeSet::new();
+        let sleeps_until = saga.sleeps_until();
         for (ix, state) in saga.steps() {
-            let step = saga.definition.step(ix);
-            let participant = match state.phase {
-                StepPhase::Running => step.call().map(|call| &call.action.participant),
-                StepPhase::Compensating | StepPhase::Parked => {
-                    step.undo().map(|undo| &undo.operation.participant)
-                }
+            let step = saga.spec(ix);
+            let operation = match state.phase {
+                StepPhase::Running if saga.is_fanned(ix) => continue,
+                StepPhase::Running => step.forward(),
+                StepPhase::Compensating => step.undo().map(|undo| &undo.operation),
+                StepPhase::Parked => saga.parked_op(ix).and_then(|op| step.operation(op)),
                 StepPhase::Waiting { .. } => None,
                 StepPhase::Pending
+                | StepPhase::Registered
                 | StepPhase::Done
                 | StepPhase::Refused
                 | StepPhase::Unknown
                 | StepPhase::Skipped
                 | StepPhase::Compensated => continue,
             };
-            at_steps.push(step.name.to_string());
+            let participant = operation.filter(|operation| !operation.is_child());
+            let participant = participant.map(|operation| &operation.participant);
+            at_steps.push(saga.step_name(ix).to_string());
             at_participants.extend(participant.map(ToString::to_string));
         }
         Head {
@@ -115,8 +119,8 @@ impl Head {
             created_at: saga.created_at,
             updated_at: saga.updated_at,
             ended_at: saga.ended_at,
-            wake_at: (!saga.is_terminal() && !saga.is_shelved()).then_some(saga.updated_at),
-            asleep: false,
+            wake_at: sleeps_until.or((!saga.is_terminal() && !saga.is_shelved()).then_some(saga.updated_at)),
+            asleep: sleeps_until.is_some(),
             at_steps,
             at_participants: at_participants.into_iter().collect(),
         }
@@ -124,12 +128,14 @@ impl Head {
 }
 
 /// Whether an event may open or change a repair item. Most do not, and are spared the comparison.
-pub(super) fn may_touch_items(event: &Event) -> bool {
+pub(super) fn may_touch_items(saga: &Saga, event: &Event) -> bool {
+    let past_pivot = saga.is_past_pivot();
+    let may_park_forward = past_pivot || saga.definition.pivot().is_some();
     match event {
-        Event::CallDone { op, .. }
-        | Event::CallRefused { op, .. }
+        Event::CallDone { op, .. } => *op == Op::Compensation || past_pivot,
+        Event::CallRefused { op, .. }
         | Event::CallExhausted { op, .. }
-        | Event::CallUnprepared { op, .. } => *op == Op::Compensation,
+        | Event::CallUnprepared { op, .. } => *op == Op::Compensation || may_park_forward,
         Event::RepairAssigned { .. }
         | Event::RepairRetried { .. }
         | Event::RepairResolved { .. }
@@ -143,6 +149,12 @@ pub(super) fn may_touch_items(event: &Event) -> bool {
         | Event::CallFailed { .. }
         | Event::CallPending { .. }
         | Event::CallNotSeen { .. }
+        | Event::StepSkipped { .. }
+        | Event::FannedOut { .. }
+        | Event::FanDone { .. }
+        | Event::BranchRegistered { .. }
+        | Event::Renewed { .. }
+        | Event::Committed
         | Event::AwaitStarted { .. }
         | Event::SignalReceived { .. }
         | Event::AwaitDone { .. }

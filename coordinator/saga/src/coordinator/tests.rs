@@ -17,7 +17,7 @@ fn two_steps() -> Arc<Definition> {
 
 fn start(n: u128, key: Option<&str>) -> Start {
     let (definition, input) = (two_steps(), Json::default());
-    Start { id: id(n), definition, input, key: key.map(str::to_owned), labels: BTreeMap::new() }
+    Start { key: key.map(str::to_owned), ..Start::new(id(n), definition, input) }
 }
 
 fn coordinator() -> Coordinator {
@@ -218,7 +218,7 @@ fn a_retry_is_sent_when_its_time_has_come_and_once() {
 
 #[test]
 fn a_batch_is_no_larger_than_the_limit() {
-    let mut it = Coordinator::new(Limits { sagas_max: 5, batch_max: 2, gates: None });
+    let mut it = Coordinator::new(Limits { sagas_max: 5, batch_max: 2, gates: None, ..Limits::default() });
     for n in 1..=5 {
         assert_eq!(it.start(start(n, None), FINGERPRINT, Timestamp(0)), Admission::New);
     }

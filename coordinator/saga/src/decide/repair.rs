@@ -6,7 +6,7 @@
 use super::{Draft, Rejected};
 use crate::{
     Json, Op,
-    definition::{Scope, StepIx},
+    definition::{Kind, Scope, StepIx},
     event::Event,
     repair::{Audit, How, Repair, RepairStatus, Verb},
     state::Saga,
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 /// What a verb on an item that is settled is told: nothing new when it is the verb that settled it.
 pub(super) fn repeated(saga: &Saga, item: Uuid, verb: &Verb, audit: &Audit) -> Result<(), Rejected> {
-    let (_, repair) = saga.find_item(item).ok_or(Rejected::NoSuchItem)?;
+    let (_, _, repair) = saga.find_item(item).ok_or(Rejected::NoSuchItem)?;
     match &repair.settled {
         Some(settled) if settled.by.as_ref() == Some(&audit.by) && settles_so(verb, settled.how) => Ok(()),
         _ => Err(Rejected::RepairSettled),
@@ -36,13 +36,13 @@ fn settles_so(verb: &Verb, how: How) -> bool {
 impl Draft<'_> {
     /// Takes a verb about an item.
     pub(super) fn repair(&mut self, item: Uuid, verb: Verb, audit: Audit) -> Result<(), Rejected> {
-        let (ix, repair) = self.saga.find_item(item).ok_or(Rejected::NoSuchItem)?;
+        let (ix, op, repair) = self.saga.find_item(item).ok_or(Rejected::NoSuchItem)?;
         if !repair.is_unsettled() {
             return repeated(&self.saga, item, &verb, &audit);
         }
-        let (step, op) = (self.name(ix), Op::Compensation);
+        let step = self.name(ix);
         match verb {
-            Verb::Retry { input } => return self.retry(ix, item, input, audit),
+            Verb::Retry { input } => return self.retry(ix, op, item, input, audit),
             Verb::Assign { assignee } if repair.assignee.as_ref() == Some(&assignee) => {}
             Verb::Assign { assignee } => self.push(Event::RepairAssigned { step, op, item, assignee, audit }),
             Verb::Resolve { output } => self.push(Event::RepairResolved { step, op, item, output, audit }),
@@ -56,8 +56,15 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn retry(&mut self, ix: StepIx, item: Uuid, input: Option<Json>, audit: Audit) -> Result<(), Rejected> {
-        let call = &self.saga.step(ix).compensation;
+    fn retry(
+        &mut self,
+        ix: StepIx,
+        op: Op,
+        item: Uuid,
+        input: Option<Json>,
+        audit: Audit,
+    ) -> Result<(), Rejected> {
+        let call = self.saga.step(ix).call(op);
         let repair = call.repair.as_deref().expect("an item that was found is there");
         if repair.status == RepairStatus::Retrying {
             return asked_again(repair, call.input.as_ref(), input.as_ref(), &audit);
@@ -65,18 +72,36 @@ impl Draft<'_> {
         let input = match (&call.input, input) {
             (Some(_), None) => None,
             (_, Some(edited)) => Some(edited),
-            (None, None) => Some(self.undo_body(ix).map_err(Rejected::NoBody)?),
+            (None, None) => Some(self.body(ix, op).map_err(Rejected::NoBody)?),
         };
-        self.push(Event::RepairRetried { step: self.name(ix), op: Op::Compensation, item, input, audit });
+        if self.saga.is_fanned(ix) || self.saga.spec(ix).operation(op).is_none() {
+            let why = "the step calls nobody by itself; resolve it with an output, or skip it";
+            return Err(Rejected::NoBody(why.to_owned()));
+        }
+        self.push(Event::RepairRetried { step: self.name(ix), op, item, input, audit });
         Ok(())
+    }
+
+    /// The body of one of a step's calls as the definition makes it.
+    fn body(&self, ix: StepIx, op: Op) -> Result<Json, String> {
+        match (op, &self.saga.spec(ix).kind) {
+            (Op::Compensation, _) => self.undo_body(ix),
+            (_, Kind::Call(call)) => call.with.render(&Scope::doing(&self.saga, ix)),
+            (_, Kind::Branch(branch)) => Ok(branch.input.clone()),
+            (_, Kind::Await(_)) => Err("the step calls nobody".to_owned()),
+        }
     }
 
     /// The body of a step's compensation as the definition makes it.
     pub(super) fn undo_body(&self, ix: StepIx) -> Result<Json, String> {
-        let undo = self.saga.definition.step(ix).undo().expect("a step being undone has a compensation");
-        match &undo.with {
-            Some(template) => template.render(&Scope::undoing(&self.saga, ix)),
-            None => Ok(self.saga.step(ix).action.input.clone().expect("an action that was sent has a body")),
+        let spec = self.saga.spec(ix);
+        let undo = spec.undo().expect("a step being undone has a compensation");
+        match (&undo.with, &spec.kind) {
+            (_, Kind::Branch(branch)) => Ok(branch.input.clone()),
+            (Some(template), _) => template.render(&Scope::undoing(&self.saga, ix)),
+            (None, _) => {
+                Ok(self.saga.step(ix).action.input.clone().expect("an action that was sent has a body"))
+            }
         }
     }
 }

@@ -21,6 +21,9 @@ impl Play {
             input: Json::default(),
             key: None,
             labels: BTreeMap::new(),
+            parent: None,
+            timeout: None,
+            barred: false,
         };
         Play { saga: start(first, Timestamp(0)).0, now: Timestamp(0) }
     }
@@ -155,7 +158,7 @@ fn a_compensation_that_is_too_old_is_parked_whatever_attempts_are_left() {
     assert_eq!(play.phase("a"), StepPhase::Parked, "after {} attempts", play.compensation("a").attempts);
     let mut play = Play::new("x\na: p.a / p.ua undo_within=10s");
     play.cancel();
-    play.undo("a", Answer::Pending { retry_after: Some(Millis(60_000)) });
+    play.undo("a", Answer::Pending { retry_after: Some(Millis(60_000)), repair: false });
     assert_eq!(due(&play.saga).wake_at, Some(Timestamp(10_000)));
     play.wait_until(10_000);
     assert_eq!(
@@ -202,7 +205,7 @@ fn a_pending_call_is_polled_and_a_repeat_serves_where_no_status_is_offered() {
         let mut waits = Vec::new();
         for _ in 0..8 {
             let before = play.now;
-            play.act("a", Answer::Pending { retry_after: None });
+            play.act("a", Answer::Pending { retry_after: None, repair: false });
             waits.push(due(&play.saga).calls[0].at.since(play.now.max(before)).0);
         }
         assert!((250..=500).contains(&waits[0]) && waits.iter().all(|ms| *ms <= 10_000), "{waits:?}");
@@ -218,18 +221,18 @@ fn a_pending_call_is_polled_and_a_repeat_serves_where_no_status_is_offered() {
 #[test]
 fn a_participant_cannot_make_the_coordinator_poll_without_pause() {
     let mut play = Play::new("x\na: p.a / p.ua status");
-    play.act("a", Answer::Pending { retry_after: Some(Millis(0)) });
+    play.act("a", Answer::Pending { retry_after: Some(Millis(0)), repair: false });
     assert_eq!(due(&play.saga).calls[0].at, Timestamp(100));
 }
 
 #[test]
 fn a_question_at_fault_leaves_a_pending_action_in_doubt() {
     let mut play = Play::new("x\na: p.a / p.ua status");
-    play.act("a", Answer::Pending { retry_after: None });
+    play.act("a", Answer::Pending { retry_after: None, repair: false });
     play.act("a", contract());
     assert_eq!(play.wants(), ["a compensation #1"], "the call itself had been accepted");
     let mut play = Play::new("x\na: p.a / p.ua status");
-    play.act("a", Answer::Pending { retry_after: None });
+    play.act("a", Answer::Pending { retry_after: None, repair: false });
     play.act("a", refused());
     assert_eq!(play.saga.status(), Status::Compensated, "a refusal of pending work is definite");
 }
@@ -258,7 +261,7 @@ fn a_cancel_leaves_a_call_in_flight_to_the_barrier_or_waits_for_it() {
     for (answer, phase) in [
         (done(), StepPhase::Compensating),
         (unknown(), StepPhase::Compensating),
-        (Answer::Pending { retry_after: None }, StepPhase::Compensating),
+        (Answer::Pending { retry_after: None, repair: false }, StepPhase::Compensating),
         (refused(), StepPhase::Refused),
     ] {
         let mut play = Play::new("x\na: p.a / p.ua no_barrier");
@@ -409,5 +412,8 @@ fn an_action_after_the_turn_is_a_bug() {
     let mut play = Play::new("x\na: p.a / p.ua\nb: p.b / p.ub");
     play.cancel();
     let step = Name::parse("b").expect("a name");
-    play.saga.apply(Timestamp(1), &Event::CallStarted { step, op: Op::Action, input: Json::default() });
+    play.saga.apply(
+        Timestamp(1),
+        &Event::CallStarted { step: step.into(), op: Op::Action, input: Json::default() },
+    );
 }

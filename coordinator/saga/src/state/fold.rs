@@ -6,13 +6,14 @@
 mod repair;
 
 use super::{
-    Direction, FAILURES_MAX, OpPhase, OpState, Outcome, ParkReason, Saga, Signal, StepPhase, StepState,
+    Branch, Direction, Dynamic, FAILURES_MAX, OpPhase, OpState, Outcome, ParkReason, Saga, Signal, StepPhase,
+    StepState,
 };
 use crate::{
-    Json, Name,
+    Json, StepName,
     answer::Report,
     definition::{Kind, StepIx, Undo},
-    event::{Cause, Event, Failure, Op},
+    event::{Cause, CauseKind, Event, Failure, Op},
     planted::{Bug, planted},
     repair::{How, Repair},
     time::Timestamp,
@@ -24,7 +25,8 @@ impl Saga {
     /// # Panics
     /// When the event cannot follow: a bug of ours or a damaged journal.
     pub fn apply(&mut self, at: Timestamp, event: &Event) {
-        assert!(!self.is_terminal(), "saga {} has ended; {event:?} cannot follow", self.id);
+        let reverts = self.outcome == Some(Outcome::Completed) && is_of_revert(event);
+        assert!(!self.is_terminal() || reverts, "saga {} has ended; {event:?} cannot follow", self.id);
         self.seq += 1;
         self.updated_at = at;
         match event {
@@ -35,9 +37,10 @@ impl Saga {
             Event::CallFailed { step, op, attempt, error, next_attempt_at } => {
                 self.call_failed(at, step, *op, *attempt, error, *next_attempt_at);
             }
-            Event::CallPending { step, op, attempt, next_poll_at } => {
+            Event::CallPending { step, op, attempt, next_poll_at, repair } => {
                 let (_, call) = self.live(step, *op, *attempt);
                 call.polls += 1;
+                call.child_in_repair = *repair;
                 call.phase = OpPhase::Pending { at: *next_poll_at };
             }
             Event::CallNotSeen { step, op, attempt } => {
@@ -53,6 +56,26 @@ impl Saga {
                 self.call_ended(at, step, *op, *attempt, OpPhase::Open, ParkReason::Exhausted, error);
             }
             Event::CallUnprepared { step, op, message } => self.call_unprepared(at, step, *op, message),
+            Event::StepSkipped { step } => {
+                self.forward_step(step, |p| p == StepPhase::Pending).phase = StepPhase::Skipped;
+            }
+            Event::FannedOut { step, items } => {
+                self.forward_step(step, |p| p == StepPhase::Pending).phase = StepPhase::Running;
+                self.add_items(self.index(step), items);
+            }
+            Event::FanDone { step, output } => self.fan_done(step, output),
+            Event::BranchRegistered { step, terms } => {
+                assert!(self.definition.is_open(), "only an open saga has branches");
+                let undecided = self.direction == Direction::Forward && self.committed_at.is_none();
+                assert!(undecided, "branch \"{step}\" comes before the decision");
+                let branch = Dynamic::Branch(Branch::new(step.clone(), terms.clone()));
+                self.add(step.clone(), branch, StepPhase::Registered);
+            }
+            Event::Renewed { deadline_at } => {
+                assert!(self.committed_at.is_none(), "only an undecided saga is renewed");
+                self.deadline_at = Some(*deadline_at);
+            }
+            Event::Committed => self.committed(at),
             Event::AwaitStarted { step, timeout_at } => {
                 let state = self.forward_step(step, |p| p == StepPhase::Pending);
                 state.phase = StepPhase::Waiting { timeout_at: *timeout_at };
@@ -72,7 +95,7 @@ impl Saga {
                 state.phase = StepPhase::Refused;
             }
             Event::Compensating { error } => self.turn(at, error),
-            Event::Completed { output } => self.completed(at, output),
+            Event::Completed { output, fault } => self.completed(at, output, fault.as_ref()),
             Event::Compensated => self.compensated(at),
             Event::RepairAssigned { .. }
             | Event::RepairRetried { .. }
@@ -84,11 +107,36 @@ impl Saga {
         }
     }
 
-    fn completed(&mut self, at: Timestamp, output: &Json) {
+    fn committed(&mut self, at: Timestamp) {
+        assert!(self.definition.is_open(), "only an open saga is committed");
+        assert_eq!(self.direction, Direction::Forward, "a saga that is rolled back is not committed");
+        assert!(self.committed_at.is_none(), "a saga is committed once");
+        self.committed_at = Some(at);
+        for i in 0..self.steps.len() {
+            if self.spec(StepIx(i as u16)).forward().is_none() {
+                self.steps[i].phase = StepPhase::Done;
+            }
+        }
+    }
+
+    fn fan_done(&mut self, step: &StepName, output: &Json) {
+        let fan = self.fan(self.index(step)).expect("a step that is done item by item is fanned out");
+        let done = |ix| matches!(self.step(ix).phase, StepPhase::Done | StepPhase::Skipped);
+        assert!(fan.items().all(done), "every item of step \"{step}\" is done");
+        let state = self.forward_step(step, |p| p == StepPhase::Running);
+        state.phase = StepPhase::Done;
+        state.output = Some(output.clone());
+    }
+
+    fn completed(&mut self, at: Timestamp, output: &Json, fault: Option<&String>) {
         assert_eq!(self.direction, Direction::Forward, "only a saga going forward completes");
         let finished = |s: &StepState| matches!(s.phase, StepPhase::Done | StepPhase::Skipped);
         assert!(self.steps.iter().all(finished), "a completed saga has no open step");
         self.output = Some(output.clone());
+        if let Some(message) = fault {
+            assert!(self.is_past_pivot(), "a saga that can turn back does so");
+            self.error = Some(Cause { step: None, kind: CauseKind::Refused, message: message.clone() });
+        }
         self.end(at, Outcome::Completed);
     }
 
@@ -104,13 +152,12 @@ impl Saga {
         self.ended_at = Some(at);
     }
 
-    fn index(&self, step: &Name) -> StepIx {
-        self.definition
-            .find(step)
+    fn index(&self, step: &StepName) -> StepIx {
+        self.find_step(step)
             .unwrap_or_else(|| panic!("saga {} has no step \"{step}\" in {}", self.id, self.definition.name))
     }
 
-    fn forward_step(&mut self, step: &Name, allowed: impl Fn(StepPhase) -> bool) -> &mut StepState {
+    fn forward_step(&mut self, step: &StepName, allowed: impl Fn(StepPhase) -> bool) -> &mut StepState {
         let ix = self.index(step);
         assert_eq!(self.direction, Direction::Forward, "step \"{step}\" can only move while going forward");
         let state = &mut self.steps[usize::from(ix.0)];
@@ -119,38 +166,40 @@ impl Saga {
     }
 
     /// The call that attempt `attempt` belongs to, which must be open.
-    fn live(&mut self, step: &Name, op: Op, attempt: u32) -> (StepIx, &mut OpState) {
+    fn live(&mut self, step: &StepName, op: Op, attempt: u32) -> (StepIx, &mut OpState) {
         let ix = self.index(step);
         let state = &mut self.steps[usize::from(ix.0)];
-        let call = match op {
-            Op::Action => &mut state.action,
-            Op::Compensation => &mut state.compensation,
-        };
+        let call = state.call_mut(op);
         let open = matches!(call.phase, OpPhase::Due { .. } | OpPhase::Pending { .. });
         assert!(open, "the {} of step \"{step}\" is {:?}, not in flight", op.as_str(), call.phase);
         assert_eq!(call.attempts, attempt, "an answer belongs to the attempt in flight");
         (ix, call)
     }
 
-    fn call_started(&mut self, at: Timestamp, step: &Name, op: Op, input: &Json) {
+    fn call_started(&mut self, at: Timestamp, step: &StepName, op: Op, input: &Json) {
         let ix = self.index(step);
         let owed = self.owes_undo(ix);
         let direction = self.direction;
         let state = &mut self.steps[usize::from(ix.0)];
-        let call = match op {
+        let committed = self.committed_at.is_some();
+        match op {
             Op::Action => {
                 assert_eq!(direction, Direction::Forward, "no action starts after the turn");
                 assert_eq!(state.phase, StepPhase::Pending, "an action starts once");
                 state.phase = StepPhase::Running;
-                &mut state.action
+            }
+            Op::Confirm => {
+                assert!(committed, "a branch is made final once its saga is committed");
+                assert_eq!(state.phase, StepPhase::Registered, "a branch is made final once");
+                state.phase = StepPhase::Running;
             }
             Op::Compensation => {
                 assert_eq!(direction, Direction::Backward, "no compensation starts before the turn");
                 assert!(owed, "only a step that may have taken effect is undone");
                 state.phase = StepPhase::Compensating;
-                &mut state.compensation
             }
-        };
+        }
+        let call = state.call_mut(op);
         assert_eq!(call.phase, OpPhase::Idle, "a call starts once");
         call.phase = OpPhase::Due { at, ask: false };
         call.attempts = 1;
@@ -158,7 +207,7 @@ impl Saga {
         call.input = Some(input.clone());
     }
 
-    fn call_done(&mut self, at: Timestamp, step: &Name, op: Op, attempt: u32, output: &Json) {
+    fn call_done(&mut self, at: Timestamp, step: &StepName, op: Op, attempt: u32, output: &Json) {
         let (ix, call) = self.live(step, op, attempt);
         if let Some(repair) = call.repair.as_mut().filter(|repair| repair.is_unsettled()) {
             let by = repair.retried_by.clone();
@@ -168,7 +217,7 @@ impl Saga {
         call.output = Some(output.clone());
         let state = &mut self.steps[usize::from(ix.0)];
         match op {
-            Op::Action => {
+            Op::Action | Op::Confirm => {
                 assert_eq!(state.phase, StepPhase::Running);
                 state.phase = StepPhase::Done;
                 state.output = Some(output.clone());
@@ -183,7 +232,7 @@ impl Saga {
     fn call_failed(
         &mut self,
         at: Timestamp,
-        step: &Name,
+        step: &StepName,
         op: Op,
         attempt: u32,
         error: &Report,
@@ -211,7 +260,7 @@ impl Saga {
     fn call_ended(
         &mut self,
         at: Timestamp,
-        step: &Name,
+        step: &StepName,
         op: Op,
         attempt: u32,
         phase: OpPhase,
@@ -229,38 +278,41 @@ impl Saga {
             call.spent += 1;
         }
         match op {
-            Op::Action => {
+            Op::Compensation => self.park(at, ix, op, reason),
+            Op::Action | Op::Confirm => {
                 let refused = phase == OpPhase::Refused;
                 self.steps[usize::from(ix.0)].phase =
                     if refused { StepPhase::Refused } else { StepPhase::Unknown };
+                if self.parks_forward() {
+                    self.park(at, ix, op, reason);
+                }
             }
-            Op::Compensation => self.park(at, ix, reason),
         }
     }
 
-    fn call_unprepared(&mut self, at: Timestamp, step: &Name, op: Op, message: &str) {
+    fn call_unprepared(&mut self, at: Timestamp, step: &StepName, op: Op, message: &str) {
         let ix = self.index(step);
         let state = &mut self.steps[usize::from(ix.0)];
-        match op {
-            Op::Action => {
-                assert_eq!(state.phase, StepPhase::Pending, "only a step not begun can be unprepared");
-                state.phase = StepPhase::Refused;
-            }
-            Op::Compensation => {
-                state.compensation.started_at = Some(at);
-                state.compensation.note(at, &Report::new(None, message, 0));
-                self.park(at, ix, ParkReason::Contract);
-            }
+        let call = state.call_mut(op);
+        call.started_at = Some(at);
+        call.note(at, &Report::new(None, message, 0));
+        if op != Op::Compensation {
+            assert_eq!(state.phase, StepPhase::Pending, "only a step not begun can be unprepared");
+            state.phase = StepPhase::Refused;
+        }
+        if op == Op::Compensation || self.parks_forward() {
+            self.park(at, ix, op, ParkReason::Contract);
         }
     }
 
-    fn park(&mut self, at: Timestamp, ix: StepIx, reason: ParkReason) {
-        assert_eq!(self.direction, Direction::Backward);
+    fn park(&mut self, at: Timestamp, ix: StepIx, op: Op, reason: ParkReason) {
+        let undoes = op == Op::Compensation;
+        assert_eq!(undoes, self.direction == Direction::Backward, "what is parked is what cannot go on");
         let saga = self.id;
         let state = &mut self.steps[usize::from(ix.0)];
         state.phase = StepPhase::Parked;
-        let call = &mut state.compensation;
-        let repair = Repair::open(saga, ix, Op::Compensation, reason, at, call.repair.as_deref());
+        let call = state.call_mut(op);
+        let repair = Repair::open(saga, ix, op, reason, at, call.repair.as_deref());
         call.repair = Some(Box::new(repair));
         if !matches!(call.phase, OpPhase::Refused) {
             call.phase = OpPhase::Open;
@@ -274,13 +326,11 @@ impl Saga {
         for i in 0..self.steps.len() {
             let ix = StepIx(i as u16);
             for op in [Op::Action, Op::Compensation] {
+                let op = if op == Op::Action { self.forward_op(ix) } else { op };
                 let ask = self.asks_status(ix, op);
                 let draining = op == Op::Action && self.direction == Direction::Backward;
                 let state = &mut self.steps[i];
-                let call = match op {
-                    Op::Action => &mut state.action,
-                    Op::Compensation => &mut state.compensation,
-                };
+                let call = state.call_mut(op);
                 let open = matches!(call.phase, OpPhase::Due { .. } | OpPhase::Pending { .. });
                 call.doubt |= open && !planted(Bug::TakeOverTrusts);
                 let OpPhase::Due { at: due, .. } = call.phase else { continue };
@@ -302,12 +352,30 @@ impl Saga {
     /// Turns round: no further action is sent, and what is in flight is left to the barrier.
     fn turn(&mut self, at: Timestamp, error: &Cause) {
         assert_eq!(self.direction, Direction::Forward, "a saga turns round once");
+        if self.is_terminal() {
+            let may = !self.is_past_pivot() || planted(Bug::RevertsPastPivot);
+            assert!(may && !self.definition.is_open(), "there is no way back");
+            (self.outcome, self.ended_at) = (None, None);
+        } else {
+            let may = !self.is_past_pivot() || planted(Bug::TurnsPastPivot);
+            assert!(may, "past its pivot a saga only goes forward");
+        }
         self.direction = Direction::Backward;
         self.turned_at = Some(at);
         self.error = Some(error.clone());
-        for (state, (_, step)) in self.steps.iter_mut().zip(self.definition.steps()) {
-            match (&step.kind, state.phase) {
+        for i in 0..self.steps.len() {
+            let ix = StepIx(i as u16);
+            let fanned = self.is_fanned(ix);
+            let kind = match self.dynamic.get(i.wrapping_sub(self.definition.len())) {
+                Some(Dynamic::Branch(_)) => continue,
+                Some(Dynamic::Item { of, .. }) => &self.definition.step(*of).kind,
+                None => &self.definition.step(ix).kind,
+            };
+            let state = &mut self.steps[i];
+            match (kind, state.phase) {
                 (Kind::Await(_), StepPhase::Waiting { .. }) => state.phase = StepPhase::Skipped,
+                // Its items say what is to be undone.
+                (_, StepPhase::Running) if fanned => state.phase = StepPhase::Unknown,
                 (Kind::Call(call), StepPhase::Running) => {
                     let sent = matches!(state.action.phase, OpPhase::Due { at: due, .. } if due <= at);
                     if planted(Bug::InFlightNotUndone) {
@@ -331,11 +399,15 @@ impl Saga {
     }
 
     fn asks_status(&self, ix: StepIx, op: Op) -> bool {
-        let step = self.definition.step(ix);
-        match op {
-            Op::Action => step.call().is_some_and(|call| call.action.status),
-            Op::Compensation => step.undo().is_some_and(|undo| undo.operation.status),
-        }
+        self.spec(ix).operation(op).is_some_and(|operation| operation.status || operation.is_child())
+    }
+}
+
+fn is_of_revert(event: &Event) -> bool {
+    match event {
+        Event::TakenOver { .. } => true,
+        Event::Compensating { error } => error.kind == CauseKind::Reverted,
+        _ => false,
     }
 }
 

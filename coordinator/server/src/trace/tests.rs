@@ -53,7 +53,7 @@ fn an_attempt_says_how_it_was_answered_and_quotes_nobody() {
     type Case = (Answer, Option<u16>, &'static str, Option<&'static str>, Option<&'static str>);
     let table: [Case; 7] = [
         (Answer::Done(Arc::new(serde_json::json!("secret"))), Some(201), "done", Some("201"), None),
-        (Answer::Pending { retry_after: None }, Some(202), "pending", Some("202"), None),
+        (Answer::Pending { retry_after: None, repair: false }, Some(202), "pending", Some("202"), None),
         (
             Answer::Refused(report(Some(409), "secret")),
             Some(200),

@@ -15,7 +15,7 @@ fn coordinator(gates: GateLimits) -> Coordinator {
 fn start(it: &mut Coordinator, n: u128, ms: i64) -> Admission {
     let definition = sketch::definition("one\na: p.a / p.ua first=1s");
     let id = SagaId::from_u128(n);
-    let start = Start { id, definition, input: Json::default(), key: None, labels: BTreeMap::new() };
+    let start = Start::new(id, definition, Json::default());
     it.start(start, [0; 32], Timestamp(ms))
 }
 

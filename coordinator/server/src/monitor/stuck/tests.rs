@@ -23,6 +23,7 @@ fn started(steps: &str) -> Saga {
         input: Json::default(),
         key: None,
         labels: std::collections::BTreeMap::new(),
+ parent: None, timeout: None, barred: false,
     };
     start(start_of, Timestamp(0)).0
 }
