@@ -1,4 +1,7 @@
-//! `amends definition`: check, register, list and show the descriptions of sagas.
+//! `amends definition`: check, draw, compare, register, list and show the descriptions of sagas.
+
+mod graph;
+mod source;
 
 use crate::{
     exit::Exit,
@@ -13,13 +16,8 @@ use amends_wire::{
 use anyhow::Context;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
-
-/// The longest definition that is read, in bytes.
-const BYTES_MAX: u64 = 1 << 20;
+use source::Source;
+use std::path::PathBuf;
 
 /// What to do with definitions.
 #[derive(Debug, clap::Subcommand)]
@@ -36,6 +34,13 @@ Examples:
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Draws a definition: what runs after what, and how it is undone
+    #[command(after_help = "\
+Examples:
+  amends definition graph sagas/checkout.yaml -o checkout.svg
+  amends definition graph checkout@1 --format mermaid
+  amends definition graph --saga 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 -o run.svg")]
+    Graph(graph::Args),
     /// Registers definitions; a version never changes its content
     #[command(after_help = "\
 Examples:
@@ -71,35 +76,10 @@ Examples:
 pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
     match command {
         Command::Check { files } => check(&files, globals),
+        Command::Graph(args) => graph::run(&args, globals).await,
         Command::Register { files } => register(&files, globals).await,
         Command::List => list(globals).await,
         Command::Show { name } => show(&name, globals).await,
-    }
-}
-
-/// A definition's text and where it came from.
-struct Source {
-    name: String,
-    text: String,
-}
-
-impl Source {
-    fn read(path: &Path) -> anyhow::Result<Source> {
-        let is_input = path == Path::new("-");
-        let name = if is_input { "standard input".to_owned() } else { path.display().to_string() };
-        let mut text = String::new();
-        let read = if is_input {
-            std::io::stdin().lock().take(BYTES_MAX + 1).read_to_string(&mut text)
-        } else {
-            std::fs::File::open(path).and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text))
-        };
-        read.with_context(|| format!("{name} cannot be read"))?;
-        anyhow::ensure!(text.len() as u64 <= BYTES_MAX, "{name} is longer than {BYTES_MAX} bytes");
-        Ok(Source { name, text })
-    }
-
-    fn parse(&self) -> Result<Text, Diagnostics> {
-        Text::read(&self.text)
     }
 }
 
