@@ -49,7 +49,11 @@ pub(crate) async fn start(
         Err(failure) => return repeat(&app, request.key.as_deref(), &fingerprint, wait, failure).await,
     };
     let id = SagaId::now_v7();
-    let start = Start { id, definition, input: request.input, key: request.key, labels: request.labels };
+    let start = Start {
+        key: request.key,
+        labels: request.labels,
+        ..Start::new(id, definition, request.input)
+    };
     let started = app.handle.start(start, fingerprint, wait.is_some()).await;
     let (started, end) = started.map_err(|NoAnswer| no_answer(&app))?;
     match started {

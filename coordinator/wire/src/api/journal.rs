@@ -1,7 +1,7 @@
 //! Lists, and the journal as one of them.
 
 use super::Time;
-use amends_saga::{Name, Record, Timestamp};
+use amends_saga::{Record, StepName, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -33,7 +33,7 @@ pub struct JournalItem {
     pub kind: String,
     /// The step it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<Name>,
+    pub step: Option<StepName>,
     /// What else belongs to an event of its kind; times in it are RFC 3339 too.
     #[serde(flatten)]
     pub rest: Map<String, Value>,

@@ -2,8 +2,7 @@
 
 use super::Time;
 use amends_saga::{
-    Json, Name, Op, ParkReason, Repair, Saga, SagaId, StepIx, StepPhase,
-    definition::UndoCall,
+    Json, Name, Op, ParkReason, Repair, Saga, SagaId, StepIx, StepName, StepPhase,
     repair::{How, RepairStatus},
 };
 use serde::{Deserialize, Serialize};
@@ -21,7 +20,7 @@ pub struct RepairView {
     /// The name of the saga's definition; null where the saga is not known.
     pub definition: Option<Name>,
     /// The step; null for an anomaly that belongs to none.
-    pub step: Option<Name>,
+    pub step: Option<StepName>,
     /// Which of its calls is stuck.
     pub op: Op,
     /// The participant called, or the one whose books are wrong.
@@ -43,7 +42,7 @@ pub struct RepairView {
     /// The body that was sent; null when none could be made.
     pub payload: Option<Json>,
     /// The steps whose undo waits behind this one.
-    pub holds: Vec<Name>,
+    pub holds: Vec<StepName>,
     /// Who looks after it.
     pub assignee: Option<String>,
     /// What operators have noted, oldest first.
@@ -147,15 +146,15 @@ impl From<ParkReason> for RepairReason {
 impl RepairView {
     /// The items of a saga that are not settled, in the order of its steps.
     pub fn all(saga: &Saga) -> Vec<RepairView> {
-        let open = saga.items().filter(|(_, repair)| repair.is_unsettled());
-        open.filter_map(|(ix, _)| RepairView::of(saga, ix)).collect()
+        let open = saga.items().filter(|(_, _, repair)| repair.is_unsettled());
+        open.filter_map(|(ix, op, _)| RepairView::of(saga, ix, op)).collect()
     }
 
-    /// The newest item of one step, settled or not; `None` when the step was never parked.
-    pub fn of(saga: &Saga, ix: StepIx) -> Option<RepairView> {
-        let step = saga.definition.step(ix);
-        let undo = step.undo()?;
-        let call = &saga.step(ix).compensation;
+    /// The newest item of one of a step's calls, settled or not; `None` when it was never parked.
+    pub fn of(saga: &Saga, ix: StepIx, op: Op) -> Option<RepairView> {
+        let step = saga.spec(ix);
+        let operation = step.operation(op)?;
+        let call = saga.step(ix).call(op);
         let repair: &Repair = call.repair.as_deref()?;
         let errors = call.failures.iter().map(|failure| RepairError {
             attempt: failure.attempt,
@@ -174,10 +173,10 @@ impl RepairView {
             kind: RepairKind::Step,
             saga: Some(saga.id),
             definition: Some(saga.definition.name.clone()),
-            step: Some(step.name.clone()),
-            op: Op::Compensation,
-            participant: undo.operation.participant.clone(),
-            operation: Some(format!("{}.{}", undo.operation.participant, undo.operation.name)),
+            step: Some(saga.step_name(ix)),
+            op,
+            participant: operation.participant.clone(),
+            operation: Some(format!("{}.{}", operation.participant, operation.name)),
             status: repair.status,
             reason: repair.reason.into(),
             opened_at: repair.opened_at.into(),
@@ -185,7 +184,7 @@ impl RepairView {
             attempts: call.attempts,
             errors: errors.collect(),
             payload: call.input.clone(),
-            holds: if repair.is_unsettled() { held(saga, ix, undo) } else { Vec::new() },
+            holds: if repair.is_unsettled() { held(saga, ix, op) } else { Vec::new() },
             assignee: repair.assignee.clone(),
             notes: notes.collect(),
             previous: repair.previous,
@@ -223,14 +222,19 @@ pub fn proposed(item: Uuid, status: RepairStatus, reason: RepairReason, number: 
     })
 }
 
-/// The steps before `ix` that owe an undo and may not begin it while `ix` is parked.
-fn held(saga: &Saga, ix: StepIx, undo: &UndoCall) -> Vec<Name> {
-    if undo.eager {
+/// The steps that may not go on while `ix` is parked: of those before it the ones that owe an undo, or past the
+/// point of no return the ones after it.
+fn held(saga: &Saga, ix: StepIx, op: Op) -> Vec<StepName> {
+    if op != Op::Compensation {
+        let later = saga.definition.pivot().map(|_| saga.undone_before(ix)).unwrap_or_default();
+        return later.into_iter().map(|later| saga.step_name(later)).collect();
+    }
+    if saga.spec(ix).undo().is_some_and(|undo| undo.eager) {
         return Vec::new();
     }
     let before = saga.steps().filter(|(other, state)| {
         let begun = matches!(state.phase, StepPhase::Compensating | StepPhase::Parked);
-        !begun && saga.owes_undo(*other) && saga.definition.descendants(*other).contains(&ix)
+        !begun && saga.owes_undo(*other) && saga.undone_before(*other).contains(&ix)
     });
-    before.map(|(other, _)| saga.definition.step(other).name.clone()).collect()
+    before.map(|(other, _)| saga.step_name(other)).collect()
 }

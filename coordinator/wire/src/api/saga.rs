@@ -2,8 +2,8 @@
 
 use super::{RepairView, Time};
 use amends_saga::{
-    CauseKind, Json, Name, OpPhase, OpState, Saga, SagaId, Status, Step, StepIx, StepPhase, StepState,
-    definition::{AwaitStep, CallStep, Kind, Operation},
+    CauseKind, Json, Name, OpPhase, OpState, Saga, SagaId, Status, Step, StepName, StepIx, StepPhase, StepState,
+    definition::{AwaitStep, Kind, Operation},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ pub struct SagaView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorView {
     /// The step at which it happened; null for a deadline or a cancellation.
-    pub step: Option<Name>,
+    pub step: Option<StepName>,
     /// The kind.
     pub kind: CauseKind,
     /// A sentence for people.
@@ -62,7 +62,7 @@ pub struct ErrorView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepView {
     /// Its name.
-    pub name: Name,
+    pub name: StepName,
     /// What it does.
     pub kind: StepKind,
     /// Where it stands.
@@ -216,32 +216,32 @@ impl SagaView {
 
 impl StepView {
     fn of(saga: &Saga, ix: StepIx, state: &StepState) -> StepView {
-        let step = saga.definition.step(ix);
+        let (step, name) = (saga.spec(ix), saga.step_name(ix));
         match &step.kind {
-            Kind::Call(call) => StepView::call(step, call, state),
-            Kind::Await(awaited) => StepView::awaiting(step, awaited, state),
+            Kind::Await(awaited) => StepView::awaiting(name, awaited, state),
+            Kind::Call(_) | Kind::Branch(_) => StepView::call(name, step, state),
         }
     }
 
-    fn call(step: &Step, call: &CallStep, state: &StepState) -> StepView {
+    fn call(name: StepName, step: &Step, state: &StepState) -> StepView {
         StepView {
-            name: step.name.clone(),
+            name,
             kind: StepKind::Call,
             status: state.phase.into(),
-            action: Some(OpView::of(&call.action, &state.action)),
+            action: step.forward().map(|operation| OpView::of(operation, &state.action)),
             compensation: step.undo().map(|undo| OpView::of(&undo.operation, &state.compensation)),
             settled_by_hand: state.is_settled_by_hand(),
             awaits: None,
         }
     }
 
-    fn awaiting(step: &Step, awaited: &AwaitStep, state: &StepState) -> StepView {
+    fn awaiting(name: StepName, awaited: &AwaitStep, state: &StepState) -> StepView {
         let timeout_at = match state.phase {
             StepPhase::Waiting { timeout_at } => Some(Time(timeout_at)),
             _ => None,
         };
         StepView {
-            name: step.name.clone(),
+            name,
             kind: StepKind::Await,
             status: state.phase.into(),
             action: None,
@@ -261,7 +261,7 @@ impl From<StepPhase> for StepStatus {
         match phase {
             StepPhase::Pending => StepStatus::Pending,
             StepPhase::Running => StepStatus::Running,
-            StepPhase::Waiting { .. } => StepStatus::Waiting,
+            StepPhase::Waiting { .. } | StepPhase::Registered => StepStatus::Waiting,
             StepPhase::Done => StepStatus::Done,
             StepPhase::Refused => StepStatus::Refused,
             StepPhase::Unknown => StepStatus::Unknown,

@@ -92,6 +92,7 @@ impl Run {
             input: Arc::new(json!({"order": "1001"})),
             key: Some("order-1001".into()),
             labels: BTreeMap::from([("order".to_owned(), "1001".to_owned())]),
+ parent: None, timeout: None, barred: false,
         };
         let (saga, records) = amends_saga::start(start, Timestamp(0));
         Run { saga, records, now: 0 }
@@ -179,7 +180,7 @@ fn an_attempt_that_is_still_to_be_made_is_not_counted() {
 
 #[test]
 fn a_pending_call_shows_when_it_is_asked_about() {
-    let run = Run::new().answer(0, Op::Action, 1, Answer::Pending { retry_after: Some(Millis(2000)) });
+    let run = Run::new().answer(0, Op::Action, 1, Answer::Pending { retry_after: Some(Millis(2000)), repair: false });
     let action = &view(&run.saga)["steps"][0]["action"];
     assert_eq!((&action["status"], &action["attempts"]), (&json!("running"), &json!(1)));
     assert_eq!(action["next_attempt_at"], "1970-01-01T00:00:03.000Z");
