@@ -10,9 +10,6 @@ use crate::{registration::RetryTerms, span::Span};
 use amends_saga::{Millis, Name};
 use std::ops::RangeInclusive;
 
-/// Keys of the language that this version does not read yet.
-const LATER: [&str; 5] = ["when", "for_each", "parallel", "saga", "pivot"];
-
 /// An object whose keys have been checked.
 pub(crate) struct Fields<'n> {
     /// What the object is, for messages: `step "quote"`.
@@ -28,6 +25,17 @@ impl<'n> Fields<'n> {
         known: &'static [&'static str],
         faults: &mut Faults,
     ) -> Option<Fields<'n>> {
+        Fields::of_kind(node, what, known, |_| None, faults)
+    }
+
+    /// The same for one kind of several: `elsewhere` says what to do about a key of another kind.
+    pub(crate) fn of_kind(
+        node: &'n Node,
+        what: String,
+        known: &'static [&'static str],
+        elsewhere: fn(&str) -> Option<&'static str>,
+        faults: &mut Faults,
+    ) -> Option<Fields<'n>> {
         let Kind::Map(entries) = &node.kind else {
             if !node.is_bad() {
                 let message = format!("{what} is {} and must be an object", node.described());
@@ -36,14 +44,9 @@ impl<'n> Fields<'n> {
             return None;
         };
         for entry in entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let key = shorten(&entry.key);
-            if LATER.contains(&entry.key.as_str()) {
-                let help = "remove it; a later version will read it";
-                faults.add(entry.key_at, format!("\"{key}\" is not supported by this version"), help);
-            } else {
-                let help = suggest::hint(&entry.key, known.iter().copied(), "keys");
-                faults.add(entry.key_at, format!("{what} has no key \"{key}\""), help);
-            }
+            let help = elsewhere(&entry.key)
+                .map_or_else(|| suggest::hint(&entry.key, known.iter().copied(), "keys"), str::to_owned);
+            faults.add(entry.key_at, format!("{what} has no key \"{}\"", shorten(&entry.key)), help);
         }
         Some(Fields { what, entries })
     }
@@ -197,12 +200,8 @@ impl<'n> Fields<'n> {
         if value.is_bad() || value.text().is_some_and(|text| text.contains(OPEN)) {
             return;
         }
-        let found = match &value.kind {
-            Kind::Text(text, _) => format!("\"{}\"", shorten(text)),
-            Kind::Number(number) => number.to_string(),
-            _ => value.described().to_owned(),
-        };
-        faults.add(value.at, format!("\"{key}\" of {} is {found} and must be {wanted}", self.what), help);
+        let message = format!("\"{key}\" of {} is {} and must be {wanted}", self.what, value.told());
+        faults.add(value.at, message, help);
     }
 }
 

@@ -13,12 +13,18 @@ pub(crate) struct Vertex<'n> {
     pub(crate) name: Name,
     pub(crate) name_at: usize,
     pub(crate) after: Option<&'n Entry>,
+    /// Where it says that it is the pivot.
+    pub(crate) pivot: Option<&'n Entry>,
 }
 
 /// The graph: for each step, the positions of the steps it directly comes after.
 #[derive(Debug)]
 pub(crate) struct Graph {
     pub(crate) parents: Vec<Vec<usize>>,
+    /// The pivot, which waits for every step that does not come after it.
+    pub(crate) pivot: Option<usize>,
+    /// Whether a step comes after the pivot.
+    past: Vec<bool>,
 }
 
 impl Graph {
@@ -28,9 +34,25 @@ impl Graph {
             Some(entry) => after(vertices, i, entry, faults),
             None => i.checked_sub(1).into_iter().collect(),
         });
-        let graph = Graph { parents: parents.collect() };
-        graph.report_circles(vertices, faults);
+        let mut graph = Graph { parents: parents.collect(), pivot: None, past: vec![false; vertices.len()] };
+        let sound = !graph.report_circles(vertices, faults);
+        graph.pivot = pivot(vertices, faults);
+        if let (Some(pivot), true) = (graph.pivot, sound) {
+            graph.put_all_before(pivot);
+        }
         graph
+    }
+
+    /// Whether a step comes after the pivot.
+    pub(crate) fn is_past_pivot(&self, step: usize) -> bool {
+        self.past[step]
+    }
+
+    /// Lets the pivot wait for every step that does not come after it. That closes no circle.
+    fn put_all_before(&mut self, pivot: usize) {
+        self.past = (0..self.parents.len()).map(|step| self.ancestors(step)[pivot]).collect();
+        self.parents[pivot] =
+            (0..self.past.len()).filter(|step| *step != pivot && !self.past[*step]).collect();
     }
 
     /// The steps before a step, on whatever path.
@@ -45,8 +67,8 @@ impl Graph {
         seen
     }
 
-    /// Tells each circle once, at the step of it that is listed first.
-    fn report_circles(&self, vertices: &[Vertex<'_>], faults: &mut Faults) {
+    /// Tells each circle once, at the step of it that is listed first; returns whether there is one.
+    fn report_circles(&self, vertices: &[Vertex<'_>], faults: &mut Faults) -> bool {
         let before: Vec<Vec<bool>> = (0..vertices.len()).map(|i| self.ancestors(i)).collect();
         let mut told = vec![false; vertices.len()];
         for i in 0..vertices.len() {
@@ -65,7 +87,24 @@ impl Graph {
             };
             faults.add(at, message, "remove one of the names from an \"after\"");
         }
+        told.contains(&true)
     }
+}
+
+/// Finds the pivot; every further one is a fault.
+fn pivot(vertices: &[Vertex<'_>], faults: &mut Faults) -> Option<usize> {
+    let mut pivots = vertices.iter().enumerate().filter_map(|(i, vertex)| Some((i, vertex.pivot?)));
+    let (first, _) = pivots.next()?;
+    for (i, entry) in pivots {
+        let (this, other) = (&vertices[i].name, &vertices[first].name);
+        let message = format!("step \"{this}\" is a second pivot; step \"{other}\" is one already");
+        faults.add(
+            entry.key_at,
+            message,
+            "keep the one after which the saga must not turn back, and remove the other",
+        );
+    }
+    Some(first)
 }
 
 /// Reads `after`: a name or a list of names.

@@ -27,6 +27,7 @@ mod diagnostic;
 mod expression;
 mod fields;
 mod graph;
+mod outline;
 mod resolve;
 mod scalar;
 mod schema;
@@ -34,8 +35,10 @@ mod step;
 mod suggest;
 mod template;
 mod tree;
+mod visibility;
 
 pub use diagnostic::{Diagnostic, Diagnostics, FAULTS_MAX};
+pub use outline::{StepKind, StepOutline};
 pub use resolve::{Defaults, UnknownOperations};
 
 use crate::{
@@ -44,18 +47,18 @@ use crate::{
 };
 use amends_saga::{
     Millis, Name,
-    definition::{STEPS_MAX, Template},
+    definition::{OPEN_NAME, STEPS_MAX, Template},
 };
 use diagnostic::Faults;
-use expression::Reference;
 use fields::Fields;
 use graph::{Graph, Vertex};
 use schema::Schema;
 use serde_json::{Value, value::RawValue};
 use std::{fmt, sync::Arc};
-use step::{References, StepText};
-use template::Located;
+use step::{Around, StepText};
+use template::{Located, Place};
 use tree::{Entry, Kind, Node};
+use visibility::{Sight, Visibility};
 
 /// A definition as it is written: checked in itself, its operations not looked up.
 #[derive(Debug)]
@@ -130,6 +133,16 @@ impl Text {
         self.schema.as_ref().map_or(Ok(()), |schema| schema.check(input))
     }
 
+    /// Checks what a step returned against its `returns`; a step that has none may return anything.
+    ///
+    /// # Errors
+    /// Each place that does not fit and why, up to 32.
+    pub fn check_returned(&self, step: &str, output: &Value) -> Result<(), Vec<Misfit>> {
+        let step = self.steps.iter().find(|(name, _)| name.as_str() == step);
+        let schema = step.and_then(|(_, step)| step.returns.as_ref());
+        schema.map_or(Ok(()), |schema| schema.check(output))
+    }
+
     /// The definition as JSON: the same language, without comments and layout.
     pub fn to_json(&self) -> &Value {
         &self.content
@@ -185,32 +198,45 @@ fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
         }
     }
     let name = fields.name("saga", faults);
+    if let (Some(entry), true) =
+        (fields.get("saga"), name.as_ref().is_some_and(|name| name.as_str() == OPEN_NAME))
+    {
+        let message = format!("\"{OPEN_NAME}\" is the definition of open sagas");
+        faults.add(entry.value.at, message, "choose another name");
+    }
     let version = fields.count("version", 1..=u32::MAX, faults).unwrap_or(1);
     let deadline = fields.span("deadline", faults);
     let schema = fields.get("input").and_then(|entry| Schema::read(entry, faults));
     let bodies = fields.get("steps").map_or(Vec::new(), |entry| list_steps(entry, faults));
-    let read: Vec<Option<(StepText, References)>> = bodies
-        .iter()
-        .map(|(vertex, body)| step::read(&vertex.name, vertex.name_at, body, source, faults))
-        .collect();
-    let vertices: Vec<Vertex<'_>> = bodies.into_iter().map(|(vertex, _)| vertex).collect();
+    let (vertices, bodies): (Vec<Vertex<'_>>, Vec<&Node>) = bodies.into_iter().unzip();
     let graph = Graph::read(&vertices, faults);
+    let read: Vec<(Option<StepText>, Vec<Located>)> = vertices
+        .iter()
+        .zip(&bodies)
+        .enumerate()
+        .map(|(i, (vertex, body))| {
+            let past = graph.pivot.filter(|_| graph.is_past_pivot(i)).map(|pivot| &vertices[pivot].name);
+            let around =
+                Around { definition: name.as_ref(), name: &vertex.name, name_at: vertex.name_at, past };
+            step::read(around, body, source, faults)
+        })
+        .collect();
+    let mut of_output = Vec::new();
+    let output = fields.get("output");
+    let output = output.map(|e| template::read(&e.value, source, Place::Output, &mut of_output, faults));
 
-    let mut seen = Visibility { vertices: &vertices, graph: &graph, schema: schema.as_ref(), faults };
-    for (i, step) in read.iter().enumerate() {
-        let Some((_, references)) = step else { continue };
-        seen.check(&references.forward, Some((i, false)));
-        seen.check(&references.undoing, Some((i, true)));
+    let sights: Vec<Sight> = bodies.iter().map(|body| Sight::of(body)).collect();
+    let seen = Visibility { vertices: &vertices, steps: &sights, graph: &graph, schema: schema.as_ref() };
+    for (i, (_, references)) in read.iter().enumerate() {
+        seen.check(references, Some(i), faults);
     }
-    let mut references = Vec::new();
-    let output = fields.get("output").map(|e| template::read(&e.value, source, &mut references, seen.faults));
-    seen.check(&references, None);
+    seen.check(&of_output, None, faults);
 
     if !faults.is_empty() {
         return None;
     }
     let names: Vec<Name> = vertices.into_iter().map(|vertex| vertex.name).collect();
-    let steps = names.into_iter().zip(read).filter_map(|(name, step)| Some((name, step?.0))).collect();
+    let steps = names.into_iter().zip(read).filter_map(|(name, (step, _))| Some((name, step?))).collect();
     let content = root.to_json();
     let hash = content_hash(&content);
     Some(Text { name: name?, version, deadline, hash, schema, steps, graph, output, content })
@@ -272,64 +298,9 @@ fn list_step<'n>(item: &'n Node, faults: &mut Faults) -> Option<(Vertex<'n>, &'n
         }
     };
     let name = fields::name(&entry.key, entry.key_at, faults)?;
-    let after = match &entry.value.kind {
-        Kind::Map(entries) => entries.iter().find(|entry| entry.key == "after"),
-        _ => None,
-    };
-    Some((Vertex { name, name_at: entry.key_at, after }, &entry.value))
-}
-
-/// What an expression may see at its place.
-struct Visibility<'a> {
-    vertices: &'a [Vertex<'a>],
-    graph: &'a Graph,
-    schema: Option<&'a Schema>,
-    faults: &'a mut Faults,
-}
-
-impl Visibility<'_> {
-    /// Checks the references made by a step (and whether in its compensation), or by the output.
-    fn check(&mut self, references: &[Located], step: Option<(usize, bool)>) {
-        if references.is_empty() {
-            return;
-        }
-        let before = step.map(|(step, _)| self.graph.ancestors(step));
-        for (at, reference) in references {
-            match reference {
-                Reference::Output(name) => self.check_output(*at, name, step, before.as_deref()),
-                Reference::InputMember(name) => self.check_member(*at, name),
-                Reference::Input | Reference::SagaId => {}
-            }
-        }
-    }
-
-    fn check_output(&mut self, at: usize, name: &str, step: Option<(usize, bool)>, before: Option<&[bool]>) {
-        let Some(named) = self.vertices.iter().position(|vertex| vertex.name.as_str() == name) else {
-            let names: Vec<&str> = self.vertices.iter().map(|vertex| vertex.name.as_str()).collect();
-            let help = suggest::hint(name, names, "steps");
-            self.faults.add(at, format!("there is no step \"{}\"", tree::shorten(name)), help);
-            return;
-        };
-        let Some((own, undoing)) = step else { return };
-        let own_name = &self.vertices[own].name;
-        if named == own && !undoing {
-            let help = "use its output in a later step or in its compensation";
-            self.faults.add(at, format!("step \"{own_name}\" has no output before it has run"), help);
-        } else if named != own && before.is_some_and(|before| !before[named]) {
-            let help = format!("add \"{name}\" to the \"after\" of step \"{own_name}\"");
-            let message = format!("step \"{name}\" does not come before step \"{own_name}\" on every path");
-            self.faults.add(at, message, help);
-        }
-    }
-
-    fn check_member(&mut self, at: usize, name: &str) {
-        let Some(members) = self.schema.and_then(Schema::members) else { return };
-        if !members.iter().any(|member| member == name) {
-            let help = suggest::hint(name, members.iter().map(String::as_str), "members");
-            let message = format!("the input has no member \"{}\"", tree::shorten(name));
-            self.faults.add(at, message, help);
-        }
-    }
+    let after = entry.value.member("after");
+    let pivot = entry.value.member("pivot").filter(|entry| matches!(entry.value.kind, Kind::Bool(true)));
+    Some((Vertex { name, name_at: entry.key_at, after, pivot }, &entry.value))
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 
 use super::{
     OperationName, Text,
-    step::{AwaitText, CallText, StepText, UndoText},
+    step::{AwaitText, CallText, ChildText, ChildUndo, KindText, UndoText},
 };
 use crate::registration::{OperationTerms, RetryTerms};
 use amends_saga::{
     Definition, Millis, Name, Step, StepIx,
-    definition::{AwaitStep, CallStep, Kind, Operation, Target, Undo, UndoCall},
+    definition::{AwaitStep, CHILD_PARTICIPANT, CallStep, Kind, Operation, Target, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
 };
 use std::fmt;
@@ -59,18 +59,19 @@ impl Text {
         terms: &dyn Fn(&Name, &Name) -> Option<OperationTerms>,
         defaults: &Defaults,
     ) -> Result<Definition, UnknownOperations> {
-        let mut resolver = Resolver { terms, defaults, unknown: Vec::new() };
+        let children = Name::parse(CHILD_PARTICIPANT).expect("a constant name is one");
+        let mut resolver = Resolver { terms, defaults, children, unknown: Vec::new() };
         let steps: Vec<Step> = self
             .steps
             .iter()
             .zip(&self.graph.parents)
             .map(|((name, step), parents)| Step {
                 name: name.clone(),
-                kind: resolver.kind(step),
+                kind: resolver.kind(&step.kind),
                 after: parents.iter().map(|parent| StepIx(*parent as u16)).collect(),
-                when: None,
-                pivot: false,
-                fan: None,
+                when: step.when.clone(),
+                pivot: step.pivot,
+                fan: step.fan.clone(),
             })
             .collect();
         if !resolver.unknown.is_empty() {
@@ -80,40 +81,48 @@ impl Text {
         let definition = Definition::new(name, self.version, hash, self.deadline, steps, self.output.clone());
         Ok(definition.expect("the graph was checked when the text was read"))
     }
-
-    /// The operations the definition calls, each once, in the order of the text.
-    pub fn operations(&self) -> Vec<OperationName> {
-        let mut names: Vec<OperationName> = Vec::new();
-        for (_, step) in &self.steps {
-            let StepText::Call(call) = step else { continue };
-            let undo = match &call.undo {
-                UndoText::Call { operation, .. } => Some(operation),
-                UndoText::ReadOnly | UndoText::None { .. } => None,
-            };
-            for operation in std::iter::once(&call.action).chain(undo) {
-                if !names.contains(operation) {
-                    names.push(operation.clone());
-                }
-            }
-        }
-        names
-    }
 }
 
 struct Resolver<'a> {
     terms: &'a dyn Fn(&Name, &Name) -> Option<OperationTerms>,
     defaults: &'a Defaults,
+    /// The name under which child sagas are called.
+    children: Name,
     unknown: Vec<OperationName>,
 }
 
 impl Resolver<'_> {
-    fn kind(&mut self, step: &StepText) -> Kind {
+    fn kind(&mut self, step: &KindText) -> Kind {
         match step {
-            StepText::Call(call) => Kind::Call(self.call(call)),
-            StepText::Await(AwaitText { signal, timeout, default }) => {
+            KindText::Call(call) => Kind::Call(self.call(call)),
+            KindText::Child(child) => Kind::Call(self.child(child)),
+            KindText::Await(AwaitText { signal, timeout, default }) => {
                 Kind::Await(AwaitStep { signal: signal.clone(), timeout: *timeout, default: default.clone() })
             }
         }
+    }
+
+    /// A child saga is called like an operation; undoing it calls it too, and reverts it.
+    fn child(&self, child: &ChildText) -> CallStep {
+        let operation = Operation {
+            participant: self.children.clone(),
+            name: child.name.clone(),
+            timeout: self.defaults.timeout,
+            status: true,
+            barrier: true,
+            target: Target::Saga { version: child.version },
+        };
+        let undo = match &child.undo {
+            ChildUndo::None { reason } => Undo::None { reason: reason.clone() },
+            ChildUndo::Revert { eager } => Undo::Call(UndoCall {
+                operation: operation.clone(),
+                with: None,
+                retry: self.defaults.compensation,
+                eager: *eager,
+            }),
+        };
+        let (with, within) = (child.with.clone(), child.within);
+        CallStep { action: operation, with, retry: self.defaults.action, within, undo }
     }
 
     fn call(&mut self, call: &CallText) -> CallStep {

@@ -34,12 +34,12 @@ impl fmt::Debug for Schema {
 }
 
 impl Schema {
-    /// Reads the schema below `input`; `None` when it has a fault.
+    /// Reads the schema below `input` or `returns`; `None` when it has a fault.
     pub(crate) fn read(entry: &Entry, faults: &mut Faults) -> Option<Schema> {
         let node = &entry.value;
         if !matches!(node.kind, Kind::Map(_) | Kind::Bool(_)) {
             if !node.is_bad() {
-                let message = format!("\"input\" is {} and must be a JSON Schema", node.described());
+                let message = format!("\"{}\" is {} and must be a JSON Schema", entry.key, node.described());
                 faults.add(node.at, message, "write an object, such as { type: object }");
             }
             return None;

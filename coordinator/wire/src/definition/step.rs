@@ -1,22 +1,41 @@
-//! One step of a definition: its keys, and what they mean together.
+//! One step of a definition: its kind, and the keys that every kind has.
+
+mod call;
+mod child;
+mod waiting;
 
 use super::{
     OperationName,
     diagnostic::Faults,
-    fields::{Fields, name},
-    template::{self, Located},
-    tree::{Entry, Kind, Node, shorten},
+    fields::Fields,
+    schema::Schema,
+    template::{self, Located, Place},
+    tree::{Entry, Kind, Node},
 };
 use crate::registration::RetryTerms;
-use amends_saga::{Millis, Name, definition::Template};
-use serde_json::json;
+use amends_saga::{
+    Millis, Name,
+    definition::{FAN_MAX, Fan, Template},
+};
 use std::sync::Arc;
 
-/// What a step does, as it is written; names of operations are not looked up yet.
+/// A step as it is written; names of operations and sagas are not looked up yet.
 #[derive(Debug)]
-pub(crate) enum StepText {
+pub(crate) struct StepText {
+    pub(crate) kind: KindText,
+    pub(crate) when: Option<Arc<dyn Template>>,
+    pub(crate) pivot: bool,
+    pub(crate) fan: Option<Fan>,
+    /// What its output looks like, where the definition says so.
+    pub(crate) returns: Option<Schema>,
+}
+
+/// What a step does, as it is written.
+#[derive(Debug)]
+pub(crate) enum KindText {
     Call(Box<CallText>),
     Await(AwaitText),
+    Child(Box<ChildText>),
 }
 
 /// A call as it is written.
@@ -46,12 +65,42 @@ pub(crate) struct AwaitText {
     pub(crate) default: Option<Arc<dyn Template>>,
 }
 
-/// What the expressions of one step reach for: before it has run, and in its compensation.
-#[derive(Debug, Default)]
-pub(crate) struct References {
-    pub(crate) forward: Vec<Located>,
-    pub(crate) undoing: Vec<Located>,
+/// A child saga as it is written.
+#[derive(Debug)]
+pub(crate) struct ChildText {
+    pub(crate) name: Name,
+    pub(crate) version: Option<u32>,
+    pub(crate) with: Arc<dyn Template>,
+    pub(crate) within: Option<Millis>,
+    pub(crate) undo: ChildUndo,
 }
+
+/// How a child saga is made good again.
+#[derive(Debug)]
+pub(crate) enum ChildUndo {
+    /// It is reverted.
+    Revert { eager: bool },
+    /// It stays as it is.
+    None { reason: String },
+}
+
+/// What stands around a step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Around<'a> {
+    /// The definition's name, where it has one.
+    pub(crate) definition: Option<&'a Name>,
+    /// The step's own name, and the byte at which it stands.
+    pub(crate) name: &'a Name,
+    pub(crate) name_at: usize,
+    /// The pivot, where the step comes after it.
+    pub(crate) past: Option<&'a Name>,
+}
+
+/// Why a step after the pivot has nothing that undoes it.
+const PAST_REASON: &str = "it comes after the pivot";
+
+/// The most items of a fanned-out step that are under way at a time.
+const PARALLEL_MAX: u32 = 100;
 
 const CALL_KEYS: &[&str] = &[
     "action",
@@ -60,191 +109,286 @@ const CALL_KEYS: &[&str] = &[
     "read_only",
     "with",
     "after",
+    "when",
+    "for_each",
+    "parallel",
+    "pivot",
     "retry",
     "timeout",
     "within",
     "unwind",
+    "returns",
 ];
-const AWAIT_KEYS: &[&str] = &["await", "timeout", "default", "after"];
+const CHILD_KEYS: &[&str] = &[
+    "saga",
+    "with",
+    "after",
+    "when",
+    "for_each",
+    "parallel",
+    "pivot",
+    "within",
+    "compensation",
+    "reason",
+    "unwind",
+    "returns",
+];
+const AWAIT_KEYS: &[&str] = &["await", "timeout", "default", "after", "when", "returns"];
 const ALL_KEYS: &[&str] = &[
     "action",
+    "await",
+    "saga",
     "compensation",
     "reason",
     "read_only",
     "with",
     "after",
+    "when",
+    "for_each",
+    "parallel",
+    "pivot",
     "retry",
     "timeout",
     "within",
     "unwind",
-    "await",
+    "returns",
     "default",
 ];
-const UNDO_KEYS: &[&str] = &["operation", "with", "retry"];
-const DOES_HELP: &str = "give it an \"action\" to call or a signal to \"await\"";
-const UNDO_HELP: &str = "give it \"compensation: PARTICIPANT.OPERATION\", or \"compensation: none\" with a                          \"reason\", or \"read_only: true\"";
+const DOES_HELP: &str = "give it an \"action\" to call, a signal to \"await\", or a \"saga\" to run";
 
-/// Reads a step's body; `None` when a fault leaves nothing to work with.
+/// What to do about a key that steps of this kind lack and others have.
+fn on_call(key: &str) -> Option<&'static str> {
+    match key {
+        "default" => {
+            Some("only a waiting step takes a default; give an expression one with \"| default(…)\"")
+        }
+        _ => None,
+    }
+}
+
+fn on_child(key: &str) -> Option<&'static str> {
+    match key {
+        "retry" | "timeout" => Some("the child's own steps say this; \"within\" bounds the child as a whole"),
+        "read_only" => Some("write \"compensation: none\" with a \"reason\" if nothing has to be undone"),
+        "default" => on_call(key),
+        _ => None,
+    }
+}
+
+fn on_await(key: &str) -> Option<&'static str> {
+    match key {
+        "with" => Some("a waiting step sends nothing; make the call a step of its own"),
+        "pivot" => Some("make the call or the saga that follows it the pivot"),
+        "for_each" | "parallel" => {
+            Some("only calls and sagas are fanned out; let a child saga wait for each item")
+        }
+        "retry" | "within" => Some("\"timeout\" bounds the wait"),
+        "compensation" | "reason" | "read_only" | "unwind" => {
+            Some("waiting changes nothing, so there is nothing to undo")
+        }
+        _ => None,
+    }
+}
+
+/// Reads a step's body and what its expressions reach for; no step when a fault leaves nothing to work with.
 pub(crate) fn read(
-    step: &str,
-    step_at: usize,
+    around: Around<'_>,
     body: &Node,
     source: &str,
     faults: &mut Faults,
-) -> Option<(StepText, References)> {
-    let what = format!("step \"{step}\"");
-    let mut reader = Reader { source, references: References::default(), faults };
-    let has = |key: &str| matches!(&body.kind, Kind::Map(entries) if entries.iter().any(|e| e.key == key));
-    let text = match (has("action"), has("await")) {
-        (true, true) => {
-            let message = format!("{what} has both an \"action\" and an \"await\"");
-            reader.faults.add(step_at, message, "make two steps of it");
-            None
-        }
-        (false, true) => {
-            let fields = Fields::of(body, format!("the waiting {what}"), AWAIT_KEYS, reader.faults)?;
-            reader.waiting(&fields, step_at).map(StepText::Await)
-        }
-        (true, false) => {
-            let fields = Fields::of(body, what, CALL_KEYS, reader.faults)?;
-            reader.call(&fields, step_at).map(|call| StepText::Call(Box::new(call)))
-        }
-        (false, false) if matches!(body.kind, Kind::Null) => {
-            reader.faults.add(step_at, format!("{what} does nothing"), DOES_HELP);
-            None
-        }
-        (false, false) => {
-            let fields = Fields::of(body, what.clone(), ALL_KEYS, reader.faults);
-            // A kind of step of a later version has been told already.
-            if fields.is_some_and(|fields| fields.get("saga").is_none()) {
-                reader.faults.add(step_at, format!("{what} does nothing"), DOES_HELP);
-            }
-            None
-        }
-    };
-    text.map(|text| (text, reader.references))
+) -> (Option<StepText>, Vec<Located>) {
+    let mut reader = Reader { around, source, references: Vec::new(), fanned: false, faults };
+    let step = reader.step(body);
+    (step, reader.references)
 }
 
 struct Reader<'a> {
+    around: Around<'a>,
     source: &'a str,
-    references: References,
+    references: Vec<Located>,
+    fanned: bool,
     faults: &'a mut Faults,
 }
 
 impl Reader<'_> {
-    fn waiting(&mut self, fields: &Fields<'_>, step_at: usize) -> Option<AwaitText> {
-        let default = fields.get("default").map(|entry| self.template(&entry.value, false));
-        if fields.get("timeout").is_none() {
-            let message = format!("{} does not say how long", fields.what);
-            self.faults.add(step_at, message, "give it a \"timeout\", such as 15m");
+    fn step(&mut self, body: &Node) -> Option<StepText> {
+        let what = format!("step \"{}\"", self.around.name);
+        let has =
+            |key: &str| matches!(&body.kind, Kind::Map(entries) if entries.iter().any(|e| e.key == key));
+        let written: Vec<Word> = Word::ALL.into_iter().filter(|word| has(word.key())).collect();
+        match written[..] {
+            [one] => self.of_kind(one, body, what),
+            [] => {
+                if !matches!(body.kind, Kind::Null) {
+                    Fields::of(body, what.clone(), ALL_KEYS, self.faults)?;
+                }
+                self.faults.add(self.around.name_at, format!("{what} does nothing"), DOES_HELP);
+                None
+            }
+            [first, second, ..] => {
+                let message = format!("{what} has both \"{}\" and \"{}\"", first.key(), second.key());
+                self.faults.add(self.around.name_at, message, "make two steps of it");
+                None
+            }
         }
-        let (signal, timeout) = (fields.name("await", self.faults), fields.span("timeout", self.faults));
-        Some(AwaitText { signal: signal?, timeout: timeout?, default })
     }
 
-    fn call(&mut self, fields: &Fields<'_>, step_at: usize) -> Option<CallText> {
-        let action = fields.get("action").and_then(|entry| self.operation(fields, entry));
-        let with = match fields.get("with") {
-            Some(entry) => self.template(&entry.value, false),
-            None => template::fixed(json!({})),
+    fn of_kind(&mut self, word: Word, body: &Node, what: String) -> Option<StepText> {
+        let fields = match word {
+            Word::Action => Fields::of_kind(body, what, CALL_KEYS, on_call, self.faults)?,
+            Word::Saga => Fields::of_kind(body, what, CHILD_KEYS, on_child, self.faults)?,
+            Word::Await => {
+                Fields::of_kind(body, format!("the waiting {what}"), AWAIT_KEYS, on_await, self.faults)?
+            }
         };
-        let retry = fields.retry(false, self.faults);
-        let (timeout, within) = (fields.span("timeout", self.faults), fields.span("within", self.faults));
-        let undo = self.undo(fields, step_at);
-        Some(CallText { action: action?, with, retry, timeout, within, undo: undo? })
+        let common = self.common(&fields);
+        let kind = match word {
+            Word::Action => self.call(&fields).map(|call| KindText::Call(Box::new(call))),
+            Word::Saga => self.child(&fields).map(|child| KindText::Child(Box::new(child))),
+            Word::Await => self.waiting(&fields).map(KindText::Await),
+        };
+        Some(common?.with(kind?))
     }
 
-    /// Reads how the step is made good again, which every step has to say.
-    fn undo(&mut self, fields: &Fields<'_>, step_at: usize) -> Option<UndoText> {
-        let read_only = fields.flag("read_only", self.faults)?;
-        let eager = fields.word("unwind", &["strict", "eager"], self.faults) == Some("eager");
-        let reason = fields.get("reason");
-        let compensation = fields.get("compensation");
-        if let (Some(entry), true) = (compensation, read_only) {
-            let message = format!("{} is read-only and has a compensation", fields.what);
-            self.faults.add(entry.key_at, message, "remove one of the two");
+    /// Reads the keys that kinds have in common.
+    fn common(&mut self, fields: &Fields<'_>) -> Option<Common> {
+        let when = fields.get("when").map(|entry| self.condition(fields, entry));
+        let fan = self.fan(fields);
+        let pivot = fields.flag("pivot", self.faults);
+        if let (Some(entry), Some(true)) = (fields.get("pivot"), pivot) {
+            for (key, help) in [
+                ("for_each", "make a step after it the pivot, or fan a child saga out before it"),
+                (
+                    "when",
+                    "a pivot that is skipped would let nobody turn back; put the condition on the steps after it",
+                ),
+            ] {
+                if fields.get(key).is_some() {
+                    let message = format!("{} is the pivot and has a \"{key}\"", fields.what);
+                    self.faults.add(entry.key_at, message, help);
+                }
+            }
+        }
+        let returns = fields.get("returns").map(|entry| Schema::read(entry, self.faults));
+        Some(Common { when: transposed(when)?, fan: fan?, pivot: pivot?, returns: transposed(returns)? })
+    }
+
+    /// Reads `for_each` and `parallel`.
+    fn fan(&mut self, fields: &Fields<'_>) -> Option<Option<Fan>> {
+        let parallel = fields.count("parallel", 1..=PARALLEL_MAX, self.faults);
+        let Some(entry) = fields.get("for_each") else {
+            if let Some(entry) = fields.get("parallel") {
+                let message = format!("{} has \"parallel\" and no \"for_each\"", fields.what);
+                self.faults.add(
+                    entry.key_at,
+                    message,
+                    "add \"for_each\" with a list, or remove \"parallel\"",
+                );
+            }
+            return Some(None);
+        };
+        self.fanned = true;
+        let over = match &entry.value.kind {
+            Kind::List(items) if items.len() > FAN_MAX => {
+                let message = format!(
+                    "\"for_each\" of {} lists {} items, more than {FAN_MAX}",
+                    fields.what,
+                    items.len()
+                );
+                self.faults.add(entry.value.at, message, "hand the items on in parts");
+                return None;
+            }
+            Kind::List(_) => self.template(&entry.value, Place::ForEach),
+            _ => self.expression(
+                fields,
+                entry,
+                Place::ForEach,
+                "a list, or an expression that yields one: \"${{ input.lines }}\"",
+            )?,
+        };
+        if fields.get("parallel").is_some() && parallel.is_none() {
             return None;
         }
-        let none = compensation.is_some_and(|entry| entry.value.text() == Some("none"));
-        if let (Some(reason), false) = (reason, none) {
-            let message = format!("the \"reason\" of {} belongs to \"compensation: none\"", fields.what);
-            self.faults.add(reason.key_at, message, "remove it, or write it as a comment");
-        }
-        if let (Some(unwind), true) = (fields.get("unwind"), none || read_only) {
-            let message = format!("{} has nothing to unwind", fields.what);
-            self.faults.add(unwind.key_at, message, "remove \"unwind\"");
-        }
-        match compensation {
-            None if read_only => Some(UndoText::ReadOnly),
-            None => {
-                let message = format!("{} does not say how it is undone", fields.what);
-                self.faults.add(step_at, message, UNDO_HELP);
-                None
-            }
-            Some(entry) if none => self.no_compensation(fields, entry),
-            Some(entry) => self.compensation(fields, entry, eager),
-        }
+        Some(Some(Fan { over, parallel: parallel.unwrap_or(1) }))
     }
 
-    fn no_compensation(&mut self, fields: &Fields<'_>, entry: &Entry) -> Option<UndoText> {
-        if fields.get("reason").is_none() {
-            let message = format!("{} has no compensation and does not say why", fields.what);
-            self.faults.add(entry.key_at, message, "add a \"reason\" in a sentence");
-        }
-        Some(UndoText::None { reason: fields.sentence("reason", self.faults)? })
+    fn condition(&mut self, fields: &Fields<'_>, entry: &Entry) -> Option<Arc<dyn Template>> {
+        self.expression(
+            fields,
+            entry,
+            Place::When,
+            "one expression that yields true or false: \"${{ input.gift }}\"",
+        )
     }
 
-    fn compensation(&mut self, fields: &Fields<'_>, entry: &Entry, eager: bool) -> Option<UndoText> {
-        match &entry.value.kind {
-            Kind::Text(..) => {
-                let operation = self.operation(fields, entry)?;
-                Some(UndoText::Call { operation, with: None, retry: RetryTerms::default(), eager })
-            }
-            Kind::Map(_) => {
-                let what = format!("the compensation of {}", fields.what);
-                let undo = Fields::of(&entry.value, what, UNDO_KEYS, self.faults)?;
-                let with = undo.get("with").map(|entry| self.template(&entry.value, true));
-                let retry = undo.retry(true, self.faults);
-                let Some(operation) = undo.get("operation") else {
-                    let message = format!("{} names no operation", undo.what);
-                    self.faults.add(entry.key_at, message, "add \"operation: PARTICIPANT.OPERATION\"");
-                    return None;
-                };
-                let operation = self.operation(&undo, operation)?;
-                Some(UndoText::Call { operation, with, retry, eager })
-            }
-            Kind::Bad => None,
-            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) => {
-                let found = entry.value.described();
-                let message =
-                    format!("\"compensation\" of {} is {found} and must be an operation", fields.what);
-                self.faults.add(entry.value.at, message, UNDO_HELP);
-                None
-            }
+    /// Reads a member that must be one expression and nothing else.
+    fn expression(
+        &mut self,
+        fields: &Fields<'_>,
+        entry: &Entry,
+        place: Place,
+        wanted: &str,
+    ) -> Option<Arc<dyn Template>> {
+        if template::is_one_expression(&entry.value) {
+            return Some(self.template(&entry.value, place));
         }
+        if !entry.value.is_bad() {
+            let message = format!(
+                "\"{}\" of {} is {} and must be one expression",
+                entry.key,
+                fields.what,
+                entry.value.told()
+            );
+            self.faults.add(entry.value.at, message, format!("write {wanted}"));
+        }
+        None
     }
 
-    /// Reads `participant.operation`.
-    fn operation(&mut self, fields: &Fields<'_>, entry: &Entry) -> Option<OperationName> {
-        let text = fields.text(entry, self.faults)?;
-        let at = entry.value.at;
-        match text.split_once('.') {
-            Some((participant, operation)) => Some(OperationName {
-                participant: name(participant, at, self.faults)?,
-                operation: name(operation, at, self.faults)?,
-            }),
-            None => {
-                let message =
-                    format!("\"{}\" of {} is \"{}\", no operation", entry.key, fields.what, shorten(text));
-                self.faults.add(at, message, "write PARTICIPANT.OPERATION, such as inventory.hold");
-                None
-            }
+    fn template(&mut self, node: &Node, place: Place) -> Arc<dyn Template> {
+        template::read(node, self.source, place, &mut self.references, self.faults)
+    }
+}
+
+/// The key that says what kind of step it is.
+#[derive(Debug, Clone, Copy)]
+enum Word {
+    Action,
+    Await,
+    Saga,
+}
+
+impl Word {
+    const ALL: [Word; 3] = [Word::Action, Word::Await, Word::Saga];
+
+    fn key(self) -> &'static str {
+        match self {
+            Word::Action => "action",
+            Word::Await => "await",
+            Word::Saga => "saga",
         }
     }
+}
 
-    fn template(&mut self, node: &Node, undoing: bool) -> Arc<dyn Template> {
-        let References { forward, undoing: backward } = &mut self.references;
-        let references = if undoing { backward } else { forward };
-        template::read(node, self.source, references, self.faults)
+/// What kinds have in common.
+struct Common {
+    when: Option<Arc<dyn Template>>,
+    fan: Option<Fan>,
+    pivot: bool,
+    returns: Option<Schema>,
+}
+
+impl Common {
+    fn with(self, kind: KindText) -> StepText {
+        let Common { when, fan, pivot, returns } = self;
+        StepText { kind, when, pivot, fan, returns }
+    }
+}
+
+/// A member that is absent is sound; one that could not be read is not.
+fn transposed<T>(member: Option<Option<T>>) -> Option<Option<T>> {
+    match member {
+        None => Some(None),
+        Some(None) => None,
+        Some(Some(value)) => Some(Some(value)),
     }
 }

@@ -1,4 +1,5 @@
-//! Values with expressions in them: a step's `with`, an await's `default`, a definition's `output`.
+//! Values with expressions in them: a step's `with`, `when` and `for_each`, an await's `default`, a
+//! definition's `output`.
 //!
 //! A text that is exactly one expression yields the expression's value, whatever its type; a text with
 //! expressions in it yields a text; lists and objects are rendered member by member.
@@ -37,18 +38,50 @@ enum Part {
     Expression(Expression),
 }
 
-/// A reference and the byte of the definition at which it stands.
-pub(crate) type Located = (usize, Reference);
+/// Where in a definition an expression stands, which decides what it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a step's condition.
+    When,
+    /// In the list a step is fanned out over.
+    ForEach,
+    /// In the body of an action.
+    With,
+    /// In the body of a compensation.
+    Undo,
+    /// In the default of a wait.
+    Default,
+    /// In the output of the definition.
+    Output,
+}
+
+/// A reference, the byte of the definition at which it stands, and where that is.
+#[derive(Debug)]
+pub(crate) struct Located {
+    pub(crate) at: usize,
+    pub(crate) place: Place,
+    pub(crate) reference: Reference,
+    /// Whether the expression says what to do where the value is undefined.
+    pub(crate) guarded: bool,
+}
 
 /// Reads a template and what it references.
 pub(crate) fn read(
     node: &Node,
     source: &str,
+    place: Place,
     references: &mut Vec<Located>,
     faults: &mut Faults,
 ) -> Arc<dyn Template> {
-    let mut reader = Reader { source, references, faults };
+    let mut reader = Reader { source, role: place, references, faults };
     Arc::new(Parsed(reader.piece(node)))
+}
+
+/// Whether a node is one expression with nothing around it.
+pub(crate) fn is_one_expression(node: &Node) -> bool {
+    let inner = node.text().and_then(|text| text.strip_prefix(OPEN));
+    // What is not closed is told when the expression is read.
+    inner.is_some_and(|inner| Expression::read(inner).map_or(true, |(_, consumed)| consumed == inner.len()))
 }
 
 /// A template that always yields the same.
@@ -66,6 +99,7 @@ pub(crate) fn refuse_expressions(node: &Node, place: &str, faults: &mut Faults) 
 
 struct Reader<'a> {
     source: &'a str,
+    role: Place,
     references: &'a mut Vec<Located>,
     faults: &'a mut Faults,
 }
@@ -129,9 +163,10 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, expression: &Expression, at: usize, written: &str) {
-        for (offset, reference) in expression.references() {
-            let place = self.place(at, *offset, written);
-            self.references.push((place, reference.clone()));
+        for used in expression.references() {
+            let at = self.place(at, used.at, written);
+            let (reference, guarded) = (used.reference.clone(), used.guarded);
+            self.references.push(Located { at, place: self.role, reference, guarded });
         }
     }
 

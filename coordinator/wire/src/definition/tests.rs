@@ -6,7 +6,10 @@ mod rendering;
 
 use super::*;
 use crate::registration::OperationTerms;
-use amends_saga::{Definition, StepIx, definition::Undo};
+use amends_saga::{
+    Definition, StepIx,
+    definition::{Target, Undo},
+};
 use serde_json::json;
 
 const CHECKOUT: &str = include_str!("../../../../sagas/checkout.yaml");
@@ -148,6 +151,39 @@ fn every_unknown_operation_is_told_once() {
     );
     let problem = Problem::from(unknown);
     assert_eq!((problem.status(), problem.extra["operations"][0].as_str()), (409, Some("product.quote")));
+}
+
+#[test]
+fn conditions_lists_pivots_and_children_reach_the_core() {
+    let source = "saga: t\nsteps:\n\
+                  - gift: { action: p.wrap, compensation: p.unwrap, when: '${{ input.gift }}' }\n\
+                  - each: { saga: line@3, for_each: '${{ input.lines }}', parallel: 4, with: { line: '${{ item }}', n: '${{ index }}' } }\n\
+                  - side: { after: [], saga: other, compensation: none, reason: it stays }\n\
+                  - ship: { after: each, action: p.ship, compensation: none, reason: it is gone, pivot: true }\n\
+                  - tell: { action: p.tell, with: { wrapped: '${{ steps.gift.output.paper | default(none) }}' } }\n";
+    let text = read(source);
+    let named = |name: &str| Name::parse(name).expect("a name");
+    assert_eq!(text.children(), [(named("line"), Some(3)), (named("other"), None)]);
+    let definition = resolved(source);
+    let step = |name: &str| definition.step(definition.find(name).expect("the step"));
+    assert!(step("gift").when.is_some() && step("each").when.is_none());
+    let fan = step("each").fan.as_ref().expect("a list");
+    assert_eq!(fan.parallel, 4);
+    let child = step("each").call().expect("a call");
+    assert_eq!(
+        (child.action.participant.as_str(), child.action.target),
+        ("saga", Target::Saga { version: Some(3) })
+    );
+    assert!(matches!(&child.undo, Undo::Call(undo) if undo.operation == child.action));
+    assert!(
+        matches!(&step("side").call().expect("a call").undo, Undo::None { reason } if reason == "it stays")
+    );
+    assert_eq!(definition.pivot(), definition.find("ship"));
+    let names: Vec<&str> = step("ship").after.iter().map(|ix| definition.step(*ix).name.as_str()).collect();
+    assert_eq!(names, ["gift", "each", "side"]);
+    assert!(step("tell").undo().is_none());
+    let pivot = text.outline().nth(3).expect("the pivot");
+    assert_eq!((pivot.pivot, pivot.after.len()), (true, 3));
 }
 
 #[test]

@@ -61,10 +61,27 @@ impl Node {
         }
     }
 
+    /// What it is, with a text or a number as it is written.
+    pub(crate) fn told(&self) -> String {
+        match &self.kind {
+            Kind::Text(text, _) => format!("\"{}\"", shorten(text)),
+            Kind::Number(number) => number.to_string(),
+            _ => self.described().to_owned(),
+        }
+    }
+
     /// The text, if it is one.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text, _) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A member by its key, if it is an object that has it.
+    pub(crate) fn member(&self, key: &str) -> Option<&Entry> {
+        match &self.kind {
+            Kind::Map(entries) => entries.iter().find(|entry| entry.key == key),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 //! Kept out: everything that formats for people, that pads or repeats without a bound, and that reads a
 //! clock. `join` and `replace` are our own with a bound, and `*` multiplies numbers only.
 
-use super::names::Reference;
+use super::{names::Reference, path::Path};
 use amends_saga::definition::Scope;
 use minijinja::{
     Environment, Error, ErrorKind, UndefinedBehavior, Value as Jinja,
@@ -123,29 +123,90 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 pub(crate) const FACTOR: &str = "_factor";
 
 /// A compiled expression.
-pub(crate) type Compiled = minijinja::Expression<'static, 'static>;
-
-/// Compiles an expression that has been bounded before.
-///
-/// # Errors
-/// What is wrong with its syntax.
-pub(crate) fn compile(source: String) -> Result<Compiled, String> {
-    ENVIRONMENT
-        .compile_expression_owned(source)
-        .map_err(|error| error.detail().map_or_else(|| error.kind().to_string(), str::to_owned))
+pub(crate) struct Program {
+    expression: minijinja::Expression<'static, 'static>,
+    /// The paths it sees by the names of [`guarded_name`].
+    guarded: Vec<Path>,
+    /// What else it sees; nothing more is converted for it.
+    seen: Vec<Reference>,
 }
 
-/// Evaluates an expression; it sees only what it references.
-///
-/// # Errors
-/// A sentence saying what it met.
-pub(crate) fn evaluate(
-    compiled: &Compiled,
-    references: &[(usize, Reference)],
-    scope: &Scope<'_>,
-) -> Result<Value, String> {
-    let value = compiled.eval(context(references, scope)).map_err(|error| sentence(&error))?;
-    Back { left: OUTPUT_BYTES_MAX }.value(&value, 0)
+/// The name by which an expression sees a guarded path; no definition can write it.
+pub(crate) fn guarded_name(number: usize) -> String {
+    format!("_guarded_{number}")
+}
+
+impl Program {
+    /// Compiles an expression that has been bounded before.
+    ///
+    /// # Errors
+    /// What is wrong with its syntax.
+    pub(crate) fn compile(
+        source: String,
+        guarded: Vec<Path>,
+        seen: Vec<Reference>,
+    ) -> Result<Program, String> {
+        let expression = ENVIRONMENT
+            .compile_expression_owned(source)
+            .map_err(|error| error.detail().map_or_else(|| error.kind().to_string(), str::to_owned))?;
+        Ok(Program { expression, guarded, seen })
+    }
+
+    /// Evaluates it; it sees only what it references.
+    ///
+    /// # Errors
+    /// A sentence saying what it met.
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, String> {
+        let value = self.expression.eval(self.context(scope)).map_err(|error| sentence(&error))?;
+        Back { left: OUTPUT_BYTES_MAX }.value(&value, 0)
+    }
+
+    /// The names the expression sees; converting a value costs, so only what is referenced is.
+    fn context(&self, scope: &Scope<'_>) -> Jinja {
+        let mut names: BTreeMap<String, Jinja> = BTreeMap::new();
+        let mut steps: BTreeMap<&str, Jinja> = BTreeMap::new();
+        let mut members: BTreeMap<&str, Jinja> = BTreeMap::new();
+        let mut whole = None;
+        for reference in &self.seen {
+            match reference {
+                Reference::Input => whole = Some(Jinja::from(Serde(&**scope.input()))),
+                Reference::InputMember(name) => {
+                    if let Some(value) = scope.input().get(name) {
+                        members.entry(name).or_insert_with(|| Jinja::from(Serde(value)));
+                    }
+                }
+                Reference::Output(step) => {
+                    if let Some(output) = scope.output(step) {
+                        let output = BTreeMap::from([("output", Jinja::from(Serde(&*output)))]);
+                        steps.entry(step).or_insert_with(|| Jinja::from(output));
+                    }
+                }
+                Reference::SagaId => {}
+                Reference::Item => {
+                    names.extend(
+                        scope.item().map(|(item, _)| ("item".to_owned(), Jinja::from(Serde(&**item)))),
+                    );
+                }
+                Reference::Index => {
+                    names.extend(scope.item().map(|(_, index)| ("index".to_owned(), Jinja::from(index))));
+                }
+            }
+        }
+        // An input that is not an object has no members, and says so itself.
+        let input = match whole {
+            Some(whole) => whole,
+            None if scope.input().is_object() => Jinja::from(members),
+            None => Jinja::from(Serde(&**scope.input())),
+        };
+        for (number, path) in self.guarded.iter().enumerate() {
+            let found = path.find(scope).ok();
+            names.extend(found.map(|found| (guarded_name(number), Jinja::from(Serde(found.value())))));
+        }
+        names.insert("input".to_owned(), input);
+        names.insert("steps".to_owned(), Jinja::from(steps));
+        names.insert("saga".to_owned(), Jinja::from(Serde(json!({"id": scope.id().to_string()}))));
+        Jinja::from(names)
+    }
 }
 
 fn sentence(error: &Error) -> String {
@@ -156,38 +217,6 @@ fn sentence(error: &Error) -> String {
         (kind, None) => kind.to_string(),
         (_, Some(detail)) => detail.to_owned(),
     }
-}
-
-/// The names an expression sees; converting a value costs, so only what is referenced is.
-fn context(references: &[(usize, Reference)], scope: &Scope<'_>) -> Jinja {
-    let mut steps: BTreeMap<&str, Jinja> = BTreeMap::new();
-    let mut members: BTreeMap<&str, Jinja> = BTreeMap::new();
-    let mut whole = None;
-    for (_, reference) in references {
-        match reference {
-            Reference::Input => whole = Some(Jinja::from(Serde(&**scope.input()))),
-            Reference::InputMember(name) => {
-                if let Some(value) = scope.input().get(name) {
-                    members.entry(name).or_insert_with(|| Jinja::from(Serde(value)));
-                }
-            }
-            Reference::Output(step) => {
-                if let Some(output) = scope.output(step) {
-                    let output = BTreeMap::from([("output", Jinja::from(Serde(&*output)))]);
-                    steps.entry(step).or_insert_with(|| Jinja::from(output));
-                }
-            }
-            Reference::SagaId => {}
-        }
-    }
-    // An input that is not an object has no members, and says so itself.
-    let input = match whole {
-        Some(whole) => whole,
-        None if scope.input().is_object() => Jinja::from(members),
-        None => Jinja::from(Serde(&**scope.input())),
-    };
-    let saga = Jinja::from(Serde(json!({"id": scope.id().to_string()})));
-    Jinja::from(BTreeMap::from([("input", input), ("steps", Jinja::from(steps)), ("saga", saga)]))
 }
 
 /// The way from minijinja's values back to JSON, bounded, and strict where JSON has no word.

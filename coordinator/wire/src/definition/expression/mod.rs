@@ -10,7 +10,7 @@ mod path;
 mod token;
 
 pub(crate) use engine::OUTPUT_BYTES_MAX;
-pub(crate) use names::Reference;
+pub(crate) use names::{Reference, Used};
 pub(crate) use path::Found;
 
 use amends_saga::definition::Scope;
@@ -38,14 +38,14 @@ impl Refusal {
 pub(crate) struct Expression {
     source: String,
     form: Form,
-    references: Vec<(usize, Reference)>,
+    references: Vec<Used>,
 }
 
 enum Form {
     /// A plain path, walked directly.
     Path(path::Path),
     /// Anything else.
-    Compiled(engine::Compiled),
+    Compiled(Box<engine::Program>),
 }
 
 impl fmt::Debug for Expression {
@@ -68,13 +68,13 @@ impl Expression {
         }
         let form = match path::Path::read(&tokens.list) {
             Some(path) => Form::Path(path),
-            None => Form::Compiled(compile(&tokens)?),
+            None => Form::Compiled(Box::new(compile(&tokens, &references)?)),
         };
         Ok((Expression { source: source.to_owned(), form, references }, tokens.consumed))
     }
 
     /// What it reaches for, with the byte after the opening mark at which.
-    pub(crate) fn references(&self) -> &[(usize, Reference)] {
+    pub(crate) fn references(&self) -> &[Used] {
         &self.references
     }
 
@@ -85,7 +85,7 @@ impl Expression {
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Found, String> {
         let value = match &self.form {
             Form::Path(path) => path.find(scope),
-            Form::Compiled(compiled) => engine::evaluate(compiled, &self.references, scope).map(Found::Part),
+            Form::Compiled(program) => program.evaluate(scope).map(Found::Part),
         };
         value.map_err(|error| format!("expression \"{}\": {error}", self.shown()))
     }
@@ -100,27 +100,42 @@ impl Expression {
     }
 }
 
-/// Hands the expression to minijinja with two spellings changed: a step's name that has a dash becomes a
-/// text in brackets, and `*` is kept to numbers.
-fn compile(tokens: &token::Tokens<'_>) -> Result<engine::Compiled, Refusal> {
+/// Hands the expression to minijinja with three spellings changed: a step's name that has a dash becomes a
+/// text in brackets, `*` is kept to numbers, and a guarded path becomes one name, undefined where any part
+/// of the path is missing.
+fn compile(tokens: &token::Tokens<'_>, references: &[Used]) -> Result<engine::Program, Refusal> {
     let mut source = String::with_capacity(tokens.source.len() + 16);
-    let mut copied = 0;
-    for (i, token) in tokens.list.iter().enumerate() {
-        let end = token.at + token.text.len();
+    let (mut guarded, mut seen) = (Vec::new(), Vec::new());
+    let (mut copied, mut i) = (0, 0);
+    while let Some(token) = tokens.list.get(i) {
+        let mut used = 1;
         if token.is("*") {
             source.push_str(&tokens.source[copied..token.at]);
             // Minus twice changes no number and refuses everything else on the right side.
             source.push_str(&format!(" |{} * - - ", engine::FACTOR));
-            copied = end;
+            copied = token.end();
+        } else if let Some(reference) = references.iter().find(|used| used.at == token.at) {
+            let extent = path::extent(&tokens.list[i..]);
+            match path::Path::read(&tokens.list[i..i + extent]).filter(|_| reference.guarded) {
+                Some(path) => {
+                    source.push_str(&tokens.source[copied..token.at]);
+                    source.push_str(&engine::guarded_name(guarded.len()));
+                    guarded.push(path);
+                    copied = tokens.list[i + extent - 1].end();
+                    used = extent;
+                }
+                None => seen.push(reference.reference.clone()),
+            }
         } else if token.kind == token::TokenKind::Word && token.text.contains('-') {
             let dot = tokens.list[i - 1].at;
             source.push_str(&tokens.source[copied..dot]);
             source.push_str(&format!("[\"{}\"]", token.text));
-            copied = end;
+            copied = token.end();
         }
+        i += used;
     }
     source.push_str(&tokens.source[copied..]);
-    engine::compile(source).map_err(|error| {
+    engine::Program::compile(source, guarded, seen).map_err(|error| {
         let message = format!("the expression cannot be read: {error}");
         Refusal::new(0, message, "check brackets, quotes and operators")
     })

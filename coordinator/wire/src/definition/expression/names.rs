@@ -3,6 +3,7 @@
 use super::{
     Refusal,
     engine::{FILTERS, FUNCTIONS, TESTS},
+    path,
     token::{Token, TokenKind},
 };
 use crate::definition::suggest;
@@ -18,17 +19,33 @@ pub(crate) enum Reference {
     Output(String),
     /// The saga's id.
     SagaId,
+    /// The item a fanned-out step is done for.
+    Item,
+    /// Its place in the list, from 0.
+    Index,
+}
+
+/// A reference and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// The byte after the opening mark.
+    pub(crate) at: usize,
+    pub(crate) reference: Reference,
+    /// Whether the expression says what to do where the value is undefined.
+    pub(crate) guarded: bool,
 }
 
 const KEYWORDS: [&str; 13] =
     ["and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"];
-const NAMES_HELP: &str = "an expression sees input, steps.NAME.output and saga.id";
+const NAMES_HELP: &str =
+    "an expression sees input, steps.NAME.output and saga.id, and item and index below for_each";
+const ROOTS: [&str; 5] = ["input", "steps", "saga", "item", "index"];
 
 /// Finds every reference.
 ///
 /// # Errors
 /// The first name the language does not know.
-pub(crate) fn references(tokens: &[Token<'_>]) -> Result<Vec<(usize, Reference)>, Refusal> {
+pub(crate) fn references(tokens: &[Token<'_>]) -> Result<Vec<Used>, Refusal> {
     let mut found = Vec::new();
     for (i, token) in tokens.iter().enumerate() {
         if token.is("*") || token.is("**") {
@@ -57,10 +74,26 @@ pub(crate) fn references(tokens: &[Token<'_>]) -> Result<Vec<(usize, Reference)>
         } else if after_is("(") {
             known(token, FUNCTIONS, "function")?;
         } else if !after_is("=") {
-            found.push((token.at, root(tokens, i)?));
+            let (reference, guarded) = (root(tokens, i)?, is_guarded(&tokens[i..]));
+            found.push(Used { at: token.at, reference, guarded });
         }
     }
     Ok(found)
+}
+
+/// Whether a path is followed by what takes it even where it is undefined: a default, or the question.
+pub(crate) fn is_guarded(tokens: &[Token<'_>]) -> bool {
+    let rest = &tokens[path::extent(tokens)..];
+    match rest {
+        [pipe, filter, ..] if pipe.is("|") => filter.is_word("default"),
+        [is, not, test, ..] if is.is_word("is") && not.is_word("not") => asks(test),
+        [is, test, ..] if is.is_word("is") => asks(test),
+        _ => false,
+    }
+}
+
+fn asks(test: &Token<'_>) -> bool {
+    test.is_word("defined") || test.is_word("undefined")
 }
 
 /// Whether the word names a test: it follows `is` or `is not`.
@@ -103,10 +136,12 @@ fn root(tokens: &[Token<'_>], i: usize) -> Result<Reference, Refusal> {
             }
             Ok(Reference::Output(name.to_owned()))
         }
+        "item" => Ok(Reference::Item),
+        "index" => Ok(Reference::Index),
         "saga" if member(i + 1).is_some_and(|(name, _)| name == "id") => Ok(Reference::SagaId),
         "saga" => Err(Refusal::new(token.at, "of the saga only its id can be used", "write saga.id")),
         other => {
-            let help = match suggest::nearest(other, ["input", "steps", "saga"]) {
+            let help = match suggest::nearest(other, ROOTS) {
                 Some(near) => format!("did you mean \"{near}\"? {NAMES_HELP}"),
                 None => format!("{NAMES_HELP}; a name with a dash is written input[\"a-b\"]"),
             };

@@ -20,6 +20,8 @@ enum Root {
     Input,
     Output(String),
     SagaId,
+    Item,
+    Index,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ impl Path {
         let mut members = members(rest)?;
         let root = match first.text {
             "input" => Root::Input,
+            "item" => Root::Item,
+            "index" => Root::Index,
             "saga" if members == [Member::Key("id".into())] => {
                 members.clear();
                 Root::SagaId
@@ -64,6 +68,8 @@ impl Path {
                 scope.output(step).ok_or_else(|| format!("step \"{step}\" has no output yet"))?
             }
             Root::SagaId => Arc::new(Value::String(scope.id().to_string())),
+            Root::Item => Arc::clone(scope.item().ok_or("there is no item here")?.0),
+            Root::Index => Arc::new(scope.item().ok_or("there is no item here")?.1.into()),
         };
         if self.members.is_empty() {
             return Ok(Found::Whole(start));
@@ -104,6 +110,16 @@ pub(crate) enum Found {
     Part(Value),
 }
 
+impl Found {
+    /// The value, wherever it is.
+    pub(crate) fn value(&self) -> &Value {
+        match self {
+            Found::Whole(value) => value,
+            Found::Part(value) => value,
+        }
+    }
+}
+
 fn missing(member: &Member) -> String {
     match member {
         Member::Key(key) => format!("there is no \"{key}\""),
@@ -111,23 +127,37 @@ fn missing(member: &Member) -> String {
     }
 }
 
+/// The tokens that a path takes which begins with the first of them.
+pub(crate) fn extent(tokens: &[Token<'_>]) -> usize {
+    let mut taken = 1;
+    while let Some((_, used)) = tokens.get(taken..).and_then(member) {
+        taken += used;
+    }
+    taken
+}
+
 fn members(mut rest: &[Token<'_>]) -> Option<Vec<Member>> {
     let mut members = Vec::new();
     while !rest.is_empty() {
-        let (member, used) = match rest {
-            [dot, name, ..] if dot.is(".") && name.kind == TokenKind::Word => {
-                (Member::Key(name.text.to_owned()), 2)
-            }
-            [open, text, close, ..] if open.is("[") && close.is("]") && text.kind == TokenKind::Text => {
-                (Member::Key(text.plain_text()?.to_owned()), 3)
-            }
-            [open, index, close, ..] if open.is("[") && close.is("]") && index.kind == TokenKind::Number => {
-                (Member::Index(index.text.parse().ok()?), 3)
-            }
-            _ => return None,
-        };
+        let (member, used) = member(rest)?;
         members.push(member);
         rest = &rest[used..];
     }
     Some(members)
+}
+
+/// Reads one member of a path, with the number of tokens it takes.
+fn member(tokens: &[Token<'_>]) -> Option<(Member, usize)> {
+    match tokens {
+        [dot, name, ..] if dot.is(".") && name.kind == TokenKind::Word => {
+            Some((Member::Key(name.text.to_owned()), 2))
+        }
+        [open, text, close, ..] if open.is("[") && close.is("]") && text.kind == TokenKind::Text => {
+            Some((Member::Key(text.plain_text()?.to_owned()), 3))
+        }
+        [open, index, close, ..] if open.is("[") && close.is("]") && index.kind == TokenKind::Number => {
+            Some((Member::Index(index.text.parse().ok()?), 3))
+        }
+        _ => None,
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 fn saga(input: Value) -> amends_saga::Saga {
     let definition = Arc::new(resolved("saga: t\nsteps: [{ a-b: { await: s, timeout: 1s } }]"));
     let id = "01890000-0000-7000-8000-000000000001".parse().expect("an id");
-    let start = Start { id, definition, input: Arc::new(input), key: None, labels: [].into() };
+    let start = Start::new(id, definition, Arc::new(input));
     let (mut saga, _) = amends_saga::start(start, Timestamp(0));
     let signal = amends_saga::Input::Signal {
         name: amends_saga::Name::parse("s").expect("a name"),
@@ -93,8 +93,7 @@ fn a_path_yields_what_the_language_yields() {
                 Found::Whole(value) => Value::clone(&value),
                 Found::Part(value) => value,
             });
-            let compiled = compile(&tokens).expect(source);
-            let slow = engine::evaluate(&compiled, &references, &scope);
+            let slow = compile(&tokens, &references).expect(source).evaluate(&scope);
             assert_eq!(quick.as_ref().ok(), slow.as_ref().ok(), "{source} of {input}: {quick:?} {slow:?}");
         }
     }

@@ -134,6 +134,11 @@ fn text_length(text: &str, at: usize) -> Result<usize, Refusal> {
 }
 
 impl Token<'_> {
+    /// The byte behind it.
+    pub(crate) fn end(&self) -> usize {
+        self.at + self.text.len()
+    }
+
     /// Whether it is this symbol.
     pub(crate) fn is(&self, symbol: &str) -> bool {
         self.kind == TokenKind::Symbol && self.text == symbol

@@ -62,7 +62,7 @@ fn the_frame_of_a_definition_is_checked() {
         (&listed, "1:7: \"saga\" of the definition is a list and must be a text"),
         (
             &later,
-            "2:8: the definition has no step\n3:1: \"pivot\" is not supported by this version\n\
+            "2:8: the definition has no step\n3:1: the definition has no key \"pivot\"\n\
              4:1: key \"steps\" appears twice",
         ),
         ("saga: a\nsteps: {}\n", "2:8: \"steps\" is an object and must be a list"),
@@ -149,12 +149,17 @@ fn a_call_is_checked() {
         ("action: p.o", "3:3: step \"x\" does not say how it is undone"),
         ("action: p.o, read_only: false", "3:3: step \"x\" does not say how it is undone"),
         ("read_only: true", "3:3: step \"x\" does nothing"),
-        ("action: p.o, await: s", "3:3: step \"x\" has both an \"action\" and an \"await\""),
+        ("action: p.o, await: s", "3:3: step \"x\" has both \"action\" and \"await\""),
         ("acton: p.o, read_only: true", "3:3: step \"x\" does nothing\n3:8: step \"x\" has no key \"acton\""),
         ("action: p.o, read_only: true, retries: 1", "3:38: step \"x\" has no key \"retries\""),
-        ("action: p.o, read_only: true, when: a", "3:38: \"when\" is not supported by this version"),
-        ("action: p.o, read_only: true, for_each: a", "3:38: \"for_each\" is not supported by this version"),
-        ("saga: other", "3:8: \"saga\" is not supported by this version"),
+        (
+            "action: p.o, read_only: true, when: a",
+            "3:44: \"when\" of step \"x\" is \"a\" and must be one expression",
+        ),
+        (
+            "action: p.o, read_only: true, for_each: a",
+            "3:48: \"for_each\" of step \"x\" is \"a\" and must be one expression",
+        ),
         ("action: p, read_only: true", "3:16: \"action\" of step \"x\" is \"p\", no operation"),
         ("action: P.o, read_only: true", "3:16: \"P\" is not a name"),
         ("action: p.o.q, read_only: true", "3:16: \"o.q\" is not a name"),

@@ -12,7 +12,7 @@ fn saga(with: &str, input: Value, output: Value) -> Saga {
     );
     let definition = Arc::new(resolved(&source));
     let id = "01890000-0000-7000-8000-000000000001".parse().expect("an id");
-    let start = Start { id, definition, input: Arc::new(input), key: None, labels: [].into() };
+    let start = Start::new(id, definition, Arc::new(input));
     let (mut saga, _) = amends_saga::start(start, Timestamp(0));
     let key = CallKey { step: StepIx(0), op: Op::Action, attempt: 1, poll: 0, question: Question::Call };
     let answer = Input::Answer { key, answer: Answer::Done(Arc::new(output)) };
@@ -147,7 +147,7 @@ fn a_compensation_sees_its_own_step_even_without_an_output() {
     let source = "saga: t\nsteps:\n- a:\n    action: p.o\n    compensation: { operation: p.u, with: { own: \"${{ steps.a.output }}\" } }\n";
     let definition = Arc::new(resolved(source));
     let id = "01890000-0000-7000-8000-000000000001".parse().expect("an id");
-    let start = Start { id, definition, input: Arc::default(), key: None, labels: [].into() };
+    let start = Start::new(id, definition, Arc::default());
     let (mut saga, _) = amends_saga::start(start, Timestamp(0));
     let undo = saga.definition.step(StepIx(0)).undo().expect("a compensation").with.clone().expect("with");
     assert_eq!(*undo.render(&Scope::undoing(&saga, StepIx(0))).expect("a body"), json!({"own": null}));

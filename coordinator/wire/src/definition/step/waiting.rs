@@ -1,0 +1,21 @@
+//! A step that waits for a signal.
+
+use super::{AwaitText, Reader};
+use crate::definition::{fields::Fields, template::Place};
+
+impl Reader<'_> {
+    pub(super) fn waiting(&mut self, fields: &Fields<'_>) -> Option<AwaitText> {
+        let default = fields.get("default").map(|entry| self.template(&entry.value, Place::Default));
+        if fields.get("timeout").is_none() {
+            let message = format!("{} does not say how long", fields.what);
+            self.faults.add(self.around.name_at, message, "give it a \"timeout\", such as 15m");
+        }
+        if let (None, Some(pivot)) = (&default, self.around.past) {
+            let message = format!("{} comes after the pivot \"{pivot}\" and has no default", fields.what);
+            let help = "nothing can turn back when its time is up: give it a \"default\", or let it wait before the pivot";
+            self.faults.add(self.around.name_at, message, help);
+        }
+        let (signal, timeout) = (fields.name("await", self.faults), fields.span("timeout", self.faults));
+        Some(AwaitText { signal: signal?, timeout: timeout?, default })
+    }
+}
