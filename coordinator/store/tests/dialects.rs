@@ -34,7 +34,7 @@ impl Database {
         let listed = std::fs::read_dir(directory).expect("the migrations are there");
         let mut files: Vec<_> = listed.map(|entry| entry.expect("it can be read").path()).collect();
         files.sort();
-        assert!(files.len() >= 2, "{files:?}");
+        assert!(files.len() >= 3, "{files:?}");
         for file in files {
             let sql = std::fs::read_to_string(&file).expect("it can be read");
             let made = run(&self.address, &sql).await;
@@ -97,13 +97,24 @@ fn item(words: &Words, status: u8, how: &str, number: u8, updated_at: u8) -> Str
 
 /// The laws that no writer can break.
 async fn laws(database: &Database, words: &Words) {
-    database.refuses("a_saga_that_moves_is_owned", &saga(words, 1, "null", "5")).await;
-    database.refuses("an_ended_saga_is_nobodys", &saga(words, 3, "7", "null")).await;
-    for (status, owner, wake_at) in
-        [(1, "7", "5"), (2, "null", "null"), (2, "7", "null"), (4, "null", "null")]
-    {
+    for status in [4, 5] {
+        database.refuses("only_what_completed_is_revived", &saga(words, status, "7", "null")).await;
+    }
+    for (status, owner, wake_at) in [
+        (1, "7", "5"),
+        (1, "null", "5"),
+        (2, "null", "null"),
+        (2, "7", "null"),
+        (3, "null", "null"),
+        (3, "7", "null"),
+        (4, "null", "null"),
+    ] {
         database.takes(&saga(words, status, owner, wake_at)).await;
     }
+    database.refuses("a_saga_has_begun", "update saga set seq = 0 where sleeps_until = 5").await;
+    database.takes("update saga set seq = 0 where sleeps_until is not null and owner is not null").await;
+    database.refuses("a_secret_has_32_bytes", "update store set secret = 'too short'").await;
+    database.takes(&format!("update store set secret = {}", words.fingerprint)).await;
     let pile = |op| {
         format!(
             "insert into pile (participant, definition, step, op, operation, reason, is_anomaly, finding)
@@ -112,7 +123,8 @@ async fn laws(database: &Database, words: &Words) {
         )
     };
     database.takes(&pile(1)).await;
-    database.refuses("op_is_known", &pile(2)).await;
+    database.takes(&pile(2)).await;
+    database.refuses("op_is_known", &pile(3)).await;
     run(&database.address, &pile(1)).await.expect_err("a pile is there once");
     database.refuses("what_is_settled_says_how", &item(words, 3, "null", 1, 1)).await;
     database.refuses("what_is_settled_says_how", &item(words, 0, "2", 1, 1)).await;

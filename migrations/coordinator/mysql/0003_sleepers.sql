@@ -3,7 +3,8 @@
 -- A saga that only waits is put back as nobody's with the time at which it wakes, and one that has completed
 -- is owned again from when it is brought back until it is written to.
 
-alter table store add column secret binary(32);
+alter table store add column secret varbinary(32);
+alter table store add constraint a_secret_has_32_bytes check (secret is null or octet_length(secret) = 32);
 
 alter table saga drop constraint an_ended_saga_is_nobodys;
 alter table saga drop constraint a_saga_that_moves_is_owned;

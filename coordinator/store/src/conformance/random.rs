@@ -7,19 +7,26 @@ mod queue;
 
 use super::{
     LONG_MS, Subject, owner,
-    sample::{Beginning, Plot, Script, definition, id},
+    sample::{Beginning, Plot, Script, asleep, definition, id, moved},
 };
-use crate::{Error, Filter, Owner, Store, memory::Tables};
+use crate::{Error, Filter, Owner, Revived, Store, Stored, memory::Tables};
 use amends_saga::{
     SagaId, Status, Timestamp,
     coordinator::{Append, Written},
     hash::Mix,
 };
-use std::{collections::BTreeMap, fmt::Debug};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Debug,
+};
 
 const OPERATIONS: usize = 100;
 
 const NOW: Timestamp = Timestamp(1_763_700_000_000);
+
+/// When sleepers wake: long ago or never, both for the reference, whose time stands still, and for a store
+/// with a clock.
+const WAKES: [i64; 2] = [1_700_000_000_000, 4_000_000_000_000];
 
 pub(super) async fn compare(subject: &dyn Subject) {
     for seed in 0..subject.seeds() {
@@ -56,6 +63,8 @@ struct World {
 struct Actor {
     script: Script,
     ready: Option<Append>,
+    /// What follows after it was brought back.
+    revived: VecDeque<Append>,
     owner: usize,
     epoch: u64,
 }
@@ -64,11 +73,24 @@ impl Actor {
     /// The append to be written next, `None` when the saga has nothing more to do.
     fn peek(&mut self) -> Option<Append> {
         if self.ready.is_none() {
-            self.ready = self.script.next_append();
+            self.ready = self.revived.pop_front().or_else(|| self.script.next_append());
         }
         let epoch = self.epoch;
         self.ready.clone().map(|append| Append { epoch, ..append })
     }
+}
+
+/// The appends that undo a completed saga.
+fn undone(stored: &Stored) -> VecDeque<Append> {
+    let mut stored = stored.clone();
+    let mut appends = VecDeque::new();
+    for status in [Status::Compensating, Status::Compensating, Status::Compensated] {
+        let append = moved(&stored, status);
+        stored.head = append.head.clone();
+        stored.records.extend(append.records.iter().cloned());
+        appends.push_back(append);
+    }
+    appends
 }
 
 impl World {
@@ -94,7 +116,9 @@ impl World {
     async fn step(&mut self, store: &dyn Store) {
         let who = self.draw(3) as usize;
         let owner = self.owners[who].clone();
-        match self.draw(32) {
+        match self.draw(36) {
+            32..=34 => self.revive(store, who).await,
+            35 => drop(self.check("versions", store.versions().await, |tables| Ok(tables.versions()))),
             0..=9 => self.commit(store, who).await,
             20..=22 => self.repair(store, who).await,
             23..=31 => self.queue(store, &owner).await,
@@ -156,7 +180,8 @@ impl World {
                 0 => Some(self.start(who)),
                 _ => self.go_on(who),
             };
-            let Some(append) = append.map(|append| self.spoil(append)) else { continue };
+            let Some(append) = append.map(|append| self.put_to_sleep(append)) else { continue };
+            let append = self.spoil(append);
             if batch.iter().all(|other| other.id != append.id) {
                 batch.push(append);
             }
@@ -192,7 +217,13 @@ impl World {
             }
         }
         let plot = [Plot::Completes, Plot::Compensates, Plot::Parks, Plot::Parks][self.draw(4) as usize];
-        let mut actor = Actor { script: Script::new(beginning, plot), ready: None, owner: who, epoch: 1 };
+        let mut actor = Actor {
+            script: Script::new(beginning, plot),
+            ready: None,
+            revived: VecDeque::new(),
+            owner: who,
+            epoch: 1,
+        };
         let append = actor.peek().expect("a new saga begins");
         self.sagas.insert(append.id, actor);
         append
@@ -203,6 +234,34 @@ impl World {
         let strict = self.draw(8) > 0;
         let actor = self.sagas.get_mut(&id)?;
         if strict && actor.owner != who { None } else { actor.peek() }
+    }
+
+    /// Lets a live saga sleep now and then.
+    fn put_to_sleep(&mut self, append: Append) -> Append {
+        if append.head.wake_at.is_none() || self.draw(4) > 0 {
+            return append;
+        }
+        let at = WAKES[self.draw(2) as usize] + self.draw(5) as i64;
+        asleep(append, Timestamp(at))
+    }
+
+    /// Brings any saga back; one that had completed is undone from then on, if it is written to.
+    async fn revive(&mut self, store: &dyn Store, who: usize) {
+        let owner = self.owners[who].clone();
+        let completed = Filter { statuses: vec![Status::Completed], ..Filter::default() };
+        let completed = self.tables.list(&completed, None, 1000);
+        let at = self.draw(completed.len() as u64 + 1) as usize;
+        let id = completed.get(at).map_or_else(|| self.any_id(), |saga| saga.id);
+        let revived = store.revive(&owner, id).await;
+        let what = format!("{} brings {id} back", owner.name);
+        let revived = self.check(&what, revived, |tables| tables.revive(&owner, id, NOW));
+        if let Some(Revived::Taken(stored)) = revived {
+            self.adopt(who, vec![(id, stored.epoch)]);
+            if let Some(actor) = self.sagas.get_mut(&id) {
+                actor.ready = None;
+                actor.revived = undone(&stored);
+            }
+        }
     }
 
     fn spoil(&mut self, append: Append) -> Append {
@@ -216,7 +275,8 @@ impl World {
 
     async fn list(&mut self, store: &dyn Store) {
         let pick = |drawn: u64, from: &[&str]| from.get(drawn as usize).map(|text| (*text).to_owned());
-        let statuses = [Status::Running, Status::Compensating, Status::Repair, Status::Completed];
+        let statuses =
+            [Status::Running, Status::Compensating, Status::Repair, Status::Completed, Status::Compensated];
         let mut filter = Filter {
             definition: pick(self.draw(6), &["checkout", "ship"]),
             version: Some(1).filter(|_| self.drawn.is_multiple_of(5)),

@@ -21,7 +21,7 @@ pub(super) const ITEM_COLUMNS: &str = "r.item, r.saga_id, p.definition, p.step, 
 pub(super) const STATUSES: [RepairStatus; 4] =
     [RepairStatus::Open, RepairStatus::Assigned, RepairStatus::Retrying, RepairStatus::Settled];
 
-const OPS: [Op; 2] = [Op::Action, Op::Compensation];
+const OPS: [Op; 3] = [Op::Action, Op::Compensation, Op::Confirm];
 
 const REASONS: [Option<ParkReason>; 4] =
     [None, Some(ParkReason::Exhausted), Some(ParkReason::Refused), Some(ParkReason::Contract)];
@@ -44,6 +44,7 @@ pub(super) fn op_number(op: Op) -> i64 {
     match op {
         Op::Action => 0,
         Op::Compensation => 1,
+        Op::Confirm => 2,
     }
 }
 
