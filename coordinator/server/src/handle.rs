@@ -62,6 +62,18 @@ impl Handle {
         within(answer).await
     }
 
+    /// Turns a completed saga round and returns once that is durable. One that is not held anywhere else, and
+    /// is being reverted or has been, is `Ok` only while it is held here: anybody else looks at the saga.
+    pub(crate) async fn revert(
+        &self,
+        saga: SagaId,
+        reason: String,
+    ) -> Result<Result<(), Refusal>, NoAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Revert { saga, reason, reply })?;
+        within(answer).await
+    }
+
     /// Word each time the saga's journal grows; the channel ends with the saga, or at once if it is not live.
     pub(crate) fn follow(&self, saga: SagaId) -> Result<mpsc::Receiver<()>, NoAnswer> {
         let (grown, word) = mpsc::channel(1);

@@ -55,7 +55,7 @@ impl CallMetrics {
     /// Counts an attempt; `attempt` is numbered from 1.
     pub(crate) fn attempt(&self, op: Op, attempt: u32) {
         let of_op = match op {
-            Op::Action => &self.attempts[0],
+            Op::Action | Op::Confirm => &self.attempts[0],
             Op::Compensation => &self.attempts[1],
         };
         of_op[usize::from(attempt > 1)].increment(1);

@@ -14,7 +14,10 @@ use crate::{
     api::unavailable,
     http::{Failure, problem},
 };
-use amends_saga::{Definition, Json, Name, definition::Operation};
+use amends_saga::{
+    Definition, Json, Name,
+    definition::{OPEN_NAME, Operation},
+};
 use amends_store::{DefinitionPut, DefinitionRow, Store};
 use amends_wire::{
     api::{DefinitionRef, ParticipantView},
@@ -42,6 +45,8 @@ const REFRESH_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Registry {
     defaults: Defaults,
     definitions: RwLock<Definitions>,
+    /// What every open saga runs.
+    open: Arc<Definition>,
     participants: Participants,
     gates: GateBoard,
     /// When the last reading of what others have registered began.
@@ -70,7 +75,8 @@ impl Registry {
         let definitions = RwLock::new(definitions);
         let participants = Participants::load(store).await?;
         let (gates, refreshed) = (GateBoard::default(), tokio::sync::Mutex::new(None));
-        Ok(Registry { defaults, definitions, participants, gates, refreshed })
+        let open = Arc::new(Definition::open());
+        Ok(Registry { defaults, definitions, open, participants, gates, refreshed })
     }
 
     /// Reads what other coordinators have registered in the same store: when something is not known here, and
@@ -99,7 +105,7 @@ impl Registry {
 
     /// Whether the definition of a saga is known here.
     pub(crate) fn knows(&self, hash: &str) -> bool {
-        self.read().by_hash.contains_key(hash)
+        hash == OPEN_NAME || self.read().by_hash.contains_key(hash)
     }
 
     /// Every registered definition, by name and version.
@@ -111,6 +117,9 @@ impl Registry {
 
     /// The definition a running saga is pinned to.
     pub(crate) fn definition_by_hash(&self, hash: &str) -> Option<Arc<Definition>> {
+        if hash == OPEN_NAME {
+            return Some(self.open.clone());
+        }
         let text = {
             let definitions = self.read();
             let entry = definitions.by_hash.get(hash)?;

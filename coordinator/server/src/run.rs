@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Input { saga: SagaId, input: Input, reply: oneshot::Sender<Result<(), Refusal>> },
     /// The durable state of a live saga, and optionally word of its end.
     Get { saga: SagaId, reply: oneshot::Sender<Option<Arc<Saga>>>, ended: Option<oneshot::Sender<Arc<Saga>>> },
+    /// Turn a completed saga round. The reply comes when what follows is durable.
+    Revert { saga: SagaId, reason: String, reply: oneshot::Sender<Result<(), Refusal>> },
     /// Word each time the saga's journal grows, until it ends.
     Follow { saga: SagaId, grown: mpsc::Sender<()> },
 }
@@ -125,11 +127,15 @@ pub(crate) struct Loop {
     inputs: BTreeMap<SagaId, Vec<oneshot::Sender<Result<(), Refusal>>>>,
     ends: BTreeMap<SagaId, Vec<oneshot::Sender<Arc<Saga>>>>,
     followers: BTreeMap<SagaId, Vec<mpsc::Sender<()>>>,
-    /// Verbs about sagas that nobody holds, until those are taken back.
+    /// What is meant for sagas that nobody holds, until those are taken back.
     wanted: BTreeMap<SagaId, Vec<Wish>>,
-    /// Sagas to be read again because a batch's outcome is not known.
+    /// Completed sagas to be turned round, with why, and who waits to hear of it.
+    reverts: Vec<(SagaId, String, oneshot::Sender<Result<(), Refusal>>)>,
+    /// Sagas to be read again, because a batch's outcome is not known or their sleep is over.
     doubtful: BTreeSet<SagaId>,
-    /// When to look next for what has no owner, or is doubtful.
+    /// When to read them.
+    again_at: tokio::time::Instant,
+    /// When to look next for what has no owner.
     claim_at: tokio::time::Instant,
     /// Whether the last claim may have taken effect without our knowing.
     claim_in_doubt: bool,
@@ -163,7 +169,9 @@ impl Loop {
             ends: BTreeMap::new(),
             followers: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            reverts: Vec::new(),
             doubtful: BTreeSet::new(),
+            again_at: tokio::time::Instant::now(),
             claim_at: tokio::time::Instant::now(),
             claim_in_doubt: false,
             in_flight: 0,
@@ -187,9 +195,7 @@ impl Loop {
         let mut drained_by: Option<tokio::time::Instant> = None;
         loop {
             if writing.is_none() {
-                if self.has_wishes() {
-                    self.take_back().await;
-                }
+                self.take_what_is_wanted().await;
                 // Between two batches, and not only when there is none: a busy coordinator takes over as well.
                 if !self.stopping && self.claim_at <= tokio::time::Instant::now() {
                     let pause = if self.claim().await { Duration::ZERO } else { self.timing.claim_every };
@@ -224,7 +230,7 @@ impl Loop {
                         self.take(command, at);
                     }
                 }
-                () = std::future::ready(()), if self.has_wishes() && writing.is_none() => {}
+                () = tokio::time::sleep_until(self.wishes_at()), if self.has_wishes() && writing.is_none() => {}
                 () = tokio::time::sleep_until(self.claim_at), if !self.stopping && writing.is_none() => {}
                 () = stop.cancelled(), if !self.stopping => {
                     self.stopping = true;
@@ -263,19 +269,38 @@ impl Loop {
                     self.tell_unavailable(*id);
                 }
                 self.doubtful.extend(ids);
-                self.look_again();
+                self.again_at = tokio::time::Instant::now() + DOUBT;
             }
         }
     }
 
-    /// Looks soon for what has become doubtful.
-    fn look_again(&mut self) {
-        self.claim_at = tokio::time::Instant::now() + DOUBT.min(self.timing.claim_every);
+    /// Takes what the store has and this coordinator wants. Each kind has its turn, so that none keeps another
+    /// waiting, nor the batch that follows.
+    async fn take_what_is_wanted(&mut self) {
+        if self.stopping || self.claim_in_doubt {
+            return;
+        }
+        if !self.wanted.is_empty() {
+            self.take_back().await;
+        }
+        if !self.doubtful.is_empty() && self.again_at <= tokio::time::Instant::now() {
+            self.take_again().await;
+        }
+        if !self.reverts.is_empty() {
+            self.revert().await;
+        }
     }
 
-    /// Whether there are verbs to be given to sagas that can be taken back now.
+    /// Whether something is wanted that can be taken from the store now.
     fn has_wishes(&self) -> bool {
-        !self.stopping && !self.claim_in_doubt && !self.wanted.is_empty()
+        let wanted = !self.wanted.is_empty() || !self.doubtful.is_empty() || !self.reverts.is_empty();
+        wanted && !self.stopping && !self.claim_in_doubt
+    }
+
+    /// When to take it.
+    fn wishes_at(&self) -> tokio::time::Instant {
+        let at_once = !self.wanted.is_empty() || !self.reverts.is_empty();
+        if at_once { tokio::time::Instant::now() } else { self.again_at }
     }
 
     fn tell_unavailable(&mut self, id: SagaId) {
@@ -299,13 +324,16 @@ impl Loop {
             }
             Command::Input { saga, input, reply } => self.input(saga, input, reply, at),
             Command::Get { saga, reply, ended } => {
-                let held = self.coordinator.get(saga).filter(|_| self.coordinator.is_durable(saga));
+                // One that sleeps may have been taken by another coordinator; the store knows.
+                let shown = self.coordinator.is_durable(saga) && !self.coordinator.is_asleep(saga);
+                let held = self.coordinator.get(saga).filter(|_| shown);
                 let held = held.map(|saga| Arc::new(saga.clone()));
                 if self.coordinator.get(saga).is_some() {
                     self.ends.entry(saga).or_default().extend(ended);
                 }
                 let _ = reply.send(held);
             }
+            Command::Revert { saga, reason, reply } => self.reverts.push((saga, reason, reply)),
             Command::Follow { saga, grown } => {
                 if self.coordinator.get(saga).is_some() {
                     self.followers.entry(saga).or_default().push(grown);
@@ -350,7 +378,7 @@ impl Loop {
         reply: oneshot::Sender<Result<(), Refusal>>,
         at: Timestamp,
     ) {
-        if matches!(input, Input::Repair { .. }) && self.coordinator.get(saga).is_none() && !self.stopping {
+        if self.coordinator.get(saga).is_none() && !self.stopping {
             self.wanted.entry(saga).or_default().push((input, reply));
             return;
         }
@@ -388,7 +416,8 @@ impl Loop {
                 Effect::Send { .. } => {}
                 Effect::Advanced(id) => self.advanced(id),
                 Effect::Repairs(rows) => self.repairs(&rows),
-                Effect::Shelved(id) => self.shelved(id),
+                Effect::Shelved(id) | Effect::Asleep(id) => self.let_go(id),
+                Effect::Wake(id) => drop(self.doubtful.insert(id)),
                 Effect::Ended(ended) => self.ended(ended.0),
                 Effect::Lost(id) => self.lost(id),
             }
@@ -413,6 +442,7 @@ impl Loop {
         self.metrics.ended(&saga);
         self.dispatcher.tracer().ended(&saga);
         let id = saga.id;
+        self.tell_parent(&saga);
         self.followers.remove(&id);
         for reply in self.inputs.remove(&id).unwrap_or_default() {
             let _ = reply.send(Ok(()));
@@ -426,8 +456,8 @@ impl Loop {
     }
 
     /// A saga is put back, written whole: what was asked of it is durable. Whoever waits for its end still
-    /// does, since a verb may bring it.
-    fn shelved(&mut self, id: SagaId) {
+    /// does, since it may come back and bring it.
+    fn let_go(&mut self, id: SagaId) {
         self.followers.remove(&id);
         for reply in self.inputs.remove(&id).unwrap_or_default() {
             let _ = reply.send(Ok(()));

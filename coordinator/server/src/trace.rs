@@ -127,6 +127,7 @@ impl Inner {
 fn asked(order: &Order) -> (CallOp, CallOp) {
     let of = match order.call.key.op {
         Op::Action => CallOp::Action,
+        Op::Confirm => CallOp::Confirm,
         Op::Compensation => CallOp::Compensation,
     };
     match order.call.key.question {

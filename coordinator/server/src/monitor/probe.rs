@@ -207,17 +207,18 @@ async fn ask(monitor: &Monitor, row: &Item) -> bool {
 /// The question about an item's call; `None` when there is nothing to ask, as when it was settled meanwhile.
 async fn question(monitor: &Monitor, row: &Item) -> Option<(Uuid, u64, Call)> {
     let saga = find_saga(&monitor.app, row.saga?).await.ok()?;
-    let (ix, repair) = saga.find_item(row.item)?;
+    let (ix, op, repair) = saga.find_item(row.item)?;
     if !matches!(repair.status, RepairStatus::Open | RepairStatus::Assigned) {
         return None;
     }
-    let (step, state) = (saga.definition.step(ix), &saga.step(ix).compensation);
+    let state = saga.step(ix).call(op);
     let (attempt, question) = (state.attempts.max(1), Question::Status);
     let call = Call {
-        key: CallKey { step: ix, op: Op::Compensation, attempt, poll: 0, question },
-        step: step.name.clone(),
-        operation: step.undo()?.operation.clone(),
+        key: CallKey { step: ix, op, attempt, poll: 0, question },
+        step: saga.step_name(ix),
+        operation: saga.spec(ix).operation(op)?.clone(),
         body: state.input.clone()?,
+        round: state.round,
         at: now(),
     };
     Some((saga.id, saga.epoch, call))

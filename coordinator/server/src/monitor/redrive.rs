@@ -164,7 +164,7 @@ async fn may_be_tried(monitor: &Monitor, row: &Item) -> bool {
     }
     let Some(saga) = row.saga else { return false };
     match find_saga(&monitor.app, saga).await {
-        Ok(saga) => saga.find_item(row.item).is_some_and(|(_, repair)| repair.redrives < max),
+        Ok(saga) => saga.find_item(row.item).is_some_and(|(_, _, repair)| repair.redrives < max),
         Err(_) => false,
     }
 }

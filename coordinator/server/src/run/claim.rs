@@ -1,12 +1,12 @@
-//! Taking sagas over: those whose owner is gone, those whose last write is in doubt, and those that waited
-//! for an operator and are given a verb.
+//! Taking sagas over: those whose owner is gone, those whose last write is in doubt, those that sleep or wait
+//! for an operator and are wanted, and completed ones that are reverted.
 //!
 //! The invariant it keeps: a saga that the store says is this coordinator's is driven by it, or given back.
 
-use super::{Loop, Refusal};
+use super::{DOUBT, Loop, Refusal};
 use crate::clock::now;
-use amends_saga::{Coordinator, Saga, SagaId};
-use amends_store::{Error, Stored};
+use amends_saga::{CauseKind, Coordinator, Rejected, Saga, SagaId};
+use amends_store::{Error, Revived, Stored};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -16,18 +16,9 @@ impl Loop {
         if self.claim_in_doubt {
             return self.give_back().await;
         }
-        let doubtful: Vec<SagaId> = self.doubtful.iter().copied().take(self.timing.claim_max).collect();
-        let claimed = if doubtful.is_empty() {
-            self.store.claim(&self.owner, self.timing.claim_max).await
-        } else {
-            self.store.reclaim(&self.owner, &doubtful).await
-        };
-        match claimed {
+        match self.store.claim(&self.owner, self.timing.claim_max).await {
             Ok(claimed) => {
-                for id in &doubtful {
-                    self.doubtful.remove(id);
-                }
-                let more = !doubtful.is_empty() || claimed.len() == self.timing.claim_max;
+                let more = claimed.len() == self.timing.claim_max;
                 if let Err(error) = self.learn_definitions(&claimed).await {
                     tracing::warn!(%error, "what others have registered could not be read");
                     self.claim_in_doubt = true;
@@ -45,13 +36,89 @@ impl Loop {
             }
             Err(error) => {
                 tracing::warn!(%error, "sagas without an owner could not be claimed");
-                self.claim_in_doubt = doubtful.is_empty();
+                self.claim_in_doubt = true;
                 false
             }
         }
     }
 
-    /// Takes back sagas that waited for an operator, and gives them their verbs.
+    /// Takes again what this coordinator had: sagas whose last write is in doubt, and sleeping ones that wake.
+    pub(super) async fn take_again(&mut self) {
+        // What somebody has woken meanwhile is this coordinator's own, with something not yet written perhaps.
+        let coordinator = &self.coordinator;
+        self.doubtful.retain(|id| coordinator.get(*id).is_none() || coordinator.is_asleep(*id));
+        let ids: Vec<SagaId> = self.doubtful.iter().copied().take(self.timing.claim_max).collect();
+        if ids.is_empty() {
+            return;
+        }
+        let taken = self.store.reclaim(&self.owner, &ids).await;
+        let learned = match &taken {
+            Ok(stored) => self.learn_definitions(stored).await,
+            Err(_) => Ok(()),
+        };
+        match (taken, learned) {
+            (Ok(stored), Ok(())) => {
+                for id in &ids {
+                    self.doubtful.remove(id);
+                }
+                stored.into_iter().for_each(|stored| self.adopt(stored));
+            }
+            (Err(Error::LeaseLost), _) => self.rejoin(),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(%error, "sagas could not be read again");
+                self.again_at = tokio::time::Instant::now() + DOUBT;
+            }
+        }
+    }
+
+    /// Turns completed sagas round, as was asked.
+    pub(super) async fn revert(&mut self) {
+        for (id, reason, reply) in std::mem::take(&mut self.reverts) {
+            match self.revert_one(id, reason).await {
+                Ok(()) if self.coordinator.get(id).is_none() || self.coordinator.is_durable(id) => {
+                    let _ = reply.send(Ok(()));
+                }
+                Ok(()) => self.inputs.entry(id).or_default().push(reply),
+                Err(why) => drop(reply.send(Err(why))),
+            }
+        }
+    }
+
+    async fn revert_one(&mut self, id: SagaId, reason: String) -> Result<(), Refusal> {
+        let reverted = |saga: &Saga| saga.error.as_ref().is_some_and(|e| e.kind == CauseKind::Reverted);
+        if let Some(held) = self.coordinator.get(id) {
+            let status = held.status();
+            let told = Refusal::Rejected(Rejected::NotCompleted(status));
+            return if reverted(held) { Ok(()) } else { Err(told) };
+        }
+        let stored = match self.store.revive(&self.owner, id).await {
+            Ok(Revived::Taken(stored)) => stored,
+            Ok(Revived::NotCompleted(status)) => {
+                return Err(Refusal::Rejected(Rejected::NotCompleted(status)));
+            }
+            Ok(Revived::Unknown | Revived::Held) => return Err(Refusal::NotHeld),
+            Err(Error::LeaseLost) => {
+                self.rejoin();
+                return Err(Refusal::Unavailable);
+            }
+            Err(error) => {
+                tracing::warn!(saga.id = %id, %error, "a completed saga could not be taken back");
+                return Err(Refusal::Unavailable);
+            }
+        };
+        if let Err(error) = self.learn_definitions(std::slice::from_ref(&stored)).await {
+            tracing::warn!(%error, "what others have registered could not be read");
+            return Err(Refusal::Unavailable);
+        }
+        let Some(definition) = self.registry.definition_by_hash(&stored.head.hash) else {
+            return Err(Refusal::Unavailable);
+        };
+        let saga = Saga::replay(id, definition, &stored.records);
+        let by = (stored.epoch, self.owner.name.as_str());
+        self.coordinator.revert(saga, stored.head.fingerprint, by, reason, now()).map_err(Refusal::Rejected)
+    }
+
+    /// Takes back sagas that nobody holds, and gives them what was meant for them.
     ///
     /// It stands beside [`claim`](Self::claim) rather than in its place, so that no number of verbs keeps an
     /// orphan waiting. While a claim is in doubt the verbs wait for that to be settled.
@@ -69,7 +136,6 @@ impl Loop {
                 tracing::warn!(%error, "sagas that wait for an operator could not be taken back");
                 // They may be this coordinator's now without its knowing.
                 self.doubtful.extend(&ids);
-                self.look_again();
                 for (_, reply) in ids.iter().flat_map(|id| self.wanted.remove(id).unwrap_or_default()) {
                     let _ = reply.send(Err(Refusal::Unavailable));
                 }

@@ -5,9 +5,26 @@ use crate::{
     clock::now,
     trace::{reason, word},
 };
-use amends_saga::{RepairRow, RepairStatus};
+use amends_saga::{
+    Answer, Direction, Input, Json, Op, Parent, RepairRow, RepairStatus, Report, Saga, Status,
+};
 
 impl Loop {
+    /// Tells the saga that a child was run for how the child has ended, so that it need not ask.
+    ///
+    /// Where that saga is not held here it finds out by asking.
+    pub(super) fn tell_parent(&mut self, child: &Saga) {
+        let Some(Parent { saga, step, .. }) = child.parent.clone() else { return };
+        let Some(parent) = self.coordinator.get(saga) else { return };
+        let op = match parent.direction {
+            Direction::Forward => Op::Action,
+            Direction::Backward => Op::Compensation,
+        };
+        let Some(answer) = answer_of(child, op) else { return };
+        // One that is over already, or asks about another child by now, takes no notice.
+        let _ = self.coordinator.input(saga, Input::Callback { step, op, answer }, now());
+    }
+
     /// Says how the gates stand, to whoever shows or watches them.
     pub(super) fn show_gates(&self) {
         let views = self.coordinator.gates(now());
@@ -46,4 +63,17 @@ impl Loop {
             None => {}
         }
     }
+}
+
+/// What a child's end answers to its parent's call; `None` where the call wants something else of it still.
+pub(crate) fn answer_of(child: &Saga, op: Op) -> Option<Answer> {
+    let report = |message: String| Report::new(None, message, 0);
+    let said = || child.error.as_ref().map_or("it was undone".to_owned(), |error| error.message.clone());
+    Some(match (child.status(), op) {
+        (Status::Completed, Op::Action) => Answer::Done(child.output.clone().unwrap_or_default()),
+        (Status::Compensated, Op::Action) => Answer::Refused(report(said())),
+        (Status::Compensated, Op::Compensation) => Answer::Done(Json::default()),
+        (Status::Abandoned, _) => Answer::Refused(report(format!("the child saga {} was abandoned", child.id))),
+        _ => return None,
+    })
 }
