@@ -348,6 +348,7 @@ fn call_op(order: &Order) -> CallOp {
     match (order.call.key.question, order.call.key.op) {
         (Question::Status, _) => CallOp::Status,
         (Question::Call, Op::Action) => CallOp::Action,
+        (Question::Call, Op::Confirm) => CallOp::Confirm,
         (Question::Call, Op::Compensation) => CallOp::Compensation,
     }
 }

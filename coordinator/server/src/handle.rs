@@ -64,11 +64,7 @@ impl Handle {
 
     /// Turns a completed saga round and returns once that is durable. One that is not held anywhere else, and
     /// is being reverted or has been, is `Ok` only while it is held here: anybody else looks at the saga.
-    pub(crate) async fn revert(
-        &self,
-        saga: SagaId,
-        reason: String,
-    ) -> Result<Result<(), Refusal>, NoAnswer> {
+    pub(crate) async fn revert(&self, saga: SagaId, reason: String) -> Result<Result<(), Refusal>, NoAnswer> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Revert { saga, reason, reply })?;
         within(answer).await

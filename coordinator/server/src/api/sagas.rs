@@ -49,11 +49,8 @@ pub(crate) async fn start(
         Err(failure) => return repeat(&app, request.key.as_deref(), &fingerprint, wait, failure).await,
     };
     let id = SagaId::now_v7();
-    let start = Start {
-        key: request.key,
-        labels: request.labels,
-        ..Start::new(id, definition, request.input)
-    };
+    let start =
+        Start { key: request.key, labels: request.labels, ..Start::new(id, definition, request.input) };
     let started = app.handle.start(start, fingerprint, wait.is_some()).await;
     let (started, end) = started.map_err(|NoAnswer| no_answer(&app))?;
     match started {
@@ -319,6 +316,7 @@ pub(super) fn rejected(why: Rejected) -> Failure {
         Rejected::NoSuchItem | Rejected::RepairSettled => Slug::RepairSettled,
         Rejected::RepairRetrying { .. } => Slug::RepairRetrying,
         Rejected::NoBody(_) => Slug::InputRequired,
+        _ => Slug::SagaEnded,
     };
     problem(slug, why.to_string())
 }

@@ -8,7 +8,7 @@
 use super::{Monitor, turn::Turn};
 use crate::{api::find_saga, bulk::pace::Pace, clock::now};
 use amends_saga::{
-    Answer, Call, CallKey, Name, Op, Question, Timestamp,
+    Answer, Call, CallKey, Name, Question, Timestamp,
     hash::Mix,
     repair::{RepairStatus, Verb},
 };

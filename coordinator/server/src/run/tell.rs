@@ -73,7 +73,9 @@ pub(crate) fn answer_of(child: &Saga, op: Op) -> Option<Answer> {
         (Status::Completed, Op::Action) => Answer::Done(child.output.clone().unwrap_or_default()),
         (Status::Compensated, Op::Action) => Answer::Refused(report(said())),
         (Status::Compensated, Op::Compensation) => Answer::Done(Json::default()),
-        (Status::Abandoned, _) => Answer::Refused(report(format!("the child saga {} was abandoned", child.id))),
+        (Status::Abandoned, _) => {
+            Answer::Refused(report(format!("the child saga {} was abandoned", child.id)))
+        }
         _ => return None,
     })
 }

@@ -1,7 +1,10 @@
 //! What spans say, and what they keep to themselves. Whole traces, as a collector sees them, are tested from outside.
 
 use super::*;
-use amends_saga::{Call, CallKey, How, Millis, Name, RepairStatus, StepIx, definition::{Operation, Target}};
+use amends_saga::{
+    Call, CallKey, How, Millis, Name, RepairStatus, StepIx,
+    definition::{Operation, Target},
+};
 use uuid::Uuid;
 
 fn order(op: Op, question: Question, poll: u32) -> Order {

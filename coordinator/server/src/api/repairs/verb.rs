@@ -90,16 +90,16 @@ async fn refused(app: &App, row: &Item, saga: &Saga, why: Rejected) -> Failure {
             let detail = format!("item {} is being tried again for {by}; wait for that to end", row.item);
             Problem::new(Slug::RepairRetrying, detail).with("by", &by).into()
         }
-        Rejected::NoBody(_) | Rejected::NoSuchSignal | Rejected::SignalConflict(_) => sagas::rejected(why),
+        why => sagas::rejected(why),
     }
 }
 
 /// The item that stands for a row's step now, where it is another one.
 fn newer(saga: &Saga, row: &Item) -> Option<Uuid> {
-    let of_step = saga.items().find(|(ix, _)| {
-        row.step.as_deref().is_some_and(|step| saga.definition.step(*ix).name.as_str() == step)
+    let of_step = saga.items().find(|(ix, op, _)| {
+        *op == row.op && row.step.as_deref().is_some_and(|step| saga.step_name(*ix).as_str() == step)
     });
-    of_step.map(|(_, repair)| repair.item).filter(|item| *item != row.item)
+    of_step.map(|(_, _, repair)| repair.item).filter(|item| *item != row.item)
 }
 
 /// The answer about an item that is settled: by whom, how and when, and what has followed it.

@@ -9,7 +9,7 @@ use crate::{
     api::sagas,
     http::{Failure, problem},
 };
-use amends_saga::{Name, ParkReason, Saga, SagaId, repair::RepairStatus};
+use amends_saga::{Name, ParkReason, Saga, SagaId, StepName, repair::RepairStatus};
 use amends_store::repairs::Item;
 use amends_wire::{
     api::{RepairKind, RepairReason, RepairView, SettledView, repair::proposed},
@@ -64,8 +64,8 @@ async fn look(app: &App, id: SagaId) -> Result<Option<Arc<Saga>>, Failure> {
 
 async fn show(app: &App, row: Item, saga: Option<&Saga>) -> Result<RepairView, Failure> {
     let Some(saga) = saga else { return by_row(&row) };
-    if let Some((ix, _)) = saga.find_item(row.item)
-        && let Some(view) = RepairView::of(saga, ix)
+    if let Some((ix, op, _)) = saga.find_item(row.item)
+        && let Some(view) = RepairView::of(saga, ix, op)
     {
         return Ok(view);
     }
@@ -85,7 +85,7 @@ async fn as_it_was(app: &App, row: &Item, saga: &Saga) -> Result<RepairView, Fai
         return by_row(row);
     }
     let then = Saga::replay(saga.id, saga.definition.clone(), &records);
-    let view = then.find_item(row.item).and_then(|(ix, _)| RepairView::of(&then, ix));
+    let view = then.find_item(row.item).and_then(|(ix, op, _)| RepairView::of(&then, ix, op));
     match view {
         Some(view) => Ok(RepairView {
             status: row.status,
@@ -111,7 +111,7 @@ fn by_row(row: &Item) -> Result<RepairView, Failure> {
         kind: if row.anomaly.is_some() { RepairKind::Anomaly } else { RepairKind::Step },
         saga: row.saga,
         definition: row.definition.as_deref().map(name).transpose()?,
-        step: row.step.as_deref().map(name).transpose()?,
+        step: row.step.as_deref().map(step_name).transpose()?,
         op: row.op,
         participant: name(&row.participant)?,
         operation: row.operation.as_ref().map(|operation| format!("{}.{operation}", row.participant)),
@@ -140,6 +140,10 @@ pub(super) fn settled(row: &Item) -> Option<SettledView> {
 
 fn name(text: &str) -> Result<Name, Failure> {
     Name::parse(text).map_err(|error| problem(Slug::Internal, format!("an item's row holds {error}")))
+}
+
+fn step_name(text: &str) -> Result<StepName, Failure> {
+    StepName::parse(text).map_err(|error| problem(Slug::Internal, format!("an item's row holds {error}")))
 }
 
 /// A reason as a stuck step has it.

@@ -23,7 +23,9 @@ fn started(steps: &str) -> Saga {
         input: Json::default(),
         key: None,
         labels: std::collections::BTreeMap::new(),
- parent: None, timeout: None, barred: false,
+        parent: None,
+        timeout: None,
+        barred: false,
     };
     start(start_of, Timestamp(0)).0
 }
