@@ -1,9 +1,9 @@
 //! What is written in a step's boxes, and how much room that takes.
 //!
 //! Everything is set in a monospaced face, whose glyphs are 0.6 em wide in every font there is; a little is added,
-//! so that no text leaves its box whatever font a reader has. Text that is too long is cut, never made smaller: a
-//! name in its middle, so that names with a common beginning stay apart, anything else at its end. The whole text
-//! stands in the box's tooltip.
+//! so that no text leaves its box whatever font a reader has. Text that is too long is never made smaller: a name is
+//! cut in its middle, so that names with a common beginning stay apart; a remark goes on for a line or two and is
+//! then cut at its end. The whole text stands in the box's tooltip.
 
 use super::{
     layout::Size,
@@ -20,7 +20,9 @@ pub(crate) const PAD_X: f64 = 13.0;
 /// Between a box's edge and its text, above and below.
 pub(crate) const PAD_Y: f64 = 9.0;
 /// The widest text, in pixels.
-const TEXT_WIDTH_MAX: f64 = 310.0;
+const TEXT_WIDTH_MAX: f64 = 280.0;
+/// The most lines a remark takes.
+const REMARK_LINES_MAX: usize = 3;
 /// The narrowest box.
 const BOX_WIDTH_MIN: f64 = 130.0;
 
@@ -73,13 +75,13 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn of(ink: Ink, text: &str) -> Line {
-        let whole = plain(text);
-        let text = match ink {
-            Ink::Name | Ink::Code => cut_middle(&whole, ink),
-            Ink::Note | Ink::Status => cut_end(&whole, ink),
+    /// The lines a text is set on.
+    fn set(ink: Ink, text: &str) -> Vec<Line> {
+        let texts = match ink {
+            Ink::Name | Ink::Code => vec![cut_middle(text, ink)],
+            Ink::Note | Ink::Status => wrapped(text, ink),
         };
-        Line { text, ink }
+        texts.into_iter().map(|text| Line { text, ink }).collect()
     }
 
     /// How wide it is at most, in pixels.
@@ -93,17 +95,26 @@ impl Line {
 pub(crate) struct Face {
     /// Its lines, from above.
     pub(crate) lines: Vec<Line>,
-    /// The same in full, for a tooltip and for who listens.
-    pub(crate) tip: String,
+    /// The same in full, remark by remark.
+    pub(crate) texts: Vec<String>,
+    /// What else there is to know.
+    more: Vec<String>,
     /// How the box is coloured.
     pub(crate) tone: Option<Tone>,
 }
 
 impl Face {
     fn of(lines: Vec<(Ink, String)>, more: &[String], tone: Option<Tone>) -> Face {
-        let said = lines.iter().map(|(_, text)| plain(text)).chain(more.iter().map(|text| plain(text)));
-        let tip = said.collect::<Vec<_>>().join("\n");
-        Face { lines: lines.iter().map(|(ink, text)| Line::of(*ink, text)).collect(), tip, tone }
+        let texts: Vec<String> = lines.iter().map(|(_, text)| plain(text)).collect();
+        let set = lines.iter().zip(&texts).flat_map(|((ink, _), text)| Line::set(*ink, text)).collect();
+        let more = more.iter().map(|text| plain(text)).collect();
+        Face { lines: set, texts, more, tone }
+    }
+
+    /// Everything in full, for a tooltip and for who listens.
+    pub(crate) fn tip(&self) -> String {
+        let all: Vec<&str> = self.texts.iter().chain(&self.more).map(String::as_str).collect();
+        all.join("\n")
     }
 
     fn width(&self) -> f64 {
@@ -183,15 +194,16 @@ pub(crate) fn remarks(step: &Step) -> Vec<String> {
 /// How a step is undone, and what is to be said of that.
 pub(crate) fn undoing(undo: &Undo) -> Option<(String, Vec<String>)> {
     match undo {
-        Undo::Call { operation, eager } => {
-            let eager = eager.then(|| "holds nobody up".to_owned());
-            Some((operation.clone(), eager.into_iter().collect()))
-        }
-        Undo::Child => Some(("undoes that saga".to_owned(), Vec::new())),
+        Undo::Call { operation, eager } => Some((operation.clone(), haste(*eager))),
+        Undo::Child { eager } => Some(("undoes that saga".to_owned(), haste(*eager))),
         Undo::Nothing { reason: Some(reason) } => Some(("not undone".to_owned(), vec![reason.clone()])),
         Undo::Nothing { reason: None } => Some(("nothing to undo".to_owned(), Vec::new())),
         Undo::Never => None,
     }
+}
+
+fn haste(eager: bool) -> Vec<String> {
+    eager.then(|| "holds nobody up".to_owned()).into_iter().collect()
 }
 
 fn step_face(step: &Step, stands: Option<&StepRun>) -> Face {
@@ -231,8 +243,29 @@ pub(crate) fn plain(text: &str) -> String {
     text.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// A text on as few lines as it takes; what does not fit on the last is cut off.
+fn wrapped(text: &str, ink: Ink) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+        // On the last line everything is put that is left, to be cut.
+        if lines.len() + 1 == REMARK_LINES_MAX || line.is_empty() || fits(&longer, ink) {
+            line = longer;
+        } else {
+            lines.push(std::mem::replace(&mut line, word.to_owned()));
+        }
+    }
+    lines.push(line);
+    lines.iter().map(|line| cut_end(line, ink)).collect()
+}
+
+fn fits(text: &str, ink: Ink) -> bool {
+    width(text, ink.size()) <= TEXT_WIDTH_MAX
+}
+
 fn cut_end(text: &str, ink: Ink) -> String {
-    if width(text, ink.size()) <= TEXT_WIDTH_MAX {
+    if fits(text, ink) {
         return text.to_owned();
     }
     let mut cut = String::new();
@@ -248,7 +281,7 @@ fn cut_end(text: &str, ink: Ink) -> String {
 }
 
 fn cut_middle(text: &str, ink: Ink) -> String {
-    if width(text, ink.size()) <= TEXT_WIDTH_MAX || !text.is_ascii() {
+    if fits(text, ink) || !text.is_ascii() {
         return cut_end(text, ink);
     }
     let room = TEXT_WIDTH_MAX - width("…", ink.size());

@@ -26,6 +26,8 @@ const LANE_GAP: f64 = 14.0;
 const ROW_GAP: (f64, f64) = (44.0, 140.0);
 /// What a row's distance to the next grows by for each pixel that a line goes to the side.
 const SLOPE: f64 = 0.08;
+/// With more nodes than this, rows are gone through once only: nobody counts crossings there.
+const NODES_MAX: usize = 4_000;
 /// The room for the line of no return, below the pivot's row.
 pub(super) const PIVOT_ROOM: f64 = 26.0;
 

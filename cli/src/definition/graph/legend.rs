@@ -100,7 +100,7 @@ impl Sample {
 
 fn samples(graph: &Graph, faces: &[Faces]) -> Vec<(Sample, &'static str)> {
     let any = |fits: &dyn Fn(&super::model::Step) -> bool| graph.steps.iter().any(fits);
-    let undone = any(&|step| matches!(step.undo, Undo::Call { .. } | Undo::Child));
+    let undone = any(&|step| matches!(step.undo, Undo::Call { .. } | Undo::Child { .. }));
     let nothing = any(&|step| matches!(step.undo, Undo::Nothing { .. }));
     let read_only = any(&|step| matches!(step.does, Does::Call { read_only: true, .. }));
     let waits = any(&|step| matches!(step.does, Does::Await { .. }));

@@ -52,7 +52,7 @@ fn boxes(text: &mut String, place: usize, step: &Step, faces: &Faces) {
     toned(text, &format!("s{place}"), faces.step.tone);
     if let Some(face) = &faces.undo {
         let class = if matches!(step.undo, Undo::Nothing { .. }) { "nothing" } else { "undo" };
-        let (open, close) = if step.undo == Undo::Child { ("[[", "]]") } else { ("[", "]") };
+        let (open, close) = if matches!(step.undo, Undo::Child { .. }) { ("[[", "]]") } else { ("[", "]") };
         let _ = writeln!(text, "  u{place}{open}\"{}\"{close}:::{class}", label_of_undo(face));
         toned(text, &format!("u{place}"), face.tone);
     }
@@ -66,11 +66,11 @@ fn toned(text: &mut String, place: &str, tone: Option<Tone>) {
 
 fn lines(text: &mut String, graph: &Graph) {
     for edge in &graph.edges {
-        let line = if edge.implied { "-.-o" } else { "-->" };
+        let line = if edge.implied { "--o" } else { "-->" };
         let _ = writeln!(text, "  s{} {line} s{}", edge.from, edge.to);
     }
     for (place, step) in graph.steps.iter().enumerate() {
-        if matches!(step.undo, Undo::Call { .. } | Undo::Child) {
+        if matches!(step.undo, Undo::Call { .. } | Undo::Child { .. }) {
             let _ = writeln!(text, "  s{place} -. undone by .-> u{place}");
         }
     }
@@ -80,14 +80,14 @@ fn lines(text: &mut String, graph: &Graph) {
 }
 
 fn label(face: &face::Face, each: bool) -> String {
-    let mut lines = face.tip.split('\n').take(face.lines.len()).map(short);
+    let mut lines = face.texts.iter().map(|text| short(text));
     let name = lines.next().unwrap_or_default();
     let name = if each { format!("{name} × n") } else { name };
     std::iter::once(format!("<b>{name}</b>")).chain(lines).collect::<Vec<_>>().join("<br/>")
 }
 
 fn label_of_undo(face: &face::Face) -> String {
-    face.tip.split('\n').take(face.lines.len()).map(short).collect::<Vec<_>>().join("<br/>")
+    face.texts.iter().map(|text| short(text)).collect::<Vec<_>>().join("<br/>")
 }
 
 fn short(text: &str) -> String {
@@ -112,15 +112,13 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-const CLASSES: &str = "\
-  classDef pivot stroke-width:4px
+const CLASSES: &str = "  classDef pivot stroke-width:4px
   classDef reads stroke-dasharray:2 3
   classDef undo stroke:#8a5a00,stroke-dasharray:5 3
   classDef nothing stroke:#8a94a3,stroke-dasharray:2 4
 ";
 
-const TONES: &str = "\
-  classDef idle fill:#f4f6f9,stroke:#8a94a3,color:#1c2430
+const TONES: &str = "  classDef idle fill:#f4f6f9,stroke:#8a94a3,color:#1c2430
   classDef active fill:#dcebff,stroke:#1d5fb0,color:#1c2430
   classDef good fill:#def3e3,stroke:#1f7a3d,color:#1c2430
   classDef undone fill:#fdeecb,stroke:#8a5a00,color:#1c2430

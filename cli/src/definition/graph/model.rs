@@ -101,7 +101,10 @@ pub(crate) enum Undo {
         eager: bool,
     },
     /// By undoing the child saga.
-    Child,
+    Child {
+        /// Whether the steps before it do not wait while it is stuck.
+        eager: bool,
+    },
     /// There is nothing to undo.
     Nothing {
         /// Why, where the definition has to say so.
@@ -251,9 +254,7 @@ impl Step {
         } else if let Some(signal) = member("await") {
             Does::Await { signal, timeout: member("timeout"), default: body.contains_key("default") }
         } else if let Some(definition) = member("saga") {
-            let version = body.get("version").and_then(Value::as_u64);
-            let version = version.map(|version| format!("@{version}")).unwrap_or_default();
-            Does::Child { definition: format!("{definition}{version}") }
+            Does::Child { definition }
         } else {
             return Err(malformed(&format!("step \"{name}\" neither calls, nor waits, nor runs a saga")));
         };
@@ -280,7 +281,7 @@ fn undo(does: &Does, body: &Map<String, Value>) -> Undo {
             let operation = terms.get("operation").and_then(Value::as_str).unwrap_or("?").to_owned();
             Undo::Call { operation, eager }
         }
-        _ if matches!(does, Does::Child { .. }) => Undo::Child,
+        _ if matches!(does, Does::Child { .. }) => Undo::Child { eager },
         _ => Undo::Nothing { reason: None },
     }
 }

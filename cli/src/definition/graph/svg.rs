@@ -12,16 +12,18 @@ use super::{
     run::Run,
     style::STYLE,
 };
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 /// Between the drawing's edge and what is drawn.
 pub(super) const MARGIN: f64 = 24.0;
 /// The room for the heading.
-const HEADING: f64 = 58.0;
+const HEADING: f64 = 70.0;
 /// The narrowest drawing: the heading has to fit.
 const WIDTH_MIN: f64 = 460.0;
 /// How far the boxes behind a fanned-out step peep out.
 const STACK: f64 = 4.0;
+/// A distance nobody sees.
+const HAIR: f64 = 0.05;
 /// The most steps told in the description.
 const TOLD_MAX: usize = 100;
 
@@ -87,7 +89,7 @@ fn description(graph: &Graph, run: Option<&Run>) -> String {
         facts.extend(face::remarks(step));
         facts.extend(face::undoing(&step.undo).map(|(undo, _)| match step.undo {
             Undo::Call { .. } => format!("undone by {undo}"),
-            Undo::Child | Undo::Nothing { .. } | Undo::Never => undo,
+            Undo::Child { .. } | Undo::Nothing { .. } | Undo::Never => undo,
         }));
         facts.extend(run.and_then(|run| run.steps.get(&step.name)).map(|stands| stands.word.clone()));
         format!("{}{after}: {}.", step.name, facts.join(", "))
@@ -227,7 +229,7 @@ impl Svg {
     }
 
     fn undo(&mut self, undo: &Undo, name: &str, face: &Face, rect: &Rect, step: &Rect) {
-        let real = matches!(undo, Undo::Call { .. } | Undo::Child);
+        let real = matches!(undo, Undo::Call { .. } | Undo::Child { .. });
         let tone = face.tone.map(|tone| format!(" {}", tone.class())).unwrap_or_default();
         let class = if real { "undo" } else { "undo nothing" };
         self.line(&format!("<g class=\"{class}{tone}\" data-undo=\"{name}\">"));
@@ -237,7 +239,7 @@ impl Svg {
             self.arrow("back turn", "", &[(step.right(), y), (rect.x, y)]);
         }
         self.rect("box", rect, 5.0);
-        if matches!(undo, Undo::Child) {
+        if matches!(undo, Undo::Child { .. }) {
             self.rect("inner", &inset(rect, 3.0), 3.0);
         }
         self.face(face, rect);
@@ -245,7 +247,7 @@ impl Svg {
     }
 
     fn tip(&mut self, face: &Face) {
-        let tip = escaped(&face.tip);
+        let tip = escaped(&face.tip());
         self.line(&format!("<title>{tip}</title>"));
     }
 
@@ -269,24 +271,23 @@ fn inset(rect: &Rect, by: f64) -> Rect {
 
 /// A way through points as path data.
 fn path(points: &[Point]) -> String {
+    let bends = bends(points);
     let mut way = String::new();
-    let mut last: Option<Point> = None;
-    for (x, y) in &bends(points) {
-        match last {
-            None => way.push_str(&format!("M{} {}", number(*x), number(*y))),
-            Some((before_x, before_y)) if upright((before_x, before_y), (*x, *y)) => {
-                if (before_y - y).abs() >= 0.05 {
-                    way.push_str(&format!("V{}", number(*y)));
-                }
+    if let Some((x, y)) = bends.first() {
+        let _ = write!(way, "M{} {}", number(*x), number(*y));
+    }
+    for pair in bends.windows(2) {
+        let ((from_x, from_y), (x, y)) = (pair[0], pair[1]);
+        let _ = match (upright(pair[0], pair[1]), (from_y - y).abs() < HAIR) {
+            (true, true) => Ok(()),
+            (true, false) => write!(way, "V{}", number(y)),
+            (false, true) => write!(way, "H{}", number(x)),
+            (false, false) => {
+                let middle = number((from_y + y) / 2.0);
+                let (from_x, x, y) = (number(from_x), number(x), number(y));
+                write!(way, "C{from_x} {middle} {x} {middle} {x} {y}")
             }
-            Some((_, before_y)) if (before_y - y).abs() < 0.05 => way.push_str(&format!("H{}", number(*x))),
-            Some((before_x, before_y)) => {
-                let middle = number((before_y + y) / 2.0);
-                let (before_x, x, y) = (number(before_x), number(*x), number(*y));
-                way.push_str(&format!("C{before_x} {middle} {x} {middle} {x} {y}"));
-            }
-        }
-        last = Some((*x, *y));
+        };
     }
     way
 }
@@ -307,14 +308,27 @@ fn bends(points: &[Point]) -> Vec<Point> {
 }
 
 fn upright(one: Point, other: Point) -> bool {
-    (one.0 - other.0).abs() < 0.05
+    (one.0 - other.0).abs() < HAIR
 }
 
 /// A length with at most one decimal.
-pub(super) fn number(length: f64) -> String {
-    let rounded = (length * 10.0).round() / 10.0;
-    // Minus nothing is nothing.
-    format!("{}", if rounded == 0.0 { 0.0 } else { rounded })
+pub(super) fn number(length: f64) -> Tenths {
+    Tenths((length * 10.0).round() as i64)
+}
+
+/// A length in tenths of a pixel. Written as whole numbers: a large drawing has a million of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tenths(i64);
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, tenth) = (self.0.unsigned_abs() / 10, self.0.unsigned_abs() % 10);
+        match tenth {
+            0 => write!(f, "{sign}{whole}"),
+            tenth => write!(f, "{sign}{whole}.{tenth}"),
+        }
+    }
 }
 
 /// A text as it stands in XML, in an element or an attribute.

@@ -1,13 +1,10 @@
 //! Who stands left of whom: rows are sorted by where their neighbours above and below stand, a few times over, and
 //! the order with the fewest crossings is kept.
 
-use super::rows::Rows;
+use super::{NODES_MAX, rows::Rows};
 
 /// How often the rows are gone through, down and up.
 const ROUNDS: usize = 6;
-
-/// More nodes than this are sorted once only: nobody looks for crossings there.
-const NODES_MAX: usize = 6_000;
 
 /// Sorts each row.
 pub(super) fn settle(rows: &mut Rows) {

@@ -4,7 +4,7 @@
 //! distance from where they would like to stand is found by pooling adjacent violators: a node that would have to
 //! stand left of its left neighbour forms a block with it, and the block stands at its members' mean.
 
-use super::{Span, rows::Rows};
+use super::{NODES_MAX, Span, rows::Rows};
 
 /// How often the rows are gone through, down and up.
 const ROUNDS: usize = 4;
@@ -24,7 +24,8 @@ pub(super) fn place(rows: &Rows, spans: &[Span]) -> (Vec<f64>, f64) {
             xs[*node] = x;
         }
     }
-    for _ in 0..ROUNDS {
+    let rounds = if rows.nodes.len() > NODES_MAX { 1 } else { ROUNDS };
+    for _ in 0..rounds {
         for row in rows.rows.iter().rev() {
             pull(row, &rows.below, spans, &mut xs);
         }

@@ -1,7 +1,6 @@
 //! Who stands in which row, and through which rows lines pass.
 
 use super::Link;
-use std::collections::BTreeSet;
 
 /// The most steps beside each other: a wider fan goes on in the next row.
 pub(super) const ABREAST_MAX: usize = 6;
@@ -48,17 +47,22 @@ impl Rows {
                 rows[nodes[*lane].row()].push(*lane);
             }
         }
-        let mut joints = BTreeSet::new();
-        for link in links {
-            let passed = row_of[link.to] - row_of[link.from] - 1;
-            let way = std::iter::once(link.from).chain(lanes[link.from][..passed].iter().copied());
-            let way: Vec<usize> = way.chain(std::iter::once(link.to)).collect();
-            joints.extend(way.windows(2).map(|pair| (pair[0], pair[1])));
-        }
         let (mut below, mut above) = (vec![Vec::new(); nodes.len()], vec![Vec::new(); nodes.len()]);
-        for (upper, lower) in joints {
+        let mut join = |upper: usize, lower: usize| {
             below[upper].push(lower);
             above[lower].push(upper);
+        };
+        for (step, lanes) in lanes.iter().enumerate() {
+            let mut upper = step;
+            for lane in lanes {
+                join(upper, *lane);
+                upper = *lane;
+            }
+        }
+        for link in links {
+            let passed = row_of[link.to] - row_of[link.from] - 1;
+            let upper = passed.checked_sub(1).map_or(link.from, |last| lanes[link.from][last]);
+            join(upper, link.to);
         }
         Rows { nodes, rows, below, above, lanes }
     }
