@@ -251,8 +251,8 @@ pub trait Repairs: Send + Sync {
     async fn change_anomaly(&self, item: &Item, was_updated_at: Timestamp) -> Result<bool, Error>;
 
     /// Raises unsettled items that were first opened at `opened_before` or earlier to `level`, those with a
-    /// lower one, the longest stuck first, at most `limit`; gives them back as they are now. Nothing else of
-    /// them changes, so an operator who acts on one at the same time is not disturbed.
+    /// lower one, the longest stuck first, at most `limit`; gives them back as they are now, and tells of them
+    /// in this order. Nothing else of them changes, so an operator who acts on one at the same time is not disturbed.
     async fn escalate(&self, level: u8, opened_before: Timestamp, limit: usize) -> Result<Vec<Item>, Error>;
 
     /// Says which hooks there are and what each is told; events are put into the outbox for these from now on, and what

@@ -223,7 +223,8 @@ impl Script {
     /// When no step of the saga is parked.
     pub fn repair(&mut self, stored: &Stored, verb: Verb) {
         let saga = Saga::replay(self.id, self.definition.clone(), &stored.records);
-        let item = saga.items().find(|(_, _, repair)| repair.is_unsettled()).expect("a step is parked").2.item;
+        let item =
+            saga.items().find(|(_, _, repair)| repair.is_unsettled()).expect("a step is parked").2.item;
         self.calls.clear();
         self.epoch = None;
         self.coordinator.adopt(saga, stored.head.fingerprint, stored.epoch, "operator", self.at);

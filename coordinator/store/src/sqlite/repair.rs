@@ -143,13 +143,16 @@ async fn raise(
     if found.is_empty() {
         return Ok(Vec::new());
     }
+    // One after another, since the order in which one statement would tell of them is not known.
+    for (_, item) in found {
+        sqlx::query("update repair set level = ? where item = ?")
+            .bind(level)
+            .bind(item.as_bytes().to_vec())
+            .execute(&mut *connection)
+            .await
+            .map_err(failed)?;
+    }
     let ids = super::row::ids_json(found.iter().map(|(_, item)| *item));
-    sqlx::query("update repair set level = ? where item in (select unhex(value) from json_each(?))")
-        .bind(level)
-        .bind(ids.clone())
-        .execute(&mut *connection)
-        .await
-        .map_err(failed)?;
     let sql = format!(
         "select {ITEM_COLUMNS} from json_each(?) wanted join repair r on r.item = unhex(wanted.value)
          join pile p on p.n = r.pile order by wanted.key"
