@@ -56,7 +56,7 @@ use schema::Schema;
 use serde_json::{Value, value::RawValue};
 use std::{fmt, sync::Arc};
 use step::{Around, StepText};
-use template::{Located, Place};
+use template::{Place, Written};
 use tree::{Entry, Kind, Node};
 use visibility::{Sight, Visibility};
 
@@ -210,7 +210,7 @@ fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
     let bodies = fields.get("steps").map_or(Vec::new(), |entry| list_steps(entry, faults));
     let (vertices, bodies): (Vec<Vertex<'_>>, Vec<&Node>) = bodies.into_iter().unzip();
     let graph = Graph::read(&vertices, faults);
-    let read: Vec<(Option<StepText>, Vec<Located>)> = vertices
+    let read: Vec<(Option<StepText>, Vec<Written>)> = vertices
         .iter()
         .zip(&bodies)
         .enumerate()
@@ -226,9 +226,12 @@ fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
     let output = output.map(|e| template::read(&e.value, source, Place::Output, &mut of_output, faults));
 
     let sights: Vec<Sight> = bodies.iter().map(|body| Sight::of(body)).collect();
-    let seen = Visibility { vertices: &vertices, steps: &sights, graph: &graph, schema: schema.as_ref() };
-    for (i, (_, references)) in read.iter().enumerate() {
-        seen.check(references, Some(i), faults);
+    // A schema with a fault says nothing.
+    let input = fields.get("input").filter(|_| schema.is_some()).map(|entry| entry.value.to_json());
+    let input = input.as_ref();
+    let seen = Visibility { source, vertices: &vertices, steps: &sights, graph: &graph, input };
+    for (i, (_, written)) in read.iter().enumerate() {
+        seen.check(written, Some(i), faults);
     }
     seen.check(&of_output, None, faults);
 

@@ -23,13 +23,11 @@ const REFUSED: [&str; 4] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$
 /// A compiled schema.
 pub(crate) struct Schema {
     validator: Validator,
-    /// The members of the input, where the schema allows no others.
-    members: Option<Vec<String>>,
 }
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema").field("members", &self.members).finish_non_exhaustive()
+        f.debug_struct("Schema").finish_non_exhaustive()
     }
 }
 
@@ -58,7 +56,7 @@ impl Schema {
         }
         let value = node.to_json();
         match compile(&value) {
-            Ok(validator) => Some(Schema { validator, members: closed_members(&value) }),
+            Ok(validator) => Some(Schema { validator }),
             Err(error) => {
                 let at = find(node, error.instance_path().as_str()).unwrap_or(node.at);
                 let message = format!("this is not a JSON Schema: {}", shorten(&error.to_string()));
@@ -86,11 +84,6 @@ impl Schema {
         schema.ok_or_else(|| "it cannot be read".to_owned())
     }
 
-    /// The members the input may have; `None` where it may have any.
-    pub(crate) fn members(&self) -> Option<&[String]> {
-        self.members.as_deref()
-    }
-
     /// Checks an input.
     ///
     /// # Errors
@@ -113,16 +106,6 @@ fn compile(schema: &Value) -> Result<Validator, jsonschema::ValidationError<'sta
         .with_pattern_options(PatternOptions::regex())
         .should_validate_formats(true)
         .build(schema)
-}
-
-/// The names of an object's members, when the schema says plainly that there are no others.
-fn closed_members(schema: &Value) -> Option<Vec<String>> {
-    let closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
-    let plain = ["patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if"];
-    if !closed || plain.iter().any(|key| schema.get(key).is_some()) {
-        return None;
-    }
-    Some(schema.get("properties")?.as_object()?.keys().cloned().collect())
 }
 
 /// A look at a schema's references before it is compiled.

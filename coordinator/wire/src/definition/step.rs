@@ -9,7 +9,7 @@ use super::{
     diagnostic::Faults,
     fields::Fields,
     schema::Schema,
-    template::{self, Located, Place},
+    template::{self, Place, Written},
     tree::{Entry, Kind, Node},
 };
 use crate::registration::RetryTerms;
@@ -190,22 +190,22 @@ fn on_await(key: &str) -> Option<&'static str> {
     }
 }
 
-/// Reads a step's body and what its expressions reach for; no step when a fault leaves nothing to work with.
+/// Reads a step's body and its expressions; no step when a fault leaves nothing to work with.
 pub(crate) fn read(
     around: Around<'_>,
     body: &Node,
     source: &str,
     faults: &mut Faults,
-) -> (Option<StepText>, Vec<Located>) {
-    let mut reader = Reader { around, source, references: Vec::new(), fanned: false, faults };
+) -> (Option<StepText>, Vec<Written>) {
+    let mut reader = Reader { around, source, written: Vec::new(), fanned: false, faults };
     let step = reader.step(body);
-    (step, reader.references)
+    (step, reader.written)
 }
 
 struct Reader<'a> {
     around: Around<'a>,
     source: &'a str,
-    references: Vec<Located>,
+    written: Vec<Written>,
     fanned: bool,
     faults: &'a mut Faults,
 }
@@ -298,7 +298,7 @@ impl Reader<'_> {
                 self.faults.add(entry.value.at, message, "hand the items on in parts");
                 return None;
             }
-            Kind::List(_) => self.template(&entry.value, Place::ForEach),
+            Kind::List(_) => self.template(&entry.value, Place::Listed),
             _ => self.expression(
                 fields,
                 entry,
@@ -345,7 +345,7 @@ impl Reader<'_> {
     }
 
     fn template(&mut self, node: &Node, place: Place) -> Arc<dyn Template> {
-        template::read(node, self.source, place, &mut self.references, self.faults)
+        template::read(node, self.source, place, &mut self.written, self.faults)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::{
     diagnostic::Faults,
-    expression::{Expression, Found, OPEN, OUTPUT_BYTES_MAX, Reference},
+    expression::{Expr, Expression, Found, OPEN, OUTPUT_BYTES_MAX, Read},
     tree::{Entry, Kind, Node},
 };
 use amends_saga::{
@@ -43,8 +43,10 @@ enum Part {
 pub(crate) enum Place {
     /// In a step's condition.
     When,
-    /// In the list a step is fanned out over.
+    /// The list a step is fanned out over.
     ForEach,
+    /// In an item of such a list that is written out.
+    Listed,
     /// In the body of an action.
     With,
     /// In the body of a compensation.
@@ -55,25 +57,43 @@ pub(crate) enum Place {
     Output,
 }
 
-/// A reference, the byte of the definition at which it stands, and where that is.
+/// An expression as it is written in a definition.
 #[derive(Debug)]
-pub(crate) struct Located {
-    pub(crate) at: usize,
+pub(crate) struct Written {
     pub(crate) place: Place,
-    pub(crate) reference: Reference,
-    /// Whether the expression says what to do where the value is undefined.
-    pub(crate) guarded: bool,
+    /// Whether it stands alone, or is part of a text.
+    pub(crate) alone: bool,
+    pub(crate) syntax: Expr,
+    /// The byte of the definition at which its opening mark stands.
+    pub(crate) at: usize,
+    /// The text behind that mark, without escapes.
+    pub(crate) text: String,
 }
 
-/// Reads a template and what it references.
+impl Written {
+    /// The byte of the definition at which byte `offset` of the expression stands. Where the expression is
+    /// written with escapes or over several lines, that is its beginning.
+    pub(crate) fn place_of(&self, offset: usize, source: &str) -> usize {
+        place_of(self.at, &self.text, offset, source)
+    }
+}
+
+fn place_of(at: usize, text: &str, offset: usize, source: &str) -> usize {
+    let begins = at + OPEN.len();
+    let seen = text.get(..offset.min(text.len())).unwrap_or("");
+    let plain = source.get(begins..).is_some_and(|source| source.starts_with(seen));
+    if plain && offset > 0 { begins + offset } else { at }
+}
+
+/// Reads a template and notes its expressions.
 pub(crate) fn read(
     node: &Node,
     source: &str,
     place: Place,
-    references: &mut Vec<Located>,
+    written: &mut Vec<Written>,
     faults: &mut Faults,
 ) -> Arc<dyn Template> {
-    let mut reader = Reader { source, role: place, references, faults };
+    let mut reader = Reader { source, role: place, written, faults };
     Arc::new(Parsed(reader.piece(node)))
 }
 
@@ -81,7 +101,7 @@ pub(crate) fn read(
 pub(crate) fn is_one_expression(node: &Node) -> bool {
     let inner = node.text().and_then(|text| text.strip_prefix(OPEN));
     // What is not closed is told when the expression is read.
-    inner.is_some_and(|inner| Expression::read(inner).map_or(true, |(_, consumed)| consumed == inner.len()))
+    inner.is_some_and(|inner| Expression::read(inner).map_or(true, |read| read.consumed == inner.len()))
 }
 
 /// A template that always yields the same.
@@ -100,7 +120,7 @@ pub(crate) fn refuse_expressions(node: &Node, place: &str, faults: &mut Faults) 
 struct Reader<'a> {
     source: &'a str,
     role: Place,
-    references: &'a mut Vec<Located>,
+    written: &'a mut Vec<Written>,
     faults: &'a mut Faults,
 }
 
@@ -128,6 +148,7 @@ impl Reader<'_> {
 
     fn text(&mut self, text: &str, raw: Range<usize>) -> Piece {
         let mut parts = Vec::new();
+        let before = self.written.len();
         let mut rest = text;
         // Where the next opening mark stands in the source; escapes may make this a little early.
         let mut from = raw.start;
@@ -135,18 +156,19 @@ impl Reader<'_> {
             if open > 0 {
                 parts.push(Part::Text(rest[..open].to_owned()));
             }
-            let written = self.source.get(from..raw.end).unwrap_or("");
-            let at = written.find(OPEN).map_or(raw.start, |found| from + found);
+            let shown = self.source.get(from..raw.end).unwrap_or("");
+            let at = shown.find(OPEN).map_or(raw.start, |found| from + found);
             let inner = &rest[open + OPEN.len()..];
             match Expression::read(inner) {
-                Ok((expression, consumed)) => {
-                    self.note(&expression, at, &inner[..consumed]);
+                Ok(Read { expression, consumed, syntax }) => {
+                    let text = inner[..consumed].to_owned();
+                    self.written.push(Written { place: self.role, alone: false, syntax, at, text });
                     parts.push(Part::Expression(expression));
                     rest = &inner[consumed..];
                     from = at + OPEN.len();
                 }
                 Err(refusal) => {
-                    let place = self.place(at, refusal.at, inner);
+                    let place = place_of(at, inner, refusal.at, self.source);
                     self.faults.add(place, refusal.message, refusal.help);
                     return Piece::Fixed(Json::default());
                 }
@@ -156,27 +178,13 @@ impl Reader<'_> {
             parts.push(Part::Text(rest.to_owned()));
         }
         match <[Part; 1]>::try_from(parts) {
-            Ok([Part::Expression(expression)]) => Piece::Typed(expression),
+            Ok([Part::Expression(expression)]) => {
+                self.written[before..].iter_mut().for_each(|one| one.alone = true);
+                Piece::Typed(expression)
+            }
             Ok(one) => Piece::Mixed(one.into()),
             Err(parts) => Piece::Mixed(parts),
         }
-    }
-
-    fn note(&mut self, expression: &Expression, at: usize, written: &str) {
-        for used in expression.references() {
-            let at = self.place(at, used.at, written);
-            let (reference, guarded) = (used.reference.clone(), used.guarded);
-            self.references.push(Located { at, place: self.role, reference, guarded });
-        }
-    }
-
-    /// The byte of the definition at which byte `offset` of an expression stands. Where the expression is
-    /// written with escapes or over several lines, that is its beginning.
-    fn place(&self, at: usize, offset: usize, inner: &str) -> usize {
-        let begins = at + OPEN.len();
-        let seen = &inner[..offset.min(inner.len())];
-        let plain = self.source.get(begins..).is_some_and(|source| source.starts_with(seen));
-        if plain && offset > 0 { begins + offset } else { at }
     }
 }
 

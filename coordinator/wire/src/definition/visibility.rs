@@ -1,114 +1,198 @@
-//! What an expression may see at its place: what has happened on every path to it.
+//! What an expression may see at its place, and whether it can mean anything: what has happened on every
+//! path to it, and what the schemas say of that.
 
 use super::{
     diagnostic::Faults,
-    expression::Reference,
+    expression::{Complaint, Kinds, Run, Shape, World, implied, infer},
     graph::{Graph, Vertex},
-    schema::Schema,
     suggest,
-    template::{Located, Place},
+    template::{Place, Written},
     tree::{self, Node},
 };
+use serde_json::Value;
 
 /// A step as far as expressions are concerned.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Sight {
-    /// Whether it may be skipped.
-    pub(crate) conditional: bool,
+    /// The text of its condition, if it may be skipped.
+    condition: Option<String>,
     /// Whether it is done for the items of a list.
-    pub(crate) fanned: bool,
+    fanned: bool,
+    /// The schema of what it returns.
+    returns: Option<Value>,
 }
 
 impl Sight {
     /// Looks at a step's body, which may have faults.
     pub(crate) fn of(body: &Node) -> Sight {
-        Sight { conditional: body.member("when").is_some(), fanned: body.member("for_each").is_some() }
+        let condition = body.member("when").map(|entry| entry.value.text().unwrap_or("").trim().to_owned());
+        let returns = body.member("returns").map(|entry| entry.value.to_json());
+        Sight { condition, fanned: body.member("for_each").is_some(), returns }
     }
 }
 
 /// What there is to see.
 pub(crate) struct Visibility<'a> {
+    pub(crate) source: &'a str,
     pub(crate) vertices: &'a [Vertex<'a>],
     pub(crate) steps: &'a [Sight],
     pub(crate) graph: &'a Graph,
-    pub(crate) schema: Option<&'a Schema>,
+    /// The schema of the input.
+    pub(crate) input: Option<&'a Value>,
 }
 
-impl Visibility<'_> {
-    /// Checks the references made by a step, or by the definition's output.
-    pub(crate) fn check(&self, references: &[Located], step: Option<usize>, faults: &mut Faults) {
-        if references.is_empty() {
+impl<'a> Visibility<'a> {
+    /// Checks the expressions of a step, or of the definition's output.
+    pub(crate) fn check(&self, written: &[Written], step: Option<usize>, faults: &mut Faults) {
+        if written.is_empty() {
             return;
         }
         let before = step.map(|step| self.graph.ancestors(step));
-        for used in references {
-            match &used.reference {
-                Reference::Output(name) => self.check_output(used, name, step, before.as_deref(), faults),
-                Reference::InputMember(name) => self.check_member(used.at, name, faults),
-                Reference::Item => self.check_item(used, "item", step, faults),
-                Reference::Index => self.check_item(used, "index", step, faults),
-                Reference::Input | Reference::SagaId => {}
+        let mut view =
+            View { all: self, step, before, place: Place::When, run: Run::new(), items: Shape::any() };
+        let condition = written.iter().find(|one| one.place == Place::When);
+        let alike = self.run_alike(step);
+        let list = written.iter().find(|one| one.place == Place::ForEach);
+        if let Some(list) = list {
+            view.place = Place::ForEach;
+            let (shape, _) = infer(&list.syntax, &view, &Run::new());
+            view.items = shape.item(None).unwrap_or(Shape::any());
+        }
+        for one in written {
+            view.place = one.place;
+            // Where the condition holds, what it has asked for is there.
+            let held = condition.filter(|_| !matches!(one.place, Place::When | Place::Output));
+            view.run = held.map_or_else(Run::new, |condition| implied(&condition.syntax, true));
+            if held.is_some() {
+                view.run.extend(alike.iter().cloned());
+            }
+            let (shape, found) = infer(&one.syntax, &view, &view.run);
+            for (offset, (message, help)) in found {
+                faults.add(one.place_of(offset, self.source), message, help);
+            }
+            if let Some((message, help)) = misplaced(one, shape.kinds) {
+                faults.add(one.at, message, help);
             }
         }
     }
 
-    fn check_output(
-        &self,
-        used: &Located,
-        name: &str,
-        step: Option<usize>,
-        before: Option<&[bool]>,
-        faults: &mut Faults,
-    ) {
-        let Some(named) = self.vertices.iter().position(|vertex| vertex.name.as_str() == name) else {
-            let names: Vec<&str> = self.vertices.iter().map(|vertex| vertex.name.as_str()).collect();
-            let help = suggest::hint(name, names, "steps");
-            faults.add(used.at, format!("there is no step \"{}\"", tree::shorten(name)), help);
-            return;
+    /// The steps with the very condition of a step: they have run wherever it does.
+    fn run_alike(&self, step: Option<usize>) -> Run {
+        let Some(condition) = step.and_then(|step| self.steps[step].condition.as_deref()) else {
+            return Run::new();
         };
-        if step == Some(named) {
-            if used.place != Place::Undo {
-                let help = "use its output in a later step or in its compensation";
-                faults.add(used.at, format!("step \"{name}\" has no output before it has run"), help);
-            }
-            return;
+        let alike = |step: &&Sight| step.condition.as_deref() == Some(condition);
+        let named = self.steps.iter().zip(self.vertices).filter(|(step, _)| alike(step));
+        named.map(|(_, vertex)| vertex.name.to_string()).collect()
+    }
+
+    fn name(&self, step: usize) -> &str {
+        &self.vertices[step].name
+    }
+
+    /// What a step's output is like to the steps after it.
+    fn shape_of(&self, step: usize) -> Shape<'a> {
+        let shape = self.returned(step);
+        if self.steps[step].fanned { Shape::list_of(shape) } else { shape }
+    }
+
+    fn returned(&self, step: usize) -> Shape<'a> {
+        self.steps[step].returns.as_ref().map_or(Shape::any(), Shape::described_by)
+    }
+}
+
+/// Says why a value of these kinds cannot stand in a place.
+fn misplaced(written: &Written, kinds: Kinds) -> Option<Complaint> {
+    let (wanted, message, help) = match written.place {
+        Place::When => (
+            Kinds::BOOL,
+            format!("the condition is {kinds}, never true or false"),
+            "compare it with something, or ask whether it \"is defined\"",
+        ),
+        Place::ForEach => (
+            Kinds::LIST,
+            format!("\"for_each\" is given {kinds}, never a list"),
+            "name a list; \"| items\" makes one of an object",
+        ),
+        _ if !written.alone => (
+            Kinds::TEXT.or(Kinds::NUMBER).or(Kinds::BOOL),
+            format!("the expression yields {kinds}, which cannot stand inside a text"),
+            "let the expression stand alone, or make a text of it: \"| join(', ')\" or \"| tojson\"",
+        ),
+        Place::Listed | Place::With | Place::Undo | Place::Default | Place::Output => return None,
+    };
+    if kinds.meets(wanted) { None } else { Some((message, help.to_owned())) }
+}
+
+/// What one expression sees.
+struct View<'v, 'a> {
+    all: &'v Visibility<'a>,
+    /// The step it stands in.
+    step: Option<usize>,
+    /// The steps before that.
+    before: Option<Vec<bool>>,
+    place: Place,
+    run: Run,
+    /// What the items of the step's list are like.
+    items: Shape<'a>,
+}
+
+impl<'a> View<'_, 'a> {
+    fn of_list(&self, name: &str, shape: Shape<'a>) -> Result<Shape<'a>, Complaint> {
+        let Some(step) = self.step.filter(|step| self.all.steps[*step].fanned) else {
+            let help = "only a step with \"for_each\" is done for the items of a list";
+            return Err((format!("there is no \"{name}\" here"), help.to_owned()));
+        };
+        if matches!(self.place, Place::When | Place::ForEach | Place::Listed) {
+            let own = self.all.name(step);
+            let message = format!("\"{name}\" is not known before step \"{own}\" has its list");
+            let help = "leave out what is not wanted, LIST | selectattr(…) | list, or let a child saga decide for each item";
+            return Err((message, help.to_owned()));
         }
-        if let (Some(own), Some(before)) = (step, before)
+        Ok(shape)
+    }
+}
+
+impl<'a> World<'a> for View<'_, 'a> {
+    fn input(&self) -> Shape<'a> {
+        self.all.input.map_or(Shape::any(), Shape::described_by)
+    }
+
+    fn output(&self, step: &str, known: bool) -> Result<Shape<'a>, Complaint> {
+        let Some(named) = self.all.vertices.iter().position(|vertex| vertex.name.as_str() == step) else {
+            let names: Vec<&str> = self.all.vertices.iter().map(|vertex| vertex.name.as_str()).collect();
+            let help = suggest::hint(step, names, "steps");
+            return Err((format!("there is no step \"{}\"", tree::shorten(step)), help));
+        };
+        if self.step == Some(named) {
+            if self.place == Place::Undo {
+                // Null where the action gave none, whatever it returns otherwise.
+                return Ok(self.all.returned(named).or(Shape::of_kinds(Kinds::NULL)));
+            }
+            let help = "use its output in a later step or in its compensation";
+            return Err((format!("step \"{step}\" has no output before it has run"), help.to_owned()));
+        }
+        if let (Some(own), Some(before)) = (self.step, &self.before)
             && !before[named]
         {
-            let own = &self.vertices[own].name;
-            let help = format!("add \"{name}\" to the \"after\" of step \"{own}\"");
-            let message = format!("step \"{name}\" does not come before step \"{own}\" on every path");
-            faults.add(used.at, message, help);
-            return;
+            let own = self.all.name(own);
+            let message = format!("step \"{step}\" does not come before step \"{own}\" on every path");
+            return Err((message, format!("add \"{step}\" to the \"after\" of step \"{own}\"")));
         }
-        if self.steps[named].conditional && !used.guarded {
+        if self.all.steps[named].condition.is_some() && !known {
             let help = format!(
-                "write \"steps.{name}.output | default(…)\", or ask \"steps.{name}.output is defined\" first"
+                "say what to take instead, steps.{step}.output | default(none), or ask first: … if steps.{step}.output is defined else …"
             );
-            faults.add(used.at, format!("step \"{name}\" has a \"when\" and may not have run"), help);
+            return Err((format!("step \"{step}\" has a \"when\" and may not have run"), help));
         }
+        Ok(self.all.shape_of(named))
     }
 
-    fn check_item(&self, used: &Located, name: &str, step: Option<usize>, faults: &mut Faults) {
-        let Some(step) = step.filter(|step| self.steps[*step].fanned) else {
-            let help = "only a step with \"for_each\" is done for the items of a list";
-            faults.add(used.at, format!("there is no \"{name}\" here"), help);
-            return;
-        };
-        if matches!(used.place, Place::When | Place::ForEach) {
-            let own = &self.vertices[step].name;
-            let message = format!("\"{name}\" is not known before step \"{own}\" has its list");
-            let help = "leave out what is not wanted: LIST | selectattr(…), or let a child saga decide for each item";
-            faults.add(used.at, message, help);
-        }
+    fn item(&self) -> Result<Shape<'a>, Complaint> {
+        self.of_list("item", self.items.clone())
     }
 
-    fn check_member(&self, at: usize, name: &str, faults: &mut Faults) {
-        let Some(members) = self.schema.and_then(Schema::members) else { return };
-        if !members.iter().any(|member| member == name) {
-            let help = suggest::hint(name, members.iter().map(String::as_str), "members");
-            faults.add(at, format!("the input has no member \"{}\"", tree::shorten(name)), help);
-        }
+    fn index(&self) -> Result<Shape<'a>, Complaint> {
+        self.of_list("index", Shape::of_kinds(Kinds::NUMBER))
     }
 }

@@ -5,15 +5,21 @@
 //! of its value. Something undefined is an error and never an empty value.
 
 mod engine;
+mod infer;
 mod names;
 mod path;
+mod shape;
+mod syntax;
 mod token;
 
 pub(crate) use engine::OUTPUT_BYTES_MAX;
-pub(crate) use names::{Reference, Used};
+pub(crate) use infer::{Complaint, Run, World, implied, infer};
 pub(crate) use path::Found;
+pub(crate) use shape::{Kinds, Shape};
+pub(crate) use syntax::Expr;
 
 use amends_saga::definition::Scope;
+use names::Used;
 use std::fmt;
 
 /// What an expression begins with; `}}` ends it.
@@ -38,7 +44,16 @@ impl Refusal {
 pub(crate) struct Expression {
     source: String,
     form: Form,
-    references: Vec<Used>,
+}
+
+/// An expression as it was read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) expression: Expression,
+    /// The bytes it takes, the closing mark included.
+    pub(crate) consumed: usize,
+    /// How it is built, for the checks that come before it is evaluated.
+    pub(crate) syntax: Expr,
 }
 
 enum Form {
@@ -55,11 +70,11 @@ impl fmt::Debug for Expression {
 }
 
 impl Expression {
-    /// Reads the text after an opening mark; returns the bytes it takes, the closing mark included.
+    /// Reads the text after an opening mark, up to its closing one.
     ///
     /// # Errors
     /// A [`Refusal`] with the place.
-    pub(crate) fn read(text: &str) -> Result<(Expression, usize), Refusal> {
+    pub(crate) fn read(text: &str) -> Result<Read, Refusal> {
         let tokens = token::tokens(text)?;
         let references = names::references(&tokens.list)?;
         let source = tokens.source.trim();
@@ -70,12 +85,12 @@ impl Expression {
             Some(path) => Form::Path(path),
             None => Form::Compiled(Box::new(compile(&tokens, &references)?)),
         };
-        Ok((Expression { source: source.to_owned(), form, references }, tokens.consumed))
-    }
-
-    /// What it reaches for, with the byte after the opening mark at which.
-    pub(crate) fn references(&self) -> &[Used] {
-        &self.references
+        let syntax = syntax::read(&tokens.list).ok_or_else(|| {
+            let help = "write it more plainly, with parentheses around its parts";
+            Refusal::new(0, "the expression cannot be followed", help)
+        })?;
+        let expression = Expression { source: source.to_owned(), form };
+        Ok(Read { expression, consumed: tokens.consumed, syntax })
     }
 
     /// Evaluates it.

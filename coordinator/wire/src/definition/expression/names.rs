@@ -74,7 +74,7 @@ pub(crate) fn references(tokens: &[Token<'_>]) -> Result<Vec<Used>, Refusal> {
         } else if after_is("(") {
             known(token, FUNCTIONS, "function")?;
         } else if !after_is("=") {
-            let (reference, guarded) = (root(tokens, i)?, is_guarded(&tokens[i..]));
+            let (reference, guarded) = (root(tokens, i)?, is_guarded(tokens, i));
             found.push(Used { at: token.at, reference, guarded });
         }
     }
@@ -82,8 +82,16 @@ pub(crate) fn references(tokens: &[Token<'_>]) -> Result<Vec<Used>, Refusal> {
 }
 
 /// Whether a path is followed by what takes it even where it is undefined: a default, or the question.
-pub(crate) fn is_guarded(tokens: &[Token<'_>]) -> bool {
-    let rest = &tokens[path::extent(tokens)..];
+fn is_guarded(tokens: &[Token<'_>], i: usize) -> bool {
+    let (before, path) = tokens.split_at(i);
+    let mut rest = &path[path::extent(path)..];
+    // In parentheses it is the same path.
+    for open in before.iter().rev() {
+        match rest {
+            [close, more @ ..] if open.is("(") && close.is(")") => rest = more,
+            _ => break,
+        }
+    }
     match rest {
         [pipe, filter, ..] if pipe.is("|") => filter.is_word("default"),
         [is, not, test, ..] if is.is_word("is") && not.is_word("not") => asks(test),

@@ -115,7 +115,7 @@ fn the_engine_knows_every_word_of_the_language() {
     let saga = saga(json!({}));
     let scope = Scope::new(&saga);
     let run = |source: String| match Expression::read(&format!("{source} }}}}")) {
-        Ok((expression, _)) => expression.evaluate(&scope).err().unwrap_or_default(),
+        Ok(read) => read.expression.evaluate(&scope).err().unwrap_or_default(),
         Err(refusal) => refusal.message,
     };
     for filter in engine::FILTERS {
@@ -170,7 +170,7 @@ fn no_expression_overflows_the_stack() {
             let read = Expression::read(&format!("{source} }}}}"));
             let value = read
                 .map_err(|refusal| refusal.message)
-                .and_then(|(expression, _)| expression.evaluate(&Scope::new(&saga)).map(drop));
+                .and_then(|read| read.expression.evaluate(&Scope::new(&saga)).map(drop));
             assert!(!allowed || value.is_ok(), "{shown}: {value:?}");
         }
     };
