@@ -1,9 +1,10 @@
 //! Faults and snapshots of the store in memory.
 
 use super::*;
+use crate::WAKE_GRACE_MS;
 use crate::conformance::{
     owner,
-    sample::{Beginning, Plot, Script, id},
+    sample::{Beginning, Plot, Script, asleep, id},
 };
 
 fn first(n: u64) -> Append {
@@ -81,4 +82,32 @@ fn a_lease_written_before_the_clock_was_set_back_counts_as_over() {
     tables.commit(&me, &[first(1)], later);
     let little_earlier = Timestamp(later.0 - 10_000);
     assert_eq!(tables.claim(&other, 10, little_earlier).expect("a member may claim").len(), 0);
+}
+
+#[test]
+fn a_sleeper_is_left_to_its_last_owner_for_the_grace_and_no_longer() {
+    let now = Timestamp(1_763_700_000_000);
+    let grace = WAKE_GRACE_MS as i64;
+    for (wake_at, claimable) in [(now.0 - grace - 1, true), (now.0 - grace, true), (now.0 - grace + 1, false)]
+    {
+        let mut tables = Tables::new();
+        let (me, other) = (owner("me"), owner("other"));
+        tables.commit(&me, &[asleep(first(1), Timestamp(wake_at))], now);
+        let claimed = tables.claim(&other, 10, now).expect("a member may claim");
+        assert_eq!(claimed.len(), usize::from(claimable), "woken {} ms ago", now.0 - wake_at);
+        assert_eq!(tables.claim(&other, 10, now).expect("a member may claim"), [], "and once only");
+    }
+}
+
+#[test]
+fn what_is_shelved_or_over_does_not_sleep_whatever_its_head_says() {
+    let now = Timestamp(1_763_700_000_000);
+    for (status, wake_at) in [(Status::Repair, None), (Status::Completed, Some(Timestamp(1)))] {
+        let mut tables = Tables::new();
+        let mut append = asleep(first(1), Timestamp(1));
+        (append.head.status, append.head.wake_at) = (status, wake_at);
+        tables.commit(&owner("me"), &[append], now);
+        assert!(!tables.load(id(1)).expect("it is there").head.asleep);
+        assert_eq!(tables.claim(&owner("other"), 10, now).expect("a member may claim"), []);
+    }
 }

@@ -89,12 +89,17 @@ pub(super) async fn participants(connection: &mut SqliteConnection) -> Result<Ve
 
 /// The store's secret; `fresh` becomes it when there is none yet. See [`crate::Store::secret`].
 pub(super) async fn secret(connection: &mut SqliteConnection, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
-    let row = sqlx::query("update store set secret = coalesce(secret, ?) returning secret")
-        .bind(fresh.to_vec())
-        .fetch_one(connection)
-        .await
-        .map_err(failed)?;
-    let secret: &[u8] = row.try_get(0).map_err(failed)?;
+    let row = sqlx::query("select secret from store").fetch_one(&mut *connection).await.map_err(failed)?;
+    if let Some(known) = row.try_get::<Option<&[u8]>, _>(0).map_err(failed)? {
+        return whole(known);
+    }
+    // Another process may have been first.
+    let made = sqlx::query("update store set secret = coalesce(secret, ?) returning secret");
+    let row = made.bind(fresh.to_vec()).fetch_one(connection).await.map_err(failed)?;
+    whole(row.try_get(0).map_err(failed)?)
+}
+
+fn whole(secret: &[u8]) -> Result<[u8; 32], Error> {
     let len = secret.len();
     secret.try_into().map_err(|_| Error::Corrupt(format!("the store's secret has {len} bytes, not 32")))
 }

@@ -176,6 +176,12 @@ async fn oldest(
     Ok(ids)
 }
 
+/// The sleeping sagas with a status that should have woken; each condition of the index is repeated, so that
+/// it may be used.
+pub(super) const FIRST_TO_WAKE: &str = "select wake_at, id from saga indexed by saga_asleep
+     where owner is null and status < 3 and wake_at is not null and status = ? and wake_at <= ?
+     order by wake_at, id limit ?";
+
 /// The sleeping sagas with one of these statuses that should have woken by `overdue`, the first to wake in
 /// front.
 async fn first_to_wake(
@@ -186,17 +192,8 @@ async fn first_to_wake(
 ) -> Result<Vec<SagaId>, Error> {
     let mut found: Vec<(i64, SagaId)> = Vec::new();
     for status in statuses {
-        let rows = sqlx::query(
-            "select wake_at, id from saga indexed by saga_asleep
-             where owner is null and status < 3 and wake_at is not null and status = ? and wake_at <= ?
-             order by wake_at, id limit ?",
-        )
-        .bind(status)
-        .bind(overdue)
-        .bind(integer(limit as u64))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
+        let rows = sqlx::query(FIRST_TO_WAKE).bind(status).bind(overdue).bind(integer(limit as u64));
+        let rows = rows.fetch_all(&mut *connection).await.map_err(failed)?;
         for row in &rows {
             found.push((row.try_get(0).map_err(failed)?, row::id(row, 1)?));
         }

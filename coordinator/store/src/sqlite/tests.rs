@@ -3,8 +3,9 @@
 use super::*;
 use crate::conformance::{
     owner,
-    sample::{Beginning, Plot, Script, id},
+    sample::{Beginning, Plot, Script, asleep, id, moved},
 };
+use amends_saga::Timestamp;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -115,6 +116,79 @@ async fn a_damaged_saga_is_reported_and_holds_up_no_other() {
         let claimed = store.claim(&owner("next"), 10).await.expect("the others can be claimed");
         assert_eq!(claimed.iter().map(|saga| saga.id).collect::<Vec<_>>(), [id(2)], "{damage}");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_saga_is_not_brought_back() {
+    let directory = directory();
+    let path = directory.path().join("a.db");
+    let me = owner("me");
+    let store = open(&path).await;
+    store.commit(&me, &[first(1)]).await.expect("it is written");
+    let stored = store.load(id(1)).await.expect("it can be read").expect("it is there");
+    store.commit(&me, &[moved(&stored, Status::Completed)]).await.expect("it is written");
+    run(&path, "update journal set events = '[{' where seq_first = 1").await;
+    let revived = store.revive(&me, id(1)).await;
+    assert!(matches!(&revived, Err(Error::Corrupt(why)) if why.contains("journal")), "{revived:?}");
+    let connector = Connector { path, size_max: AtomicU64::new(0) };
+    let mut reader = connector.reader().await.expect("the file can be opened");
+    let row = sqlx::query("select owner is null, epoch from saga").fetch_one(&mut reader).await;
+    let row = row.expect("it can be read");
+    assert_eq!((row.get::<i64, _>(0), row.get::<i64, _>(1)), (1, 1), "and is left as it was");
+}
+
+#[tokio::test]
+async fn processes_on_one_file_have_one_secret() {
+    let directory = directory();
+    let options = Options { shared: true, ..Options::new(directory.path().join("a.db")) };
+    let one = SqliteStore::open(options.clone()).await.expect("the file can be opened");
+    let two = SqliteStore::open(options).await.expect("the file can be opened");
+    let (first, second) = tokio::join!(one.secret(), two.secret());
+    assert_eq!(first.expect("there is one"), second.expect("there is one"));
+}
+
+#[tokio::test]
+async fn a_damaged_secret_is_reported() {
+    let directory = directory();
+    let path = directory.path().join("a.db");
+    let store = open(&path).await;
+    run(&path, "pragma ignore_check_constraints = on; update store set secret = x'0102'").await;
+    let secret = store.secret().await;
+    assert!(matches!(&secret, Err(Error::Corrupt(why)) if why.contains("2 bytes")), "{secret:?}");
+}
+
+/// How many steps SQLite takes for a claim that finds nothing.
+async fn steps_of_a_claim(store: &SqliteStore, me: &Owner) -> u64 {
+    let steps = Arc::new(AtomicU64::new(0));
+    let counted = steps.clone();
+    let mut writer = store.writer.lock().await;
+    let connection = writer.ready().await.expect("it is sound");
+    connection.lock_handle().await.expect("it answers").set_progress_handler(1, move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    drop(writer);
+    assert_eq!(store.claim(me, 64).await.expect("a member may claim"), []);
+    steps.load(Ordering::Relaxed)
+}
+
+#[tokio::test]
+async fn a_claim_costs_the_same_however_many_sleep() {
+    let directory = directory();
+    let me = owner("me");
+    let mut steps = Vec::new();
+    for sleepers in [0, 20_000] {
+        let store = open(&directory.path().join(format!("{sleepers}.db"))).await;
+        store.heartbeat(&me, 3_600_000).await.expect("a new member");
+        let far = Timestamp(4_000_000_000_000);
+        for from in (0..sleepers).step_by(1000) {
+            let batch: Vec<Append> = (from..from + 1000).map(|n| asleep(first(n), far)).collect();
+            store.commit(&me, &batch).await.expect("it is written");
+        }
+        store.commit(&me, &[first(1_000_000)]).await.expect("it is written");
+        steps.push(steps_of_a_claim(&store, &me).await);
+    }
+    assert!(steps[1] <= steps[0] + 20, "{steps:?}");
 }
 
 #[tokio::test]
