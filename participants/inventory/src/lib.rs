@@ -60,8 +60,12 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 3] =
-    [barrier::SQLITE, include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"), barrier::BY_TIME];
+const MIGRATIONS: [&str; 4] = [
+    barrier::SQLITE,
+    include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
+    barrier::BY_TIME,
+    barrier::ROUND,
+];
 
 /// How an inventory is opened.
 #[derive(Debug, Clone)]

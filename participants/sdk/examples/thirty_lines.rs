@@ -18,7 +18,8 @@ const CHANGE: &str = "insert into account values (?, ?) \
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let database = Database::open("sqlite:target/points.db", &[barrier::SQLITE, ACCOUNT]).await?;
+    let database =
+        Database::open("sqlite:target/points.db", &[barrier::SQLITE, ACCOUNT, barrier::ROUND]).await?;
     let change = each(|tx, call| {
         Box::pin(async move {
             let (owner, points) = (call.body["owner"].as_str(), call.body["points"].as_i64());

@@ -7,19 +7,30 @@
 //! the action for ever.
 //!
 //! ```text
-//! action        row absent -> First          row answered  -> Repeat        row overtaken -> Late
+//! action        row absent -> First          row answered -> Repeat
+//!               compensated or confirmed -> Late
+//!               refused in an older round -> First        (the refusal gives way)
 //! compensation  row absent, and its action's row
 //!                 absent, overtaken or refused  -> Null     (nothing to undo; the answer is kept)
 //!                 done or pending               -> First    (a pending action is overtaken by this)
-//!               row answered -> Repeat
+//!               row answered -> Repeat         confirmed -> Late
+//! confirm       row absent, and its action's row
+//!                 absent or done                -> First
+//!                 refused                       -> Null     (nothing to make final)
+//!                 pending                       -> Late     (425: it comes too early)
+//!               row answered -> Repeat         compensated -> Late
 //! any           row of another body or operation -> Mismatch
 //! ```
 //!
+//! A confirm bars what may not come after it by inserting both rows, its action's and its compensation's: whichever of
+//! confirm and compensation is first has decided. When the confirm is refused its bars go with its own row.
+//!
 //! Calls entered together must differ in saga and step; the [`crate::Writer`] sees to that. A row without a
-//! status is one that the running transaction inserted: nothing is committed without its answer. Rows are
+//! status is one that the running transaction inserted or renewed: nothing is committed without its answer. Rows are
 //! inserted in one global order, so that two transactions never wait for each other in a circle.
 
 mod fingerprint;
+mod judge;
 mod marks;
 mod mysql;
 mod postgres;
@@ -33,7 +44,8 @@ use amends_wire::{
     problem::{Problem, Slug},
 };
 use fingerprint::{Hash, fingerprint};
-use serde_json::{Value, json};
+use judge::{Kept, Row, Rows, Verdict, judge};
+use serde_json::Value;
 use uuid::Uuid;
 
 pub use trail::{After, Step, Trail, Window, trail, trail_sqlite};
@@ -47,11 +59,21 @@ pub const MYSQL: &str = include_str!("../../../migrations/barrier/mysql/0001_bar
 /// The index by time, the same text for all three dialects. The audit is as right without it, and slower by as much as
 /// the table is longer than what it is asked about.
 pub const BY_TIME: &str = include_str!("../../../migrations/barrier/sqlite/0002_by_time.sql");
+/// The column of rounds, the same text for all three dialects. The barrier does not work without it; a database that
+/// has the table already is given it by the last of its migrations.
+pub const ROUND: &str = include_str!("../../../migrations/barrier/sqlite/0003_round.sql");
+
+/// How often a row that somebody else changed is judged again.
+const TURNS_MAX: u32 = 8;
 
 /// The status of an action's row that its compensation inserted.
 const OVERTAKEN: i16 = 0;
 /// The status of an action's row whose compensation came while it was pending.
 const OVERTAKEN_PENDING: i16 = 1;
+/// The status of an action's or a compensation's row that its confirm inserted.
+const CONFIRMED: i16 = 2;
+/// The round of a refused action that no round is newer than, because its compensation or its confirm was here.
+const ROUND_BARRED: i32 = i32::MAX;
 
 /// What a call turned out to be when it met the barrier.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,9 +82,11 @@ pub enum Entered {
     First,
     /// It was answered before, with this; nothing is to be run.
     Repeat(Reply),
-    /// It is an action whose compensation was here before it; this refuses it.
+    /// It is an action or a confirm whose compensation was here before it, an action or a compensation whose confirm was
+    /// here before it, or a confirm that does not wait for its action: this refuses it, and nothing of it is kept.
     Late(Reply),
-    /// It is a compensation with nothing to undo: do not run its body, but [`answer`] it with this.
+    /// It is a compensation with nothing to undo, or a confirm with nothing to make final: do not run its body, but
+    /// [`answer`] it with this.
     Null(Reply),
     /// Its step called another operation, or with another body, before; this contract error says so.
     Mismatch(Reply),
@@ -93,6 +117,15 @@ struct New<'a> {
     key: Key<'a>,
     hash: Hash,
     status: Option<i16>,
+    round: i32,
+}
+
+/// A refusal that is there, to give way or to stand for ever, if it still is as it was seen.
+#[derive(Debug, Clone, Copy)]
+struct Refused<'a> {
+    key: Key<'a>,
+    status: i16,
+    round: i32,
 }
 
 /// A row that is there, to be given its answer.
@@ -101,14 +134,6 @@ struct Answered<'a> {
     key: Key<'a>,
     status: i16,
     response: String,
-}
-
-/// A row that has a status.
-#[derive(Debug, Clone)]
-struct Kept {
-    hash: Vec<u8>,
-    status: i16,
-    response: Option<String>,
 }
 
 /// The table's script for a dialect.
@@ -145,18 +170,78 @@ pub async fn enter(tx: &mut Tx<'_>, calls: &[&Call], now_ms: i64) -> Result<Vec<
     let find = |key: Key<'_>| keys.binary_search(&key).ok().and_then(|at| known[at].as_ref());
     let (mut entered, mut overtaken) = (Vec::with_capacity(calls.len()), Vec::new());
     for (call, hash) in calls.iter().zip(&hashes) {
-        let own = find(key_of(call, call.caller.op));
-        let action_key = key_of(call, CallOp::Action);
-        let action = (call.caller.op == CallOp::Compensation).then(|| find(action_key)).flatten();
-        if own.is_none() && action.is_some_and(Kept::is_pending) {
-            overtaken.push(action_key);
+        let found = rows_found(call, find);
+        let is_undo = call.caller.op == CallOp::Compensation;
+        if is_undo && found.own.is_none() && found.action.is_some_and(Kept::is_pending) {
+            overtaken.push(key_of(call, CallOp::Action));
         }
-        entered.push(judge(call, hash, own, action));
+        entered.push(admit(tx, call, *hash, found, now_ms).await?);
     }
     if !overtaken.is_empty() {
         overtake(tx, &overtaken).await?;
     }
     Ok(entered)
+}
+
+/// The rows that matter to a call, each where `find` has it.
+fn rows_found<'r, 'c>(call: &'c Call, find: impl Fn(Key<'c>) -> Option<&'r Kept>) -> Rows<'r> {
+    let op = call.caller.op;
+    let of = |other| find(key_of(call, other));
+    Rows {
+        own: of(op),
+        action: (op != CallOp::Action).then(|| of(CallOp::Action)).flatten(),
+        undo: (op == CallOp::Confirm).then(|| of(CallOp::Compensation)).flatten(),
+    }
+}
+
+/// Judges a call and does with the rows what follows, again where another transaction was quicker.
+async fn admit(
+    tx: &mut Tx<'_>,
+    call: &Call,
+    hash: Hash,
+    found: Rows<'_>,
+    now_ms: i64,
+) -> Result<Entered, sqlx::Error> {
+    let keys = [call.caller.op, CallOp::Action, CallOp::Compensation].map(|op| key_of(call, op));
+    let mut fresh: Vec<Option<Kept>>;
+    let mut rows = found;
+    for _ in 0..TURNS_MAX {
+        let verdict = judge(call, &hash, rows);
+        if follow(tx, call, hash, rows, &verdict, now_ms).await? {
+            return Ok(verdict.entered);
+        }
+        fresh = select(tx, &keys).await?;
+        rows =
+            rows_found(call, |key| keys.iter().position(|one| *one == key).and_then(|at| fresh[at].as_ref()));
+    }
+    Err(sqlx::Error::Protocol(format!("the rows of step \"{}\" never came to rest", call.caller.step)))
+}
+
+/// Does with the rows what a verdict says; `false` when one of them is no longer as it was judged.
+async fn follow(
+    tx: &mut Tx<'_>,
+    call: &Call,
+    hash: Hash,
+    rows: Rows<'_>,
+    verdict: &Verdict,
+    now_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    let key = key_of(call, call.caller.op);
+    let refused = |key, row: &Kept| Refused { key, status: row.status, round: row.round };
+    if let Some(action) = rows.action.filter(|action| verdict.bars_action && action.round != ROUND_BARRED)
+        && !bar(tx, refused(key_of(call, CallOp::Action), action)).await?
+    {
+        return Ok(false);
+    }
+    match (verdict.row, rows.own) {
+        (Row::Stays, _) | (Row::Renewed, None) => Ok(true),
+        (Row::Renewed, Some(own)) => renew(tx, refused(key, own), hash, round_of(call), now_ms).await,
+        (Row::TakenBack, _) => {
+            take_back(tx, &[key]).await?;
+            unbar(tx, key).await?;
+            Ok(true)
+        }
+    }
 }
 
 /// Keeps the answers of calls that ran.
@@ -189,22 +274,23 @@ pub async fn answer(tx: &mut Tx<'_>, answers: &[(&Call, &Reply)]) -> Result<(), 
 /// The database's own; then the transaction must be rolled back.
 pub async fn forget(tx: &mut Tx<'_>, calls: &[&Call]) -> Result<(), sqlx::Error> {
     let keys: Vec<Key<'_>> = calls.iter().map(|call| key_of(call, call.caller.op)).collect();
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::forget(connection, &keys).await,
-        Connected::Postgres(connection) => postgres::forget(connection, &keys).await,
-        Connected::MySql(connection) => mysql::forget(connection, &keys).await,
+    take_back(tx, &keys).await?;
+    for (call, key) in calls.iter().zip(keys) {
+        if call.caller.op == CallOp::Confirm {
+            unbar(tx, key).await?;
+        }
     }
+    Ok(())
 }
 
-/// Answers status questions from the rows that are there: the answer that was given, 409 for an action that
-/// was overtaken, 404 for a call that was never seen.
+/// Answers status questions from the rows that are there: the answer that was given, 409 for a call that was barred by
+/// the compensation or the confirm of its step, 404 for a call that was never seen.
 ///
 /// # Errors
 /// The database's own.
 pub async fn status(tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error> {
     let keys: Vec<Key<'_>> = calls.iter().map(|call| key_of(call, call.caller.status_of)).collect();
     let reply = |kept: Option<Kept>| match kept {
-        Some(kept) if kept.is_overtaken() => overtaken(),
         Some(kept) => kept.reply(),
         None => Reply::problem(&Problem::new(Slug::NotFound, "this call was never seen here")),
     };
@@ -212,6 +298,8 @@ pub async fn status(tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx
 }
 
 /// Gives a pending call, one that was answered 202, its final answer, in the transaction that ends its work.
+///
+/// A no to a compensation or a confirm is told whoever asks for the status, and gives way to the next call.
 ///
 /// # Errors
 /// The database's own; then the transaction must be rolled back.
@@ -241,27 +329,20 @@ pub async fn settle(
 fn rows_of<'a>(calls: &[&'a Call], hashes: &[Hash]) -> Vec<New<'a>> {
     let mut rows = Vec::with_capacity(calls.len() * 2);
     for (call, hash) in calls.iter().zip(hashes) {
-        rows.push(New { key: key_of(call, call.caller.op), hash: *hash, status: None });
-        if call.caller.op == CallOp::Compensation {
-            let key = key_of(call, CallOp::Action);
-            rows.push(New { key, hash: Hash::default(), status: Some(OVERTAKEN) });
+        let round = round_of(call);
+        rows.push(New { key: key_of(call, call.caller.op), hash: *hash, status: None, round });
+        let bar =
+            |op, status| New { key: key_of(call, op), hash: Hash::default(), status: Some(status), round: 0 };
+        match call.caller.op {
+            CallOp::Action | CallOp::Status => {}
+            CallOp::Compensation => rows.push(bar(CallOp::Action, OVERTAKEN)),
+            CallOp::Confirm => {
+                rows.extend([bar(CallOp::Action, CONFIRMED), bar(CallOp::Compensation, CONFIRMED)]);
+            }
         }
     }
     rows.sort_unstable_by_key(|row| row.key);
     rows
-}
-
-/// Says what a call is, from its own row and, for a compensation, its action's.
-fn judge(call: &Call, hash: &Hash, own: Option<&Kept>, action: Option<&Kept>) -> Entered {
-    match (own, call.caller.op) {
-        (Some(own), _) if own.is_overtaken() => Entered::Late(overtaken()),
-        (Some(own), _) if own.hash != hash => Entered::Mismatch(mismatch()),
-        (Some(own), _) => Entered::Repeat(own.reply()),
-        (None, CallOp::Compensation) if !action.is_some_and(Kept::may_have_effect) => {
-            Entered::Null(Reply::done(Value::Null))
-        }
-        (None, _) => Entered::First,
-    }
 }
 
 /// Inserts the rows that are not there; returns whether every one of them is known to be new.
@@ -295,39 +376,54 @@ async fn overtake(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> 
     }
 }
 
-impl Kept {
-    fn is_overtaken(&self) -> bool {
-        matches!(self.status, OVERTAKEN | OVERTAKEN_PENDING)
-    }
-
-    fn is_pending(&self) -> bool {
-        matches!(self.status, 202 | 425)
-    }
-
-    /// Whether an action with this row did something, or may yet.
-    fn may_have_effect(&self) -> bool {
-        matches!(self.status, OVERTAKEN_PENDING | 200..=299 | 425)
-    }
-
-    fn reply(&self) -> Reply {
-        let body = self.response.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let status = u16::try_from(self.status).unwrap_or(500);
-        Reply { status, body: body.unwrap_or_default(), retry_after: None }
+/// Makes a refusal's row anew, without an answer; returns whether it still was as it was seen.
+async fn renew(
+    tx: &mut Tx<'_>,
+    refused: Refused<'_>,
+    hash: Hash,
+    round: i32,
+    now_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::renew(connection, refused, hash, round, now_ms).await,
+        Connected::Postgres(connection) => postgres::renew(connection, refused, hash, round, now_ms).await,
+        Connected::MySql(connection) => mysql::renew(connection, refused, hash, round, now_ms).await,
     }
 }
 
-fn overtaken() -> Reply {
-    Reply::refused("the step was compensated before this action arrived", json!({ "overtaken": true }))
+/// Makes a refusal one for every round; returns whether it still was as it was seen.
+async fn bar(tx: &mut Tx<'_>, refused: Refused<'_>) -> Result<bool, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::bar(connection, refused).await,
+        Connected::Postgres(connection) => postgres::bar(connection, refused).await,
+        Connected::MySql(connection) => mysql::bar(connection, refused).await,
+    }
 }
 
-fn mismatch() -> Reply {
-    let detail =
-        "this step called before with another body or another operation; an attempt repeats both exactly";
-    Reply::problem(&Problem::new(Slug::InputDoesNotFit, detail))
+/// Deletes rows.
+async fn take_back(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::forget(connection, keys).await,
+        Connected::Postgres(connection) => postgres::forget(connection, keys).await,
+        Connected::MySql(connection) => mysql::forget(connection, keys).await,
+    }
+}
+
+/// Deletes what a confirm has barred.
+async fn unbar(tx: &mut Tx<'_>, key: Key<'_>) -> Result<(), sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::unbar(connection, key).await,
+        Connected::Postgres(connection) => postgres::unbar(connection, key).await,
+        Connected::MySql(connection) => mysql::unbar(connection, key).await,
+    }
 }
 
 fn key_of(call: &Call, op: CallOp) -> Key<'_> {
     Key { saga: call.caller.saga, step: &call.caller.step, op: op_number(op) }
+}
+
+fn round_of(call: &Call) -> i32 {
+    i32::try_from(call.caller.round).unwrap_or(ROUND_BARRED - 1).min(ROUND_BARRED - 1)
 }
 
 fn op_number(op: CallOp) -> i16 {

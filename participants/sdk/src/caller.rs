@@ -27,6 +27,8 @@ pub struct Caller {
     pub status_of: CallOp,
     /// The attempt, from 1.
     pub attempt: u32,
+    /// The round, 0 at first: one more each time an operator has a refused action tried anew.
+    pub round: u32,
     /// The epoch of the coordinator that calls.
     pub epoch: u64,
     /// The same for every attempt of one op.
@@ -61,11 +63,8 @@ impl Caller {
             op,
             status_of,
             attempt: read(headers, &wire::SAGA_ATTEMPT)?,
-            epoch: if headers.contains_key(&wire::SAGA_EPOCH) {
-                read(headers, &wire::SAGA_EPOCH)?
-            } else {
-                0
-            },
+            round: read_or(headers, &wire::SAGA_ROUND, 0)?,
+            epoch: read_or(headers, &wire::SAGA_EPOCH, 0)?,
             key: text(headers, &wire::IDEMPOTENCY_KEY)?.to_owned(),
         };
         caller.checked()
@@ -87,6 +86,7 @@ impl Caller {
             op: call.op,
             status_of,
             attempt: call.attempt,
+            round: call.round,
             epoch: call.epoch,
             key: call.key.clone(),
         };
@@ -127,4 +127,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Proble
 
 fn read<T: FromStr<Err: std::fmt::Display>>(headers: &HeaderMap, name: &HeaderName) -> Result<T, Problem> {
     text(headers, name)?.parse().map_err(|error| bad(format!("the header {name}: {error}")))
+}
+
+fn read_or<T: FromStr<Err: std::fmt::Display>>(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    absent: T,
+) -> Result<T, Problem> {
+    if headers.contains_key(name) { read(headers, name) } else { Ok(absent) }
 }

@@ -32,7 +32,8 @@ pub(crate) async fn serve(listener: TcpListener, file: &Path) {
 
 async fn open(file: &Path) -> Participant {
     let store = format!("sqlite:{}", file.display());
-    let database = Database::open(&store, &[barrier::SQLITE, EFFECT]).await.expect("the ledger opens");
+    let database =
+        Database::open(&store, &[barrier::SQLITE, EFFECT, barrier::ROUND]).await.expect("the ledger opens");
     let writer = Writer::start(&database);
     let body = each(|tx, call| {
         Box::pin(async move {

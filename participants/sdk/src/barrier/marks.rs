@@ -3,8 +3,8 @@
 //!
 //! It is written as a macro, because sqlx has no trait for the number of rows that a statement touched.
 
-/// Makes `insert`, `answer`, `forget`, `overtake` and `settle` for a connection, of the statements that the module
-/// around it calls `INSERT`, `ANSWER`, `FORGET`, `OVERTAKE` and `SETTLE`.
+/// Makes `insert`, `answer`, `forget`, `overtake`, `settle`, `renew`, `bar` and `unbar` for a connection, of the statements that
+/// the module around it calls `INSERT`, `ANSWER`, `FORGET`, `OVERTAKE` and `SETTLE`, and of those here.
 ///
 /// A key is bound as `saga_id, step, op`.
 macro_rules! marked_statements {
@@ -18,8 +18,8 @@ macro_rules! marked_statements {
             let mut inserted = 0;
             for piece in INSERT.pieces(rows) {
                 let mut query = sqlx::query(piece.statement);
-                for New { key, hash, status } in piece.items {
-                    query = bind_key!(query, key).bind(hash.to_vec()).bind(*status).bind(now_ms);
+                for New { key, hash, status, round } in piece.items {
+                    query = bind_key!(query, key).bind(hash.to_vec()).bind(*status).bind(*round).bind(now_ms);
                 }
                 inserted += query.execute(&mut *connection).await?.rows_affected();
             }
@@ -76,6 +76,43 @@ macro_rules! marked_statements {
             let settled = bind_key!(query, key).execute(connection).await?;
             Ok(settled.rows_affected() == 1)
         }
+
+        pub(super) async fn renew(
+            connection: &mut $connection,
+            refused: Refused<'_>,
+            hash: Hash,
+            round: i32,
+            now_ms: i64,
+        ) -> Result<bool, sqlx::Error> {
+            let query = sqlx::query(
+                "update saga_barrier set request_hash = ?, status = null, response = null, round = ?, created_at = ? \
+                 where saga_id = ? and step = ? and op = ? and status = ? and round = ?",
+            );
+            let query = bind_key!(query.bind(hash.to_vec()).bind(round).bind(now_ms), refused.key);
+            let query = query.bind(refused.status).bind(refused.round);
+            Ok(query.execute(connection).await?.rows_affected() == 1)
+        }
+
+        pub(super) async fn bar(
+            connection: &mut $connection,
+            refused: Refused<'_>,
+        ) -> Result<bool, sqlx::Error> {
+            let query = sqlx::query(
+                "update saga_barrier set round = ? \
+                 where saga_id = ? and step = ? and op = ? and status = ? and round = ?",
+            );
+            let query = bind_key!(query.bind(ROUND_BARRED), refused.key);
+            let query = query.bind(refused.status).bind(refused.round);
+            Ok(query.execute(connection).await?.rows_affected() == 1)
+        }
+
+        pub(super) async fn unbar(connection: &mut $connection, key: Key<'_>) -> Result<(), sqlx::Error> {
+            let query = sqlx::query(
+                "delete from saga_barrier where saga_id = ? and step = ? and op in (0, 1) and status = ?",
+            );
+            let query = query.bind(key.saga.as_bytes().to_vec()).bind(key.step.to_owned()).bind(CONFIRMED);
+            query.execute(connection).await.map(drop)
+        }
     };
 }
 
@@ -86,4 +123,16 @@ macro_rules! bind_key {
     };
 }
 
-pub(super) use {bind_key, marked_statements};
+/// Reads a row's hash, status, response and round, which stand in this order from `$at` on.
+macro_rules! kept {
+    ($row:expr, $at:expr) => {
+        Kept {
+            hash: $row.try_get($at)?,
+            status: $row.try_get($at + 1)?,
+            response: $row.try_get($at + 2)?,
+            round: $row.try_get($at + 3)?,
+        }
+    };
+}
+
+pub(super) use {bind_key, kept, marked_statements};

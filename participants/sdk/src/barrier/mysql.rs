@@ -5,8 +5,10 @@
 //! other fault into a warning. The driver counts rows found, not rows changed, so the count does not tell new
 //! rows from old ones: they are always read back, and a row without a status is new.
 
-use super::marks::{bind_key, marked_statements};
-use super::{Answered, Kept, Key, New, OVERTAKEN_PENDING, sized::Sized};
+use super::marks::{bind_key, kept, marked_statements};
+use super::{
+    Answered, CONFIRMED, Hash, Kept, Key, New, OVERTAKEN_PENDING, ROUND_BARRED, Refused, sized::Sized,
+};
 use sqlx::{MySqlConnection, Row};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -14,8 +16,8 @@ use uuid::Uuid;
 
 static INSERT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(
-        "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) values ",
-        |_| "(?, ?, ?, ?, ?, ?)".to_owned(),
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, round, created_at) values ",
+        |_| "(?, ?, ?, ?, ?, ?, ?)".to_owned(),
         ", ",
         " on duplicate key update saga_id = saga_barrier.saga_id",
     )
@@ -24,7 +26,7 @@ static INSERT: LazyLock<Sized> = LazyLock::new(|| {
 // Written out with `or`: MariaDB scans the whole table for `(a, b, c) in (…)`.
 static SELECT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(
-        "select saga_id, step, op, request_hash, status, response from saga_barrier where status is not null and (",
+        "select saga_id, step, op, request_hash, status, response, round from saga_barrier where status is not null and (",
         |_| "(saga_id = ? and step = ? and op = ?)".to_owned(),
         " or ",
         ")",
@@ -70,7 +72,7 @@ pub(super) async fn select(
         for row in query.fetch_all(&mut *connection).await? {
             let saga: Vec<u8> = row.try_get(0)?;
             let saga = Uuid::from_slice(&saga).map_err(|error| sqlx::Error::Decode(error.into()))?;
-            let kept = Kept { hash: row.try_get(3)?, status: row.try_get(4)?, response: row.try_get(5)? };
+            let kept = kept!(row, 3);
             found.insert((saga, row.try_get(1)?, row.try_get(2)?), kept);
         }
     }

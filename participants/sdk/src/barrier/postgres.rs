@@ -3,7 +3,8 @@
 //! `on conflict do nothing` waits for a transaction that is inserting the same row, so whatever the next
 //! statement reads of that row is committed. Rows travel as arrays: one statement for any number.
 
-use super::{Answered, Kept, Key, New, OVERTAKEN_PENDING};
+use super::marks::kept;
+use super::{Answered, CONFIRMED, Hash, Kept, Key, New, OVERTAKEN_PENDING, ROUND_BARRED, Refused};
 use sqlx::{PgConnection, Row};
 
 /// Keys as the arrays that `unnest` takes.
@@ -25,11 +26,12 @@ pub(super) async fn insert(
     let (sagas, steps, ops) = columns(rows.iter().map(|row| row.key));
     let hashes: Vec<Vec<u8>> = rows.iter().map(|row| row.hash.to_vec()).collect();
     let statuses: Vec<Option<i16>> = rows.iter().map(|row| row.status).collect();
+    let rounds: Vec<i32> = rows.iter().map(|row| row.round).collect();
     let inserted = sqlx::query(
-        "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) \
-         select v.saga_id::uuid, v.step, v.op, v.request_hash, v.status, $6 \
-         from unnest($1::text[], $2::text[], $3::smallint[], $4::bytea[], $5::smallint[]) with ordinality \
-             as v (saga_id, step, op, request_hash, status, place) \
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, round, created_at) \
+         select v.saga_id::uuid, v.step, v.op, v.request_hash, v.status, v.round, $7 \
+         from unnest($1::text[], $2::text[], $3::smallint[], $4::bytea[], $5::smallint[], $6::integer[]) \
+             with ordinality as v (saga_id, step, op, request_hash, status, round, place) \
          order by v.place on conflict do nothing",
     )
     .bind(sagas)
@@ -37,6 +39,7 @@ pub(super) async fn insert(
     .bind(ops)
     .bind(hashes)
     .bind(statuses)
+    .bind(rounds)
     .bind(now_ms)
     .execute(connection)
     .await?;
@@ -49,7 +52,7 @@ pub(super) async fn select(
 ) -> Result<Vec<Option<Kept>>, sqlx::Error> {
     let (sagas, steps, ops) = columns(keys.iter().copied());
     let rows = sqlx::query(
-        "select v.place, b.request_hash, b.status, b.response \
+        "select v.place, b.request_hash, b.status, b.response, b.round \
          from unnest($1::text[], $2::text[], $3::smallint[]) with ordinality as v (saga_id, step, op, place) \
          join saga_barrier b on b.saga_id = v.saga_id::uuid and b.step = v.step and b.op = v.op \
          where b.status is not null",
@@ -62,8 +65,7 @@ pub(super) async fn select(
     let mut kept = vec![None; keys.len()];
     for row in rows {
         let place = usize::try_from(row.try_get::<i64, _>(0)? - 1).unwrap_or_default();
-        kept[place] =
-            Some(Kept { hash: row.try_get(1)?, status: row.try_get(2)?, response: row.try_get(3)? });
+        kept[place] = Some(kept!(row, 1));
     }
     Ok(kept)
 }
@@ -137,4 +139,58 @@ pub(super) async fn settle(
     .execute(connection)
     .await?;
     Ok(settled.rows_affected() == 1)
+}
+
+/// Waits for a transaction that changes the same row, and then looks at what it committed.
+pub(super) async fn renew(
+    connection: &mut PgConnection,
+    refused: Refused<'_>,
+    hash: Hash,
+    round: i32,
+    now_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    let renewed = sqlx::query(
+        "update saga_barrier set request_hash = $6, status = null, response = null, round = $7, created_at = $8 \
+         where saga_id = $1::text::uuid and step = $2 and op = $3 and status = $4 and round = $5",
+    )
+    .bind(refused.key.saga.to_string())
+    .bind(refused.key.step.to_owned())
+    .bind(refused.key.op)
+    .bind(refused.status)
+    .bind(refused.round)
+    .bind(hash.to_vec())
+    .bind(round)
+    .bind(now_ms)
+    .execute(connection)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+pub(super) async fn bar(connection: &mut PgConnection, refused: Refused<'_>) -> Result<bool, sqlx::Error> {
+    let barred = sqlx::query(
+        "update saga_barrier set round = $6 \
+         where saga_id = $1::text::uuid and step = $2 and op = $3 and status = $4 and round = $5",
+    )
+    .bind(refused.key.saga.to_string())
+    .bind(refused.key.step.to_owned())
+    .bind(refused.key.op)
+    .bind(refused.status)
+    .bind(refused.round)
+    .bind(ROUND_BARRED)
+    .execute(connection)
+    .await?;
+    Ok(barred.rows_affected() == 1)
+}
+
+pub(super) async fn unbar(connection: &mut PgConnection, key: Key<'_>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from saga_barrier \
+         where saga_id = $1::text::uuid and step = $2 and op in (0, 1) and status = $3",
+    )
+    .bind(key.saga.to_string())
+    .bind(key.step.to_owned())
+    .bind(CONFIRMED)
+    .execute(connection)
+    .await?;
+    Ok(())
 }

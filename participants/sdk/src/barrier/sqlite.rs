@@ -1,14 +1,16 @@
 //! The barrier's statements for SQLite. Its transaction was begun with `begin immediate`: nobody else writes.
 
-use super::marks::{bind_key, marked_statements};
-use super::{Answered, Kept, Key, New, OVERTAKEN_PENDING, sized::Sized};
+use super::marks::{bind_key, kept, marked_statements};
+use super::{
+    Answered, CONFIRMED, Hash, Kept, Key, New, OVERTAKEN_PENDING, ROUND_BARRED, Refused, sized::Sized,
+};
 use sqlx::{Row, SqliteConnection};
 use std::sync::LazyLock;
 
 static INSERT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(
-        "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) values ",
-        |_| "(?, ?, ?, ?, ?, ?)".to_owned(),
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, round, created_at) values ",
+        |_| "(?, ?, ?, ?, ?, ?, ?)".to_owned(),
         ", ",
         " on conflict do nothing",
     )
@@ -16,7 +18,7 @@ static INSERT: LazyLock<Sized> = LazyLock::new(|| {
 
 static SELECT: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(
-        "select v.column1 as place, b.request_hash, b.status, b.response from (values ",
+        "select v.column1 as place, b.request_hash, b.status, b.response, b.round from (values ",
         |place| format!("({place}, ?, ?, ?)"),
         ", ",
         ") as v cross join saga_barrier as b \
@@ -64,8 +66,7 @@ pub(super) async fn select(
         }
         for row in query.fetch_all(&mut *connection).await? {
             let place = usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or_default();
-            kept[piece.start + place] =
-                Some(Kept { hash: row.try_get(1)?, status: row.try_get(2)?, response: row.try_get(3)? });
+            kept[piece.start + place] = Some(kept!(row, 1));
         }
     }
     Ok(kept)

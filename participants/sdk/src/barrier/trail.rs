@@ -3,7 +3,7 @@
 //! A step is told of at its newest row, so that one that changes while pages are read comes again, later. Only
 //! committed rows are seen, and nothing is changed.
 
-use super::{OVERTAKEN, OVERTAKEN_PENDING};
+use super::{CONFIRMED, OVERTAKEN, OVERTAKEN_PENDING};
 use crate::Readers;
 use amends_wire::audit::EffectState;
 use serde_json::Value;
@@ -205,7 +205,11 @@ fn state(
     let is_done = |status: Option<Option<i16>>| {
         matches!(status, Some(Some(200..=299 | 410))) && !matches!(status, Some(Some(202)))
     };
+    // What a confirm inserted is no compensation.
+    let undo = undo.filter(|status| *status != Some(CONFIRMED));
     match action {
+        Some(Some(CONFIRMED)) if is_done(confirm) => EffectState::Applied,
+        Some(Some(CONFIRMED)) => EffectState::Pending,
         None if is_done(confirm) && undo.is_none() => EffectState::Applied,
         None | Some(Some(OVERTAKEN)) => EffectState::Barred,
         Some(None | Some(202 | 425)) => EffectState::Pending,
@@ -243,6 +247,11 @@ mod tests {
             (some(422), None, None, Barred),
             (None, some(200), None, Barred),
             (None, None, some(200), Applied),
+            (some(200), some(2), some(200), Applied),
+            (some(200), some(2), some(202), Applied),
+            (some(2), some(2), some(200), Applied),
+            (some(2), some(2), some(202), Pending),
+            (some(409), some(2), some(200), Barred),
         ] {
             assert_eq!(state(action, undo, confirm), expected, "{action:?} {undo:?} {confirm:?}");
         }

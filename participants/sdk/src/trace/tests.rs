@@ -14,6 +14,7 @@ async fn only_what_the_caller_records_is_recorded() {
         op,
         status_of: CallOp::Action,
         attempt: 3,
+        round: 0,
         epoch: 1,
         key: "k".to_owned(),
     };

@@ -61,6 +61,7 @@ pub(crate) struct Ask {
     pub(crate) op: CallOp,
     pub(crate) status_of: Option<CallOp>,
     pub(crate) attempt: u32,
+    pub(crate) round: u32,
     pub(crate) operation: &'static str,
     pub(crate) body: Value,
 }
@@ -70,9 +71,9 @@ impl World {
     pub(crate) async fn open(store: &str, run: Run) -> World {
         let migrations = Migrations {
             name: "world",
-            sqlite: &[barrier::SQLITE, EFFECT, barrier::BY_TIME],
-            postgres: &[barrier::POSTGRES, EFFECT, barrier::BY_TIME],
-            mysql: &[barrier::MYSQL, EFFECT, barrier::BY_TIME],
+            sqlite: &[barrier::SQLITE, EFFECT, barrier::BY_TIME, barrier::ROUND],
+            postgres: &[barrier::POSTGRES, EFFECT, barrier::BY_TIME, barrier::ROUND],
+            mysql: &[barrier::MYSQL, EFFECT, barrier::BY_TIME, barrier::ROUND],
         };
         let database = Database::open_any(store, &migrations).await.expect("the database opens");
         let writer = Writer::start(&database);
@@ -211,7 +212,7 @@ impl Ask {
             CallOp::Compensation => "take",
             CallOp::Confirm => "seal",
         };
-        Ask { saga, step: step.to_owned(), op, status_of: None, attempt: 1, operation, body }
+        Ask { saga, step: step.to_owned(), op, status_of: None, attempt: 1, round: 0, operation, body }
     }
 
     pub(crate) fn status(saga: Uuid, step: &str, of: CallOp) -> Ask {
@@ -228,6 +229,9 @@ impl Ask {
         put("saga-op", self.op.to_string());
         put("saga-attempt", self.attempt.to_string());
         put("saga-epoch", "1".to_owned());
+        if self.round > 0 {
+            put("saga-round", self.round.to_string());
+        }
         put("idempotency-key", self.key());
         if let Some(of) = self.status_of {
             put("saga-status-of", of.to_string());
@@ -244,12 +248,13 @@ impl Ask {
     }
 
     fn entry(&self) -> Value {
-        json!({ "saga": self.saga, "step": self.step, "op": self.op, "attempt": self.attempt, "key": self.key(),
+        json!({ "saga": self.saga, "step": self.step, "op": self.op, "attempt": self.attempt, "round": self.round, "key": self.key(),
                 "status_of": self.status_of, "body": self.body })
     }
 
     fn key(&self) -> String {
-        format!("{}/{}/{}", self.saga, self.step, self.status_of.unwrap_or(self.op))
+        let round = if self.round > 0 { format!(":r{}", self.round) } else { String::new() };
+        format!("{}/{}/{}{round}", self.saga, self.step, self.status_of.unwrap_or(self.op))
     }
 }
 
