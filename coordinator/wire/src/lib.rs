@@ -17,4 +17,4 @@ pub mod registration;
 pub mod span;
 pub mod trace;
 
-pub use amends_saga::{Millis, Name};
+pub use amends_saga::{CauseKind, Json, Millis, Name, Op, SagaId, Status, StepName};

@@ -1,4 +1,4 @@
-//! Which crate may know which: `saga <- wire <- sdk, server, cli`, `saga <- store <- server`,
+//! Which crate may know which: `saga <- wire <- sdk, client, server, cli`, `saga <- store <- server`,
 //! `sdk <- inventory, order, product`, everything `<- cli, tests`. Nothing points the other way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,7 @@ const LIBRARIES: &[&str] = &[
     "amends-wire",
     "amends-store",
     "amends-server",
+    "amends-client",
     "amends-sdk",
     "amends-inventory",
     "amends-order",
@@ -21,11 +22,12 @@ const LIBRARIES: &[&str] = &[
 ];
 
 /// Each crate, and which of the others it may depend on, in its tests too.
-const MAY_KNOW: [(&str, &[&str]); 11] = [
+const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("amends-saga", &[]),
     ("amends-wire", &["amends-saga"]),
     ("amends-store", &["amends-saga"]),
     ("amends-server", &["amends-saga", "amends-wire", "amends-store"]),
+    ("amends-client", &["amends-wire"]),
     ("amends-sdk", &["amends-saga", "amends-wire"]),
     ("amends-inventory", PARTICIPANT),
     ("amends-order", PARTICIPANT),

@@ -1,0 +1,1 @@
+//! A checkout flow: an order is started, followed event by event, paid, and its outcome told to the customer.
