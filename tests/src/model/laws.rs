@@ -74,9 +74,9 @@ impl Model {
         {
             return Some("I6: a saga completed with a step not done exactly once");
         }
-        let given_up = row
-            .items()
-            .any(|(_, repair)| repair.settled.as_ref().is_some_and(|settled| settled.how == How::Abandoned));
+        let given_up = row.items().any(|(_, _, repair)| {
+            repair.settled.as_ref().is_some_and(|settled| settled.how == How::Abandoned)
+        });
         let undone = barrier.effects == barrier.undo_effects;
         if ended && row.direction == Direction::Backward && !undone && !by_hand && !given_up {
             return Some("I7: a saga is called compensated with a step standing");

@@ -33,7 +33,7 @@ impl Model {
     /// Whether a request could still change something at the participant.
     pub(super) fn is_live(&self, barrier: Barrier, op: Op) -> bool {
         match op {
-            Op::Action => match barrier.action {
+            Op::Action | Op::Confirm => match barrier.action {
                 Mark::None => true,
                 Mark::Done => self.has(Bug::NoDedupe),
                 Mark::Refused => self.has(Bug::RefusalForgotten),
@@ -52,12 +52,12 @@ impl Model {
         let at = usize::from(step);
         let barrier = state.barriers[at];
         if !self.is_live(barrier, op) {
-            let mark = if op == Op::Action { barrier.action } else { barrier.undo };
+            let mark = if op != Op::Compensation { barrier.action } else { barrier.undo };
             return if mark == Mark::Done { Said::Done } else { Said::Refused };
         }
         let intended = state.row.as_ref().is_some_and(|row| {
             let calls = row.step(StepIx(step));
-            let call = if op == Op::Action { &calls.action } else { &calls.compensation };
+            let call = if op != Op::Compensation { &calls.action } else { &calls.compensation };
             call.input.is_some()
         });
         if !intended {
@@ -65,9 +65,9 @@ impl Model {
         }
         let it = &mut state.barriers[at];
         match (op, refuse) {
-            (Op::Action, true) => it.action = Mark::Refused,
+            (Op::Action | Op::Confirm, true) => it.action = Mark::Refused,
             (Op::Compensation, true) => it.undo = Mark::Refused,
-            (Op::Action, false) => {
+            (Op::Action | Op::Confirm, false) => {
                 it.action = Mark::Done;
                 it.effects += 1;
                 self.check_action_order(state, step);

@@ -83,6 +83,7 @@ pub(super) fn of_saga(saga: &Saga) -> u64 {
             StepPhase::Compensating => 7,
             StepPhase::Compensated => 8,
             StepPhase::Parked => 9,
+            StepPhase::Registered => 10,
         };
         mix = mix.add(phase).add(of_call(&state.action)).add(of_call(&state.compensation));
         if let Some(repair) = &state.compensation.repair {

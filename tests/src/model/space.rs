@@ -80,8 +80,8 @@ impl Model {
         let before = row.clone();
         let mut saga = Saga::clone(row);
         append.records.iter().for_each(|record| saga.apply(record.at, &record.event));
-        for (ix, repair) in saga.items() {
-            let as_before = before.step(ix).compensation.repair.as_deref() == Some(repair);
+        for (ix, op, repair) in saga.items() {
+            let as_before = before.step(ix).call(op).repair.as_deref() == Some(repair);
             let rows = append.repairs.iter().rfind(|row| row.item == repair.item);
             if !as_before && rows.is_none_or(|row| row.status != repair.status) {
                 state.broken = Some("I22: an item changed and its row was not written with it");
@@ -308,7 +308,7 @@ impl Model {
         let held = state.holds(node);
         let shelved = state.row.as_deref().filter(|row| row.is_shelved());
         let Some(saga) = held.or(shelved) else { return };
-        for (ix, _) in saga.items().filter(|(_, repair)| repair.is_unsettled()) {
+        for (ix, _, _) in saga.items().filter(|(_, _, repair)| repair.is_unsettled()) {
             let barrier = state.barriers[usize::from(ix.0)];
             let is_undone = barrier.effects == barrier.undo_effects && !self.is_live(barrier, Op::Action);
             let words = WORDS.iter().filter(|word| **word != Word::Prove || is_undone);
@@ -343,7 +343,7 @@ impl Model {
         let barrier = state.barriers[usize::from(key.step.0)];
         let fresh = key.question == Question::Call && self.is_live(barrier, key.op);
         let refusals = match key.op {
-            Op::Action => state.left.refusals,
+            Op::Action | Op::Confirm => state.left.refusals,
             Op::Compensation => state.left.undo_refusals,
         };
         if fresh && refusals > 0 {
@@ -391,7 +391,7 @@ impl Model {
             }
             Action::Refuse(node, key) => {
                 match key.op {
-                    Op::Action => state.left.refusals -= 1,
+                    Op::Action | Op::Confirm => state.left.refusals -= 1,
                     Op::Compensation => state.left.undo_refusals -= 1,
                 }
                 let said = self.handle(state, key.step.0, key.op, true);

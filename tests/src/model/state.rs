@@ -176,7 +176,8 @@ impl State {
 
 impl Node {
     pub(super) fn new() -> Node {
-        let coordinator = Coordinator::new(Limits { sagas_max: 1, batch_max: 1, gates: None });
+        let coordinator =
+            Coordinator::new(Limits { sagas_max: 1, batch_max: 1, gates: None, ..Limits::default() });
         let mut node = Node { coordinator: Arc::new(coordinator), write: None, result: None, print: 0 };
         node.print = print::of_node(&node);
         node

@@ -269,14 +269,14 @@ impl Facts {
     fn begun(&mut self, id: SagaId, step: u16, op: Op) -> Option<Violation> {
         let first = self.intents.insert((step, op));
         match op {
-            Op::Action if self.turned => Some(format!("I5: {id} began step {step} after the turn")),
+            Op::Action | Op::Confirm if self.turned => {
+                Some(format!("I5: {id} began step {step} after the turn"))
+            }
             Op::Compensation if !self.turned => {
                 Some(format!("I5: {id} undoes step {step} without having turned round"))
             }
-            Op::Action | Op::Compensation if !first => {
-                Some(format!("I14: {id} began {} {step} twice", op.as_str()))
-            }
-            Op::Action | Op::Compensation => None,
+            _ if !first => Some(format!("I14: {id} began {} {step} twice", op.as_str())),
+            _ => None,
         }
     }
 
@@ -358,7 +358,7 @@ impl Facts {
         let step = self.plan.definition.step(amends_saga::StepIx(step));
         match op {
             Op::Compensation if is_retried => step.undo().expect("a step with an undo").retry.quick.max(1),
-            Op::Action => step.call().expect("a step that calls").retry.attempts,
+            Op::Action | Op::Confirm => step.call().expect("a step that calls").retry.attempts,
             Op::Compensation => step.undo().expect("a step with an undo").retry.attempts_max(),
         }
     }
@@ -375,7 +375,7 @@ impl Facts {
                     later.find(|l| stands(*l) && self.plan.has_undo(*l) && !self.ever_parked.contains(l))?;
                 Some(format!("I10: step {step} of {id} was undone while step {standing} stood"))
             }
-            Op::Action => {
+            Op::Action | Op::Confirm => {
                 let undone = |other: u16| {
                     shop.barriers.get(&(id, other)).is_some_and(|barrier| barrier.undo_effects > 0)
                 };

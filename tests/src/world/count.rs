@@ -24,6 +24,7 @@ situations! {
     ZombieWrite "a write of a coordinator that was gone took effect"
     StaleReply "a stale reply was dropped"
     LateReply "a reply came after its timeout"
+    Woken "a sleeping saga was woken"
     LateAction "a late action met the tombstone of its compensation"
     NullUndo "a compensation met nothing to undo"
     RepeatedCall "a repeated call was answered from the barrier"

@@ -21,6 +21,8 @@ pub struct Mix {
     pub stock: i64,
     /// Sagas a coordinator takes on.
     pub sagas_max: usize,
+    /// Sleeping sagas that a coordinator keeps at hand.
+    pub sleeping_max: usize,
     /// Requests and replies lost.
     pub loss: u32,
     /// Requests delivered twice.
@@ -111,6 +113,7 @@ impl Mix {
             skus: 1 + random.below(5) as usize,
             stock: random.within(3, 60),
             sagas_max: if random.chance(100) { 3 } else { 1000 },
+            sleeping_max: random.below(4) as usize,
             latency_ms: *random.pick(&[2, 20, 20, 200, 1000, 5000]),
         }
     }

@@ -136,7 +136,7 @@ impl World {
         let said = match key.question {
             Question::Status => self.participants.status((request.saga, key.step.0), key.op),
             Question::Call => match key.op {
-                Op::Action => self.act(request),
+                Op::Action | Op::Confirm => self.act(request),
                 Op::Compensation => self.undo(request)?,
             },
         };

@@ -72,7 +72,7 @@ impl Node {
             open_max: Millis(4_000),
             ..GateLimits::default()
         });
-        let limits = Limits { sagas_max: mix.sagas_max, batch_max: 8, gates };
+        let limits = Limits { sagas_max: mix.sagas_max, batch_max: 8, sleeping_max: mix.sleeping_max, gates };
         Node {
             incarnation: 0,
             is_up: true,
@@ -230,7 +230,10 @@ impl World {
         self.claimed(node, claimed);
     }
 
-    fn reclaim(&mut self, node: usize, ids: Vec<SagaId>) {
+    fn reclaim(&mut self, node: usize, mut ids: Vec<SagaId>) {
+        // What somebody has woken meanwhile is this node's own.
+        let it = &self.nodes[node].coordinator;
+        ids.retain(|id| it.get(*id).is_none() || it.is_asleep(*id));
         let (now, incarnation) = (self.time(), self.nodes[node].incarnation);
         if self.random.chance(self.mix.store_before) {
             return self.at(500, WorldEvent::Node { node, incarnation, event: Event::Reclaim(ids) });
@@ -370,7 +373,13 @@ impl World {
                     }
                 }
                 Effect::Send { saga, epoch, call } => self.send(node, saga, epoch, call),
-                Effect::Advanced(_) | Effect::Repairs(_) | Effect::Shelved(_) => {}
+                Effect::Advanced(_) | Effect::Repairs(_) | Effect::Shelved(_) | Effect::Asleep(_) => {}
+                Effect::Wake(id) => {
+                    self.count(Situation::Woken);
+                    let (ms, incarnation) = (self.random.within(1, 50), self.nodes[node].incarnation);
+                    let event = Event::Reclaim(vec![id]);
+                    self.at(ms, WorldEvent::Node { node, incarnation, event });
+                }
                 Effect::Ended(ended) => self.ended(&ended.0),
                 Effect::Lost(id) => {
                     self.nodes[node].waiting.remove(&id);

@@ -100,6 +100,6 @@ impl World {
 fn unsettled(stored: &amends_store::Stored) -> Vec<(SagaId, Uuid, StepIx, u32)> {
     let plan = Plan::find(&stored.head.hash);
     let saga = Saga::replay(stored.id, plan.definition.clone(), &stored.records);
-    let open = saga.items().filter(|(_, repair)| repair.status != RepairStatus::Settled);
-    open.map(|(ix, repair)| (saga.id, repair.item, ix, repair.number)).collect()
+    let open = saga.items().filter(|(_, _, repair)| repair.status != RepairStatus::Settled);
+    open.map(|(ix, _, repair)| (saga.id, repair.item, ix, repair.number)).collect()
 }

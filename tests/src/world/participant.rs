@@ -131,7 +131,7 @@ impl Participants {
     pub fn status(&self, branch: Branch, op: Op) -> Said {
         let Some(barrier) = self.barriers.get(&branch) else { return Said::NotSeen };
         match op {
-            Op::Action => say(barrier.action),
+            Op::Action | Op::Confirm => say(barrier.action),
             Op::Compensation => say(barrier.undo),
         }
     }
@@ -196,9 +196,9 @@ impl Participants {
     pub fn finish(&mut self, branch: Branch, op: Op, what: &str, cart: &Cart) -> Did {
         let barrier = self.barriers.entry(branch).or_default();
         match op {
-            Op::Action if barrier.action == Mark::Working => self.perform(branch, what, cart).1,
+            Op::Action | Op::Confirm if barrier.action == Mark::Working => self.perform(branch, what, cart).1,
             Op::Compensation if barrier.undo == Mark::Working => self.reverse(branch, what, cart).1,
-            Op::Action | Op::Compensation => Did::Nothing,
+            _ => Did::Nothing,
         }
     }
 

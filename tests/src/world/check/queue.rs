@@ -40,7 +40,7 @@ impl Checker {
 fn shows(facts: &Facts, id: SagaId, row: &Item, records: &[Record]) -> Option<Violation> {
     let upto = records.iter().take(row.seq as usize);
     let saga = Saga::replay(id, facts.plan.definition.clone(), upto);
-    let Some((_, repair)) = saga.find_item(row.item) else {
+    let Some((_, _, repair)) = saga.find_item(row.item) else {
         return Some(format!("I22: item {} of {id} is not in the journal up to {}", row.item, row.seq));
     };
     let followed = row.settled_how == Some(How::ParkedAgain);
