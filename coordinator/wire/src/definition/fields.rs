@@ -10,6 +10,9 @@ use crate::{registration::RetryTerms, span::Span};
 use amends_saga::{Millis, Name};
 use std::ops::RangeInclusive;
 
+pub(crate) const RETRY_KEYS: &[&str] = &["attempts", "first", "factor", "max"];
+pub(crate) const UNDO_RETRY_KEYS: &[&str] = &["quick", "attempts", "first", "factor", "max", "within"];
+
 /// An object whose keys have been checked.
 pub(crate) struct Fields<'n> {
     /// What the object is, for messages: `step "quote"`.
@@ -154,11 +157,11 @@ impl<'n> Fields<'n> {
 
     /// How something is tried again; `undo` reads what only compensations have.
     pub(crate) fn retry(&self, undo: bool, faults: &mut Faults) -> RetryTerms {
-        const ACTION: &[&str] = &["attempts", "first", "factor", "max"];
-        const UNDO: &[&str] = &["quick", "attempts", "first", "factor", "max", "within"];
         let Some(entry) = self.get("retry") else { return RetryTerms::default() };
         let what = format!("the retry of {}", self.what);
-        let Some(fields) = Fields::of(&entry.value, what, if undo { UNDO } else { ACTION }, faults) else {
+        let Some(fields) =
+            Fields::of(&entry.value, what, if undo { UNDO_RETRY_KEYS } else { RETRY_KEYS }, faults)
+        else {
             return RetryTerms::default();
         };
         let (first, max) = (fields.span("first", faults), fields.span("max", faults));

@@ -1,6 +1,6 @@
 //! One step of a definition: its kind, and the keys that every kind has.
 
-mod call;
+pub(crate) mod call;
 mod child;
 mod waiting;
 
@@ -102,7 +102,7 @@ const PAST_REASON: &str = "it comes after the pivot";
 /// The most items of a fanned-out step that are under way at a time.
 const PARALLEL_MAX: u32 = 100;
 
-const CALL_KEYS: &[&str] = &[
+pub(crate) const CALL_KEYS: &[&str] = &[
     "action",
     "compensation",
     "reason",
@@ -119,7 +119,7 @@ const CALL_KEYS: &[&str] = &[
     "unwind",
     "returns",
 ];
-const CHILD_KEYS: &[&str] = &[
+pub(crate) const CHILD_KEYS: &[&str] = &[
     "saga",
     "with",
     "after",
@@ -133,8 +133,8 @@ const CHILD_KEYS: &[&str] = &[
     "unwind",
     "returns",
 ];
-const AWAIT_KEYS: &[&str] = &["await", "timeout", "default", "after", "when", "returns"];
-const ALL_KEYS: &[&str] = &[
+pub(crate) const AWAIT_KEYS: &[&str] = &["await", "timeout", "default", "after", "when", "returns"];
+pub(crate) const ALL_KEYS: &[&str] = &[
     "action",
     "await",
     "saga",

@@ -13,7 +13,7 @@ use crate::{
 use amends_saga::definition::CHILD_PARTICIPANT;
 use serde_json::json;
 
-const UNDO_KEYS: &[&str] = &["operation", "with", "retry"];
+pub(crate) const UNDO_KEYS: &[&str] = &["operation", "with", "retry"];
 const UNDO_HELP: &str = "give it \"compensation: PARTICIPANT.OPERATION\", or \"compensation: none\" with a \
                          \"reason\", or \"read_only: true\"";
 
