@@ -78,3 +78,6 @@ async fn apply(connection: &mut SqliteConnection, version: i64) -> Result<(), Er
 async fn run(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), Error> {
     sqlx::raw_sql(sql).execute(connection).await.map(drop).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;
