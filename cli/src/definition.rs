@@ -1,7 +1,9 @@
 //! `amends definition`: check, draw, compare, register, list and show the descriptions of sagas.
 
+mod diff;
 mod graph;
 mod source;
+mod yaml;
 
 use crate::{
     exit::Exit,
@@ -41,6 +43,15 @@ Examples:
   amends definition graph checkout@1 --format mermaid
   amends definition graph --saga 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 -o run.svg")]
     Graph(graph::Args),
+    /// Compares two definitions step by step, and says what that means for running sagas
+    #[command(after_help = "\
+Ends with 1 when they differ.
+
+Examples:
+  amends definition diff checkout@1 checkout@2
+  amends definition diff checkout sagas/checkout.yaml --brief
+  amends definition diff checkout@1 - --json < next.yaml")]
+    Diff(diff::Args),
     /// Registers definitions; a version never changes its content
     #[command(after_help = "\
 Examples:
@@ -77,6 +88,7 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
     match command {
         Command::Check { files } => check(&files, globals),
         Command::Graph(args) => graph::run(&args, globals).await,
+        Command::Diff(args) => diff::run(&args, globals).await,
         Command::Register { files } => register(&files, globals).await,
         Command::List => list(globals).await,
         Command::Show { name } => show(&name, globals).await,

@@ -7,7 +7,7 @@ mod face;
 mod layout;
 mod legend;
 mod mermaid;
-mod model;
+pub(super) mod model;
 mod run;
 mod style;
 mod svg;

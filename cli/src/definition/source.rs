@@ -93,6 +93,11 @@ pub(super) struct Content {
 }
 
 impl Place {
+    /// Whether it is standard input, which can be read once.
+    pub(super) fn is_input(&self) -> bool {
+        matches!(self, Place::File(path) if path == Path::new("-"))
+    }
+
     /// Reads it.
     ///
     /// # Errors

@@ -233,7 +233,9 @@ pub(crate) fn width(text: &str, size: f64) -> f64 {
 /// A text on one line, without anything that is not to be seen or that would turn its direction.
 pub(crate) fn plain(text: &str) -> String {
     let shown = |glyph: char| match glyph {
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{fffd}',
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
+            '\u{fffd}'
+        }
         '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
         glyph if glyph.is_whitespace() => ' ',
         glyph if glyph.is_control() => '\u{fffd}',

@@ -124,8 +124,11 @@ fn samples(graph: &Graph, faces: &[Faces]) -> Vec<(Sample, &'static str)> {
         (each, Sample::Stack, "once for each item"),
         (any(&|step| step.pivot), Sample::Step("pivot"), "the pivot: no way back from here"),
     ];
-    let mut samples: Vec<(Sample, &'static str)> =
-        all.into_iter().filter(|(occurs, ..)| *occurs).map(|(_, sample, meaning)| (sample, meaning)).collect();
+    let mut samples: Vec<(Sample, &'static str)> = all
+        .into_iter()
+        .filter(|(occurs, ..)| *occurs)
+        .map(|(_, sample, meaning)| (sample, meaning))
+        .collect();
     let occurring = Tone::ALL.into_iter().filter(|tone| tones.contains(tone));
     samples.extend(occurring.map(|tone| (Sample::Toned(tone), tone.meaning())));
     samples

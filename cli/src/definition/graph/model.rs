@@ -239,7 +239,8 @@ impl Step {
         Step {
             name: branch.name.to_string(),
             does: Does::Branch { confirm: branch.action.as_ref().map(operation) },
-            undo: undo.map_or(Undo::Nothing { reason: None }, |operation| Undo::Call { operation, eager: false }),
+            undo: undo
+                .map_or(Undo::Nothing { reason: None }, |operation| Undo::Call { operation, eager: false }),
             when: None,
             each: None,
             pivot: false,

@@ -146,7 +146,8 @@ fn counted(status: &str, items: &[&StepView]) -> String {
     match &counts.iter().collect::<Vec<_>>()[..] {
         [(only, count)] if *only == status => format!("{status}: {count} items"),
         counts => {
-            let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+            let counts: Vec<String> =
+                counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
             format!("{status}: {}", counts.join(", "))
         }
     }
@@ -174,7 +175,8 @@ fn told(call: &OpView) -> Vec<String> {
 }
 
 fn told_of_item(item: &StepView) -> Option<String> {
-    let call = [&item.compensation, &item.action].into_iter().flatten().find(|call| call.last_error.is_some())?;
+    let call =
+        [&item.compensation, &item.action].into_iter().flatten().find(|call| call.last_error.is_some())?;
     let error = call.last_error.as_ref()?;
     Some(format!("{}: {}", item.name, error.message))
 }

@@ -84,7 +84,8 @@ fn description(graph: &Graph, run: Option<&Run>) -> String {
             .filter(|edge| edge.to == place)
             .map(|edge| graph.steps[edge.from].name.as_str())
             .collect();
-        let after = if before.is_empty() { String::new() } else { format!(" after {}", before.join(" and ")) };
+        let after =
+            if before.is_empty() { String::new() } else { format!(" after {}", before.join(" and ")) };
         let mut facts = vec![face::deed(&step.does)];
         facts.extend(face::remarks(step));
         facts.extend(face::undoing(&step.undo).map(|(undo, _)| match step.undo {

@@ -49,7 +49,8 @@ fn half_way() -> Run {
 /// A graph of steps with these bodies, called `a`, `b`, ….
 fn graph(steps: &[Value]) -> Result<Graph, ModelError> {
     let name = |place: usize| char::from(b'a' + u8::try_from(place).expect("few steps")).to_string();
-    let steps: Vec<Value> = steps.iter().enumerate().map(|(place, body)| json!({ name(place): body })).collect();
+    let steps: Vec<Value> =
+        steps.iter().enumerate().map(|(place, body)| json!({ name(place): body })).collect();
     Graph::read(&json!({ "saga": "test", "version": 1, "steps": steps }))
 }
 

@@ -75,7 +75,10 @@ impl Rows {
 
     /// Each pair of joined nodes once: the upper one, the lower one.
     pub(super) fn joints(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.below.iter().enumerate().flat_map(|(upper, below)| below.iter().map(move |lower| (upper, *lower)))
+        self.below
+            .iter()
+            .enumerate()
+            .flat_map(|(upper, below)| below.iter().map(move |lower| (upper, *lower)))
     }
 }
 

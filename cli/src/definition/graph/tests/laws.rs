@@ -76,7 +76,9 @@ fn everything_is_inside(layout: &Layout) {
         assert!(rect.x > -0.01 && rect.y > -0.01, "{rect:?}");
         assert!(rect.right() < layout.width + 0.01 && rect.bottom() < layout.height + 0.01, "{rect:?}");
     }
-    for (x, y) in layout.routes.iter().flat_map(|route| route.forward.iter().chain(route.undo.iter().flatten())) {
+    for (x, y) in
+        layout.routes.iter().flat_map(|route| route.forward.iter().chain(route.undo.iter().flatten()))
+    {
         assert!(*x > -0.01 && *x < layout.width + 0.01 && *y > -0.01 && *y < layout.height + 0.01, "{x} {y}");
     }
 }

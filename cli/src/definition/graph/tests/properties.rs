@@ -33,7 +33,8 @@ fn body(place: usize, (parents, does, extras, long): &Seed) -> Value {
 }
 
 fn any_graph() -> impl Strategy<Value = Graph> {
-    let seed = (prop::collection::vec(any::<prop::sample::Index>(), 0..4), any::<u8>(), any::<u8>(), 0_usize..4);
+    let seed =
+        (prop::collection::vec(any::<prop::sample::Index>(), 0..4), any::<u8>(), any::<u8>(), 0_usize..4);
     let steps = prop::collection::vec(seed, 1..=60);
     (steps, prop::option::of(any::<prop::sample::Index>())).prop_map(|(seeds, pivot)| {
         let mut bodies: Vec<Value> =
@@ -81,7 +82,8 @@ fn the_largest_definitions_are_drawn_at_once() {
         _ => vec![0],
     };
     let back = |place: usize| {
-        let mut parents: Vec<usize> = [place.saturating_sub(40), place.saturating_sub(1)].into_iter().filter(|p| *p < place).collect();
+        let mut parents: Vec<usize> =
+            [place.saturating_sub(40), place.saturating_sub(1)].into_iter().filter(|p| *p < place).collect();
         parents.dedup();
         parents
     };

@@ -5,8 +5,10 @@ use super::*;
 #[test]
 fn a_step_without_after_follows_the_one_before_it() {
     let call = json!({ "action": "p.o", "read_only": true });
-    let graph = graph(&[call.clone(), call.clone(), json!({ "action": "p.o", "read_only": true, "after": [] })]);
-    let edges: Vec<(usize, usize)> = graph.expect("a graph").edges.iter().map(|edge| (edge.from, edge.to)).collect();
+    let graph =
+        graph(&[call.clone(), call.clone(), json!({ "action": "p.o", "read_only": true, "after": [] })]);
+    let edges: Vec<(usize, usize)> =
+        graph.expect("a graph").edges.iter().map(|edge| (edge.from, edge.to)).collect();
     assert_eq!(edges, [(0, 1)]);
 }
 
@@ -18,10 +20,7 @@ fn the_pivot_waits_for_every_step_before_it_and_nothing_beyond_it_is_undone() {
     let steps = [call(json!([])), call(json!([])), call(json!("b")), pivot, call(json!("d"))];
     let graph = graph(&steps).expect("a graph");
     let edge = |from, to, implied| Edge { from, to, implied };
-    assert_eq!(
-        graph.edges,
-        [edge(1, 2, false), edge(0, 3, false), edge(2, 3, true), edge(3, 4, false)]
-    );
+    assert_eq!(graph.edges, [edge(1, 2, false), edge(0, 3, false), edge(2, 3, true), edge(3, 4, false)]);
     let never: Vec<bool> = graph.steps.iter().map(|step| step.undo == Undo::Never).collect();
     assert_eq!(never, [false, false, false, false, true]);
     assert!(!graph.is_undone(&edge(3, 4, false)) && graph.is_undone(&edge(2, 3, true)));
@@ -52,7 +51,8 @@ fn a_condition_and_a_list_are_shown_without_their_braces() {
 
 #[test]
 fn words_from_outside_stay_words() {
-    let hostile = "</title><script>alert(\"1\")</script>\u{202e}\u{7}\u{0}]]> #quot; `x`\nclick s0 \"https://x\"";
+    let hostile =
+        "</title><script>alert(\"1\")</script>\u{202e}\u{7}\u{0}]]> #quot; `x`\nclick s0 \"https://x\"";
     let step = json!({ "action": "p.o", "compensation": "none", "reason": hostile, "when": hostile });
     let graph = graph(&[step]).expect("a graph");
     let drawing = svg::draw(&graph, None);
