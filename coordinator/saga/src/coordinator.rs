@@ -259,6 +259,10 @@ impl Coordinator {
                 false => Admission::Full,
             };
         }
+        if let Some(entry) = self.sagas.get(&start.id) {
+            // Only a child saga's start comes again under its id, and then it is the same.
+            return Admission::Repeat { id: start.id, durable: entry.durable_seq > 0 };
+        }
         if self.sagas.len() >= self.limits.sagas_max {
             return Admission::Full;
         }

@@ -319,14 +319,14 @@ impl Draft<'_> {
 
     fn action_unknown(&mut self, key: CallKey, step: StepName, error: Report, retry_after: Option<Millis>) {
         let (spec, state) = (self.saga.spec(key.step), &self.saga.step(key.step).action);
-        let retry = *spec.forward_retry().expect("a call in flight has its schedule");
         let spent = state.spent + 1;
-        let delay = retry.delay(spent, self.seed(key)).max(retry_after.unwrap_or_default());
+        let (attempts, delay) = spec.forward_retry(spent, self.seed(key));
+        let delay = delay.max(retry_after.unwrap_or_default());
         let next_attempt_at = self.now.after(delay);
         let late = |limit: Option<Timestamp>| limit.is_some_and(|limit| next_attempt_at >= limit);
         let within = spec.within().zip(state.started_at).map(|(within, started)| started.after(within));
         let deadline = self.saga.deadline_at.filter(|_| !self.saga.is_past_pivot());
-        let attempts = if state.is_retrying() { Schedule::QUICK.attempts } else { retry.attempts };
+        let attempts = if state.is_retrying() { Schedule::QUICK.attempts } else { attempts };
         let (op, attempt) = (key.op, key.attempt);
         let draining = self.saga.direction == Direction::Backward;
         if draining || spent >= attempts {

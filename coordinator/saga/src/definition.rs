@@ -5,6 +5,7 @@
 
 use crate::{
     Json, Name,
+    hash::Mix,
     schedule::{Schedule, UndoSchedule},
     state::Saga,
     time::Millis,
@@ -112,7 +113,7 @@ pub struct BranchStep {
     /// What makes it final, where something does.
     pub confirm: Option<Operation>,
     /// How that is tried again.
-    pub retry: Schedule,
+    pub retry: UndoSchedule,
     /// How it is undone.
     pub undo: UndoCall,
     /// The body of both.
@@ -425,18 +426,22 @@ impl Step {
         }
     }
 
-    /// How that call is tried again.
-    pub(crate) fn forward_retry(&self) -> Option<&Schedule> {
+    /// How many attempts of that call there are, and how long to wait after attempt `spent`.
+    pub(crate) fn forward_retry(&self, spent: u32, seed: Mix) -> (u32, Millis) {
         match &self.kind {
-            Kind::Call(call) => Some(&call.retry),
-            Kind::Branch(branch) => Some(&branch.retry),
-            Kind::Await(_) => None,
+            Kind::Call(call) => (call.retry.attempts, call.retry.delay(spent, seed)),
+            Kind::Branch(branch) => (branch.retry.attempts_max(), branch.retry.delay(spent, seed)),
+            Kind::Await(_) => unreachable!("a step that waits for a signal calls nobody"),
         }
     }
 
     /// The bound on the step with all its retries.
     pub(crate) fn within(&self) -> Option<Millis> {
-        self.call().and_then(|call| call.within)
+        match &self.kind {
+            Kind::Call(call) => call.within,
+            Kind::Branch(branch) => Some(branch.retry.within),
+            Kind::Await(_) => None,
+        }
     }
 
     /// The compensation, if the step has one.

@@ -1,12 +1,8 @@
 //! The facts of a saga's journal. An event says what happened, never what to do next.
 
 use crate::{
-    Json, Name, SagaId, StepName,
-    answer::Report,
-    definition::Operation,
-    repair::Audit,
-    schedule::{Schedule, UndoSchedule},
-    time::Timestamp,
+    Json, Name, SagaId, StepName, answer::Report, definition::Operation, repair::Audit,
+    schedule::UndoSchedule, time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,8 +53,8 @@ pub struct BranchTerms {
     /// What makes the branch final, where something does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Operation>,
-    /// How that is tried again.
-    pub retry: Schedule,
+    /// How that is tried again: as patiently as a compensation, since there is no way back either.
+    pub retry: UndoSchedule,
     /// The body of both.
     pub input: Json,
 }

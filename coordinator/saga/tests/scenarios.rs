@@ -29,7 +29,7 @@ use amends_saga::{
     Record, Report, Saga, SagaId, Start, StepIx, StepName, Timestamp, Verb, answer,
     answer::{Asked, Body},
     coordinator::{Admission, Append, Effect, Limits, Written},
-    schedule::{Schedule, UndoSchedule},
+    schedule::UndoSchedule,
     sketch,
 };
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, sync::Arc};
@@ -164,7 +164,7 @@ impl Stage {
         let is_operation = |word: &&str| word.contains('.') && !word.starts_with('{');
         let confirm = words.next_if(is_operation).map(sketch::operation_of);
         let input = json(words.next().unwrap_or("null"));
-        let (undo_retry, retry) = (UndoSchedule::DEFAULT, Schedule::ACTION);
+        let (undo_retry, retry) = (UndoSchedule::DEFAULT, UndoSchedule::DEFAULT);
         let terms = Box::new(BranchTerms { compensation, undo_retry, confirm, retry, input });
         self.input(Input::Branch { name, terms });
     }
