@@ -1,4 +1,6 @@
-//! `amends participant`: one of the shop's participants as a process of its own.
+//! `amends participant`: one of the shop's participants as a process of its own, and a check of anybody's.
+
+pub mod check;
 
 use crate::{
     exit::Exit,
@@ -21,6 +23,8 @@ pub enum Command {
     /// The shop's catalogue: what is sold, and what a cart costs
     #[command(after_help = PRODUCT_EXAMPLES)]
     Product(Args),
+    /// Checks that a participant, in whatever language, keeps the contract under every fault of delivery
+    Check(Box<check::Args>),
 }
 
 const INVENTORY_EXAMPLES: &str = "\
@@ -68,10 +72,10 @@ pub struct Args {
     otlp: Option<BaseUrl>,
 }
 
-/// Runs the participant until it is told to stop.
+/// Runs the participant until it is told to stop, or checks one.
 ///
 /// # Errors
-/// When it cannot listen or its database cannot be used.
+/// When it cannot listen or its database cannot be used; [`check::run`] has its own.
 pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
     match command {
         Command::Inventory(args) => {
@@ -89,6 +93,7 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
             let product = amends_product::open(amends_product::Config::new(store.to_string())).await?;
             serve(args, product.participant(), &keys::PRODUCT, globals).await
         }
+        Command::Check(args) => check::run(*args, globals).await,
     }
 }
 

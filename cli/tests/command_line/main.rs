@@ -2,6 +2,7 @@
 
 mod binary;
 mod chaos;
+mod conformance;
 mod definitions;
 mod demo;
 mod services;
