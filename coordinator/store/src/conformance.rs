@@ -74,6 +74,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a saga brought back for nothing stays completed", |s| Box::pin(reviving::for_nothing(s))),
     ("a repair item is one with its cause", |s| Box::pin(repairing::with_their_cause(s))),
     ("a repair item goes through the verbs", |s| Box::pin(repairing::through_verbs(s))),
+    ("a repair item may be of any call of any step", |s| Box::pin(repairing::of_any_call(s))),
     ("repair items are narrowed by every filter, page by page", |s| Box::pin(repairing::filters(s))),
     ("unsettled items are counted in piles", |s| Box::pin(repairing::piles(s))),
     ("anomalies are opened once and changed by one", |s| Box::pin(repairing::anomalies(s))),

@@ -162,6 +162,13 @@ const PLANTED: &[Planted] = &[
         law: "and counted once",
     },
     Planted {
+        fault: "an item is as loud as the older ones of its step, whatever the call",
+        check: "a repair item may be of any call of any step",
+        trigger: Some(("append_repairs", "and its.op = value ->> 3", "")),
+        sql: "",
+        law: "each call of each step has its own age",
+    },
+    Planted {
         fault: "the secret is another after a crash",
         check: "the secret is made once",
         trigger: None,

@@ -16,6 +16,9 @@ alter table saga add column sleeps_until bigint
   generated always as (case when owner is null and status < 3 then wake_at end) virtual;
 alter table saga add key saga_asleep (status, sleeps_until, id);
 
+-- A step that is fanned out stands at as many places as it has items.
+alter table saga modify at_steps mediumtext character set ascii collate ascii_bin;
+
 -- Op: 0 action, 1 compensation, 2 confirm.
 alter table pile drop constraint op_is_known;
 alter table pile add constraint op_is_known check (op between 0 and 2);

@@ -2,16 +2,16 @@
 
 use super::{
     Subject, finish, member,
-    sample::{Beginning, Plot, Script, id},
+    sample::{Beginning, Plot, Script, id, moved},
     shelving::{park, take_back},
     write,
 };
 use crate::{
-    Owner, Store,
+    Filter, Owner, Store,
     repairs::{Item, ItemFilter, Pile, Place},
 };
 use amends_saga::{
-    How, Op, ParkReason, RepairRow, RepairStatus, SagaId, Timestamp, Verb,
+    How, Op, ParkReason, RepairRow, RepairStatus, SagaId, Status, Timestamp, Verb,
     coordinator::{Append, Written},
 };
 use uuid::Uuid;
@@ -130,6 +130,48 @@ pub(super) async fn put(store: &dyn Store, owner: &Owner, rows: Vec<RepairRow>) 
     let mut append = Script::new(Beginning::nth(1), Plot::Completes).next_append().expect("it begins");
     (append.id, append.repairs) = (id, rows);
     write(store, owner, &[append]).await;
+}
+
+pub(super) async fn of_any_call(subject: &dyn Subject) {
+    let store = subject.fresh().await;
+    let me = member(&*store, "me").await;
+    let of =
+        |n, step: &str, op, number| RepairRow { saga: id(1), step: step.to_owned(), op, number, ..row(n) };
+    let rows = vec![
+        of(1, "ship[0]", Op::Action, 1),
+        of(2, "ship[0]", Op::Confirm, 1),
+        of(3, "ship[1]", Op::Action, 1),
+        of(4, "ship[0]", Op::Compensation, 1),
+    ];
+    let mut append = Script::new(Beginning::nth(1), Plot::Completes).next_append().expect("it begins");
+    append.head.at_steps = ["ship[0]", "ship[1]"].map(str::to_owned).into();
+    append.repairs.clone_from(&rows);
+    write(&*store, &me, &[append]).await;
+    for row in &rows {
+        let found = store.item(row.item).await.expect("it can be read");
+        assert_eq!(found, Some(Item::from(row.clone())), "an item of any call is kept");
+    }
+    let at = |step: &str| ItemFilter { step: Some(step.to_owned()), ..ItemFilter::default() };
+    let found = |rows: &[Item]| rows.iter().map(|item| item.op).collect::<Vec<_>>();
+    let all = [Op::Action, Op::Confirm, Op::Compensation];
+    assert_eq!(found(&items(&*store, &at("ship[0]")).await), all, "and found at its step");
+    assert_eq!(items(&*store, &at("ship")).await, []);
+    let standing = Filter { step: Some("ship[1]".to_owned()), ..Filter::default() };
+    let listed = store.list(&standing, None, 10).await.expect("it can be read");
+    assert_eq!(listed.len(), 1, "and so is its saga");
+    let before = Timestamp(rows[0].first_opened_at.0);
+    assert_eq!(store.escalate(1, before, 1).await.expect("it can be raised").len(), 1);
+    let stored = store.load(id(1)).await.expect("it can be read").expect("it is there");
+    let parked_again = vec![
+        settled(rows[0].clone()),
+        of(5, "ship[0]", Op::Action, 2),
+        of(6, "ship[0]", Op::Confirm, 2),
+        of(7, "ship[1]", Op::Action, 2),
+    ];
+    write(&*store, &me, &[Append { repairs: parked_again, ..moved(&stored, Status::Repair) }]).await;
+    let level = async |n| store.item(row(n).item).await.expect("it can be read").map(|item| item.level);
+    let levels = [level(5).await, level(6).await, level(7).await];
+    assert_eq!(levels, [Some(1), Some(0), Some(0)], "each call of each step has its own age");
 }
 
 /// An anomaly.
