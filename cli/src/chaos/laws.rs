@@ -5,7 +5,7 @@
 //! showed, so a second effect of one call cannot be seen here: their own audit tells it.
 
 use super::book::{Content, Effect, What};
-use amends_saga::{Definition, Name, SagaId, Status, StepIx};
+use amends_saga::{Definition, Name, SagaId, Status, StepIx, StepName};
 use amends_wire::api::{JournalItem, RepairView, SagaView, StepStatus};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -220,7 +220,9 @@ impl Judge<'_> {
         if view.status != expected.status {
             let (is, was) = (word(view.status), word(expected.status));
             self.breach(Law::EndsAsExpected, at.as_deref(), format!("is {is}, and was to be {was}{because}"));
-        } else if let Some(step) = expected.at.as_ref().filter(|step| at.as_ref() != Some(*step)) {
+        } else if let Some(step) =
+            expected.at.as_ref().filter(|step| at.as_ref().is_none_or(|at| at != *step))
+        {
             let what = format!("turned round here, and was to at step {step}{because}");
             self.breach(Law::EndsAsExpected, at.as_deref(), what);
         }
@@ -249,7 +251,7 @@ impl Judge<'_> {
         self.check(Law::StuckIsQueued, parked.len().max(view.repairs.len()));
         let mut queued: BTreeSet<&str> = BTreeSet::new();
         for item in &view.repairs {
-            let step = item.step.as_ref().map_or("", Name::as_str);
+            let step = item.step.as_ref().map_or("", StepName::as_str);
             if !queued.insert(step) {
                 self.breach(Law::StuckIsQueued, Some(step), "has two open repair items");
             }
@@ -258,7 +260,8 @@ impl Judge<'_> {
             self.breach(Law::StuckIsQueued, Some(step), "cannot be undone and has no repair item");
         }
         let own = self.evidence.queue.iter().filter(|item| item.saga == Some(self.ending.id));
-        let listed: BTreeSet<&str> = own.map(|item| item.step.as_ref().map_or("", Name::as_str)).collect();
+        let listed: BTreeSet<&str> =
+            own.map(|item| item.step.as_ref().map_or("", StepName::as_str)).collect();
         for step in queued.difference(&listed) {
             self.breach(Law::StuckIsQueued, Some(step), "has a repair item, and the queue does not list it");
         }

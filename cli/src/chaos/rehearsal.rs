@@ -238,9 +238,20 @@ impl Rehearsal {
     pub async fn every_step_failing(&self) -> Result<Report, RehearsalError> {
         let definition = self.resolved()?;
         let mut reports = Vec::new();
-        for (_, step) in definition.steps() {
+        let past = definition.pivot().map_or(&[][..], |pivot| definition.descendants(pivot));
+        for (ix, step) in definition.steps() {
             let name = &step.name;
+            let is_child = step.forward().is_some_and(|operation| operation.is_child());
+            // Past the pivot a saga does not turn back; what need not be called need not fail; an item has a
+            // name of its own, and a child saga is rehearsed by itself.
+            if past.contains(&ix) || step.when.is_some() || step.fan.is_some() || is_child {
+                continue;
+            }
             let plans = match &step.kind {
+                Kind::Branch(_) => continue,
+                Kind::Call(_) if step.pivot && step.undo().is_none() => {
+                    vec![(Plan::Refused(name.clone()), Some(name.clone()))]
+                }
                 Kind::Call(_) => vec![
                     (Plan::Refused(name.clone()), Some(name.clone())),
                     (Plan::Unknown(name.clone()), Some(name.clone())),
