@@ -17,6 +17,9 @@ use uuid::Uuid;
 pub const SAGA_ID: HeaderName = HeaderName::from_static("saga-id");
 /// The step's name.
 pub const SAGA_STEP: HeaderName = HeaderName::from_static("saga-step");
+/// The name of a branch: who asks for an operation with this and [`SAGA_ID`], and without [`SAGA_OP`], has it join the
+/// open saga.
+pub const SAGA_BRANCH: HeaderName = HeaderName::from_static("saga-branch");
 /// What is asked: a [`CallOp`].
 pub const SAGA_OP: HeaderName = HeaderName::from_static("saga-op");
 /// The attempt, from 1.
