@@ -1,0 +1,38 @@
+//! Taking completed sagas on again, to undo them.
+
+use super::{Coordinator, Entry, Fingerprint};
+use crate::{Rejected, Saga, Timestamp, decide};
+
+impl Coordinator {
+    /// Turns a saga round that has completed, and that `owner` has just taken from the store with `epoch`.
+    ///
+    /// Asked for again while it is being undone, nothing changes.
+    ///
+    /// # Errors
+    /// [`Rejected`] when it cannot be reverted; it is not held then.
+    pub fn revert(
+        &mut self,
+        saga: Saga,
+        fingerprint: Fingerprint,
+        (epoch, owner): (u64, &str),
+        reason: String,
+        now: Timestamp,
+    ) -> Result<(), Rejected> {
+        if self.sagas.contains_key(&saga.id) {
+            return Ok(());
+        }
+        let records = decide::revert(&saga, reason, epoch, owner, now)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (id, durable_seq) = (saga.id, saga.seq);
+        if let Some(key) = &saga.key {
+            self.keys.insert(key.clone(), id);
+        }
+        let mut entry = Entry::new(saga, fingerprint, durable_seq);
+        entry.fold(records);
+        self.sagas.insert(id, entry);
+        self.mark(id);
+        Ok(())
+    }
+}
