@@ -72,6 +72,10 @@ impl<'n> Fields<'n> {
         let help = "write a whole number and a unit, such as 100ms, 5s, 15m or 24h";
         let message = match &entry.value.kind {
             Kind::Bad => return None,
+            Kind::Text(text, _) if text.contains(OPEN) => {
+                template::refuse_expressions(&entry.value, &format!("\"{key}\" of {}", self.what), faults);
+                return None;
+            }
             Kind::Text(text, _) => match text.parse::<Span>() {
                 Ok(span) if span.0 > Millis(0) => return Some(span.0),
                 Ok(_) => format!("\"{key}\" of {} is no time at all", self.what),
@@ -212,6 +216,10 @@ impl<'n> Fields<'n> {
 pub(crate) fn name(text: &str, at: usize, faults: &mut Faults) -> Option<Name> {
     Name::parse(text)
         .map_err(|_| {
+            if text.contains(OPEN) {
+                faults.add(at, "a name cannot be an expression", "write the name itself");
+                return;
+            }
             let help = "use a lower-case letter, then up to 62 of a-z, 0-9, _ and -";
             faults.add(at, format!("\"{}\" is not a name", shorten(text)), help);
         })

@@ -37,8 +37,12 @@ impl Graph {
         let mut graph = Graph { parents: parents.collect(), pivot: None, past: vec![false; vertices.len()] };
         let sound = !graph.report_circles(vertices, faults);
         graph.pivot = pivot(vertices, faults);
-        if let (Some(pivot), true) = (graph.pivot, sound) {
-            graph.put_all_before(pivot);
+        if let Some(pivot) = graph.pivot {
+            let past = |step| step != pivot && graph.ancestors(step)[pivot];
+            graph.past = (0..graph.parents.len()).map(past).collect();
+            if sound {
+                graph.put_all_before(pivot);
+            }
         }
         graph
     }
@@ -50,7 +54,6 @@ impl Graph {
 
     /// Lets the pivot wait for every step that does not come after it. That closes no circle.
     fn put_all_before(&mut self, pivot: usize) {
-        self.past = (0..self.parents.len()).map(|step| self.ancestors(step)[pivot]).collect();
         self.parents[pivot] =
             (0..self.past.len()).filter(|step| *step != pivot && !self.past[*step]).collect();
     }

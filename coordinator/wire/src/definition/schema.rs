@@ -6,6 +6,7 @@
 
 use super::{
     diagnostic::{Diagnostics, Faults},
+    suggest,
     tree::{self, Entry, Kind, Node, shorten},
 };
 use crate::problem::Misfit;
@@ -19,6 +20,9 @@ const UNFOLDED_MAX: u64 = 20_000;
 const MISFITS_MAX: usize = 32;
 /// Keys of a schema that lead out of it or make it recur by name.
 const REFUSED: [&str; 4] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$anchor"];
+
+/// The types of JSON Schema.
+const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
 
 /// A compiled schema.
 pub(crate) struct Schema {
@@ -58,9 +62,16 @@ impl Schema {
         match compile(&value) {
             Ok(validator) => Some(Schema { validator }),
             Err(error) => {
-                let at = find(node, error.instance_path().as_str()).unwrap_or(node.at);
-                let message = format!("this is not a JSON Schema: {}", shorten(&error.to_string()));
-                faults.add(at, message, "see https://json-schema.org/understanding-json-schema");
+                let path = error.instance_path().as_str();
+                let place = lookup(node, path).unwrap_or(node);
+                if let (true, Some(name)) = (path.ends_with("/type"), place.text()) {
+                    let message =
+                        format!("this is not a JSON Schema: there is no type \"{}\"", shorten(name));
+                    faults.add(place.at, message, suggest::hint(name, TYPES, "types"));
+                } else {
+                    let message = format!("this is not a JSON Schema: {}", shorten(&error.to_string()));
+                    faults.add(place.at, message, "see https://json-schema.org/understanding-json-schema");
+                }
                 None
             }
         }
@@ -202,8 +213,4 @@ fn lookup<'n>(root: &'n Node, pointer: &str) -> Option<&'n Node> {
             Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(..) | Kind::Bad => None,
         }
     })
-}
-
-fn find(root: &Node, pointer: &str) -> Option<usize> {
-    lookup(root, pointer).map(|node| node.at)
 }

@@ -162,16 +162,17 @@ fn on_call(key: &str) -> Option<&'static str> {
         "default" => {
             Some("only a waiting step takes a default; give an expression one with \"| default(…)\"")
         }
-        _ => None,
+        _ => elsewhere(key),
     }
 }
 
 fn on_child(key: &str) -> Option<&'static str> {
     match key {
         "retry" | "timeout" => Some("the child's own steps say this; \"within\" bounds the child as a whole"),
+        "input" => Some("what \"with\" yields is the child's input"),
+        "version" => Some("write it behind the name: \"saga: NAME@VERSION\""),
         "read_only" => Some("write \"compensation: none\" with a \"reason\" if nothing has to be undone"),
-        "default" => on_call(key),
-        _ => None,
+        _ => on_call(key),
     }
 }
 
@@ -186,6 +187,19 @@ fn on_await(key: &str) -> Option<&'static str> {
         "compensation" | "reason" | "read_only" | "unwind" => {
             Some("waiting changes nothing, so there is nothing to undo")
         }
+        _ => elsewhere(key),
+    }
+}
+
+/// What this language calls what others have by another name.
+fn elsewhere(key: &str) -> Option<&'static str> {
+    match key {
+        "if" | "condition" | "unless" => Some("a step is left out with \"when\""),
+        "needs" | "depends_on" | "requires" => Some("the steps to wait for stand in \"after\""),
+        "foreach" | "loop" | "each" => Some("a step is done for the items of a list with \"for_each\""),
+        "undo" | "rollback" | "compensate" => Some("what undoes the action is its \"compensation\""),
+        "call" | "run" | "do" => Some("the operation that is called is the \"action\""),
+        "wait" | "signal" => Some("a step waits for a signal with \"await\""),
         _ => None,
     }
 }
@@ -220,7 +234,7 @@ impl Reader<'_> {
             [one] => self.of_kind(one, body, what),
             [] => {
                 if !matches!(body.kind, Kind::Null) {
-                    Fields::of(body, what.clone(), ALL_KEYS, self.faults)?;
+                    Fields::of_kind(body, what.clone(), ALL_KEYS, elsewhere, self.faults)?;
                 }
                 self.faults.add(self.around.name_at, format!("{what} does nothing"), DOES_HELP);
                 None
@@ -241,7 +255,7 @@ impl Reader<'_> {
                 Fields::of_kind(body, format!("the waiting {what}"), AWAIT_KEYS, on_await, self.faults)?
             }
         };
-        let common = self.common(&fields);
+        let common = self.common(word, &fields);
         let kind = match word {
             Word::Action => self.call(&fields).map(|call| KindText::Call(Box::new(call))),
             Word::Saga => self.child(&fields).map(|child| KindText::Child(Box::new(child))),
@@ -251,9 +265,10 @@ impl Reader<'_> {
     }
 
     /// Reads the keys that kinds have in common.
-    fn common(&mut self, fields: &Fields<'_>) -> Option<Common> {
+    fn common(&mut self, word: Word, fields: &Fields<'_>) -> Option<Common> {
         let when = fields.get("when").map(|entry| self.condition(fields, entry));
-        let fan = self.fan(fields);
+        // A wait has no list, which has been told.
+        let fan = if matches!(word, Word::Await) { Some(None) } else { self.fan(fields) };
         let pivot = fields.flag("pivot", self.faults);
         if let (Some(entry), Some(true)) = (fields.get("pivot"), pivot) {
             for (key, help) in [

@@ -21,7 +21,10 @@ pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Cl
     if let Some(nearest) = nearest(word, known.clone()) {
         return format!("did you mean \"{nearest}\"?");
     }
-    let all: Vec<&str> = known.into_iter().take(24).collect();
+    let mut all: Vec<&str> = known.into_iter().take(25).collect();
+    if all.len() > 24 {
+        all[24] = "…";
+    }
     if all.is_empty() {
         format!("there are no {what} here")
     } else {

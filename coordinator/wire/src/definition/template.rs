@@ -113,7 +113,11 @@ pub(crate) fn fixed(value: Value) -> Arc<dyn Template> {
 pub(crate) fn refuse_expressions(node: &Node, place: &str, faults: &mut Faults) {
     if node.text().is_some_and(|text| text.contains(OPEN)) {
         let message = format!("{place} cannot be an expression");
-        faults.add(node.at, message, "write the value itself; expressions stand in with, default and output");
+        faults.add(
+            node.at,
+            message,
+            "write the value itself; expressions stand in with, when, for_each, default and output",
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Definitions that are read, resolved and checked; the faults are in `tests/faults.rs`.
 
 mod faults;
+mod faulty;
 mod language;
 mod mangled;
 mod rendering;

@@ -158,7 +158,7 @@ impl<'a> World<'a> for View<'_, 'a> {
         self.all.input.map_or(Shape::any(), Shape::described_by)
     }
 
-    fn output(&self, step: &str, known: bool) -> Result<Shape<'a>, Complaint> {
+    fn output(&self, step: &str, path: &str, known: bool) -> Result<Shape<'a>, Complaint> {
         let Some(named) = self.all.vertices.iter().position(|vertex| vertex.name.as_str() == step) else {
             let names: Vec<&str> = self.all.vertices.iter().map(|vertex| vertex.name.as_str()).collect();
             let help = suggest::hint(step, names, "steps");
@@ -172,16 +172,19 @@ impl<'a> World<'a> for View<'_, 'a> {
             let help = "use its output in a later step or in its compensation";
             return Err((format!("step \"{step}\" has no output before it has run"), help.to_owned()));
         }
-        if let (Some(own), Some(before)) = (self.step, &self.before)
+        if let (Some(place), Some(before)) = (self.step, &self.before)
             && !before[named]
         {
-            let own = self.all.name(own);
-            let message = format!("step \"{step}\" does not come before step \"{own}\" on every path");
-            return Err((message, format!("add \"{step}\" to the \"after\" of step \"{own}\"")));
+            let (own, later) = (self.all.name(place), self.all.graph.ancestors(named)[place]);
+            let help = match later {
+                true => format!("step \"{step}\" comes after it; use the output in a step after both"),
+                false => format!("add \"{step}\" to the \"after\" of step \"{own}\""),
+            };
+            return Err((format!("step \"{step}\" does not come before step \"{own}\" on every path"), help));
         }
         if self.all.steps[named].condition.is_some() && !known {
             let help = format!(
-                "say what to take instead, steps.{step}.output | default(none), or ask first: … if steps.{step}.output is defined else …"
+                "write {path} | default(none), or ask first: {path} if steps.{step}.output is defined else none"
             );
             return Err((format!("step \"{step}\" has a \"when\" and may not have run"), help));
         }

@@ -11,8 +11,9 @@ use std::collections::BTreeSet;
 /// What there is to see where an expression stands. A complaint is what is wrong and what to do about it.
 pub(crate) trait World<'s> {
     fn input(&self) -> Shape<'s>;
-    /// A step's output; `known` says that the step has run wherever this part of the expression is evaluated.
-    fn output(&self, step: &str, known: bool) -> Result<Shape<'s>, Complaint>;
+    /// A step's output; `known` says that the step has run wherever this part of the expression is evaluated,
+    /// `path` is the path that leads through it.
+    fn output(&self, step: &str, path: &str, known: bool) -> Result<Shape<'s>, Complaint>;
     fn item(&self) -> Result<Shape<'s>, Complaint>;
     fn index(&self) -> Result<Shape<'s>, Complaint>;
 }
@@ -28,7 +29,7 @@ pub(crate) type Run = BTreeSet<String>;
 
 /// Works out what an expression yields where the steps in `known` have run.
 pub(crate) fn infer<'s>(expr: &Expr, world: &dyn World<'s>, known: &Run) -> (Shape<'s>, Vec<Placed>) {
-    let mut inference = Inference { world, found: Vec::new() };
+    let mut inference = Inference { world, found: Vec::new(), path: None };
     let shape = inference.shape(expr, known);
     (shape, inference.found)
 }
@@ -84,6 +85,8 @@ fn part(expr: &Expr) -> Option<(&Expr, &str)> {
 struct Inference<'w, 's> {
     world: &'w dyn World<'s>,
     found: Vec<Placed>,
+    /// The path that is being followed, where it is plain.
+    path: Option<String>,
 }
 
 impl<'s> Inference<'_, 's> {
@@ -144,6 +147,8 @@ impl<'s> Inference<'_, 's> {
                     None => yes,
                 }
             }
+            Kind::List(items) if items.is_empty() => Shape::empty(Kinds::LIST),
+            Kind::Map(members) if members.is_empty() => Shape::empty(Kinds::OBJECT),
             Kind::List(items) => {
                 let shapes = items.iter().map(|item| self.shape(item, known)).reduce(Shape::or);
                 Shape::list_of(shapes.unwrap_or(Shape::any()))
@@ -165,11 +170,17 @@ impl<'s> Inference<'_, 's> {
         }
     }
 
-    /// Follows a path; `guarded` says that what lies at its end may be missing.
+    /// Follows a path to its end; `guarded` says that what lies there may be missing.
     fn path(&mut self, expr: &Expr, known: &Run, guarded: bool) -> Shape<'s> {
+        self.path = shown_path(expr).filter(|path| !path.contains('…'));
+        self.follow(expr, known, guarded)
+    }
+
+    fn follow(&mut self, expr: &Expr, known: &Run, guarded: bool) -> Shape<'s> {
         if let Some(step) = output_step(expr) {
             let run = guarded || known.contains(step);
-            let output = self.world.output(step, run);
+            let path = self.path.clone().unwrap_or_else(|| format!("steps.{step}.output"));
+            let output = self.world.output(step, &path, run);
             return self.told(expr.at, output);
         }
         match &expr.kind {
@@ -188,13 +199,13 @@ impl<'s> Inference<'_, 's> {
                 if name == "id" && inner.kind == Kind::Root("saga".to_owned()) {
                     return Shape::of_kinds(Kinds::TEXT);
                 }
-                let shape = self.path(inner, known, guarded);
+                let shape = self.follow(inner, known, guarded);
                 self.part(expr.at, inner, shape.member(name), name)
             }
             Kind::Item(inner, place) => {
                 // Only a plain path is looked up as a whole, so only there may all of it be missing.
                 let plain = matches!(place.kind, Kind::Text(Some(_)) | Kind::Number(Some(_)));
-                let shape = self.path_or_shape(inner, known, guarded && plain);
+                let shape = self.follow(inner, known, guarded && plain);
                 match &place.kind {
                     Kind::Text(Some(name)) => self.part(expr.at, inner, shape.member(name), name),
                     Kind::Number(number) => {
@@ -228,6 +239,7 @@ impl<'s> Inference<'_, 's> {
         let path = shown_path(whole);
         let what = match &path {
             Some(path) if path == "input" => "the input".to_owned(),
+            Some(path) if path == AN_ITEM => AN_ITEM.to_owned(),
             Some(path) => format!("\"{path}\""),
             None => "the value".to_owned(),
         };
@@ -282,7 +294,7 @@ impl<'s> Inference<'_, 's> {
         let attribute = match (by, item.clone()) {
             (Some((at, by)), Some(item)) if !by.contains('.') => {
                 let found = item.member(by);
-                Some(self.part(at, &Expr { at, kind: Kind::Root("each item".to_owned()) }, found, by))
+                Some(self.part(at, &Expr { at, kind: Kind::Root(AN_ITEM.to_owned()) }, found, by))
             }
             _ => None,
         };
@@ -351,6 +363,9 @@ impl<'s> Inference<'_, 's> {
         }
     }
 }
+
+/// What stands for the path of an item that a filter looks at.
+const AN_ITEM: &str = "an item of the list";
 
 /// The kinds that have parts to go through.
 const PARTS: Kinds = Kinds::LIST.or(Kinds::OBJECT).or(Kinds::TEXT);

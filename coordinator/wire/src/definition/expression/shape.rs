@@ -71,6 +71,8 @@ pub(crate) struct Shape<'s> {
     schema: Option<Described<'s>>,
     /// What its items are, where no schema says so.
     items: Option<Box<Shape<'s>>>,
+    /// Whether it is a list or an object that is written out and empty.
+    empty: bool,
 }
 
 /// A part of a schema, and the whole in which its references lead.
@@ -101,11 +103,16 @@ impl<'s> Shape<'s> {
     }
 
     pub(crate) const fn of_kinds(kinds: Kinds) -> Shape<'s> {
-        Shape { kinds, schema: None, items: None }
+        Shape { kinds, schema: None, items: None, empty: false }
     }
 
     pub(crate) fn list_of(item: Shape<'s>) -> Shape<'s> {
-        Shape { kinds: Kinds::LIST, schema: None, items: Some(Box::new(item)) }
+        Shape { kinds: Kinds::LIST, schema: None, items: Some(Box::new(item)), empty: false }
+    }
+
+    /// An empty list or object.
+    pub(crate) const fn empty(kinds: Kinds) -> Shape<'s> {
+        Shape { kinds, schema: None, items: None, empty: true }
     }
 
     /// What a schema describes.
@@ -118,7 +125,10 @@ impl<'s> Shape<'s> {
         for _ in 0..REFERENCES_MAX {
             match described.named() {
                 Some(named) => described.here = named,
-                None => return Shape { kinds: described.kinds(), schema: Some(described), items: None },
+                None => {
+                    let kinds = described.kinds();
+                    return Shape { kinds, schema: Some(described), items: None, empty: false };
+                }
             }
         }
         Shape::any()
@@ -134,15 +144,17 @@ impl<'s> Shape<'s> {
     pub(crate) fn or(self, other: Shape<'s>) -> Shape<'s> {
         let kinds = self.kinds.or(other.kinds);
         // A value without parts takes nothing away from what is known of the other's.
-        let parts = Kinds::LIST.or(Kinds::OBJECT);
-        let (one, two) = (self.kinds.meets(parts), other.kinds.meets(parts));
-        let Shape { schema, items, .. } = match (one, two) {
+        let Shape { schema, items, empty, .. } = match (self.has_parts(), other.has_parts()) {
             (true, false) => self,
             (false, _) => other,
             (true, true) if self.same_parts(&other) => self,
             (true, true) => Shape::any(),
         };
-        Shape { kinds, schema, items }
+        Shape { kinds, schema, items, empty }
+    }
+
+    fn has_parts(&self) -> bool {
+        self.kinds.meets(Kinds::LIST.or(Kinds::OBJECT)) && !self.empty
     }
 
     fn same_parts(&self, other: &Shape<'s>) -> bool {

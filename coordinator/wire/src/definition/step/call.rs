@@ -124,7 +124,8 @@ impl Reader<'_> {
     fn operation(&mut self, fields: &Fields<'_>, entry: &Entry) -> Option<OperationName> {
         let text = fields.text(entry, self.faults)?;
         let at = entry.value.at;
-        let Some((participant, operation)) = text.split_once('.') else {
+        let halves = text.split_once('.').filter(|(one, other)| !one.is_empty() && !other.is_empty());
+        let Some((participant, operation)) = halves else {
             let message =
                 format!("\"{}\" of {} is \"{}\", no operation", entry.key, fields.what, shorten(text));
             self.faults.add(at, message, "write PARTICIPANT.OPERATION, such as inventory.hold");

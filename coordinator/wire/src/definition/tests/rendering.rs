@@ -165,3 +165,63 @@ fn a_whole_value_is_shared_and_not_copied() {
     let body = template.render(&Scope::new(&saga)).expect("a body");
     assert!(Arc::ptr_eq(&body, &saga.input));
 }
+
+/// A saga whose first step is left out, and whose second has the template to look at.
+fn skipped(with: &str) -> Result<Value, String> {
+    let source = format!(
+        "saga: t\nsteps:\n- gift: {{ action: p.o, compensation: p.u, when: '${{{{ input.gift }}}}' }}\n\
+         - second: {{ action: p.o, compensation: p.u, with: {with} }}\n"
+    );
+    let start = Start::new(
+        ID.parse().expect("an id"),
+        Arc::new(resolved(&source)),
+        Arc::new(json!({"gift": false, "n": 1})),
+    );
+    let (saga, _) = amends_saga::start(start, Timestamp(0));
+    let template = saga.definition.step(StepIx(1)).call().expect("a call").with.clone();
+    template.render(&Scope::new(&saga)).map(|value| Value::clone(&value))
+}
+
+const ID: &str = "01890000-0000-7000-8000-000000000001";
+
+/// What the checks let through works when the step was left out: nothing is undefined but what is guarded.
+#[test]
+fn what_a_skipped_step_would_have_yielded_can_be_replaced() {
+    for (with, expected) in [
+        ("'${{ steps.gift.output | default(none) }}'", json!(null)),
+        ("'${{ steps.gift.output.paper | default(7) }}'", json!(7)),
+        ("'${{ steps.gift.output.paper.colour[0] | default([]) }}'", json!([])),
+        ("'${{ (steps.gift.output.paper) | default(7) }}'", json!(7)),
+        ("'${{ steps[\"gift\"].output.paper | default(7) }}'", json!(7)),
+        ("'${{ steps.gift.output is defined }}'", json!(false)),
+        ("'${{ steps.gift.output.a.b is not defined }}'", json!(true)),
+        ("'${{ steps.gift.output is undefined }}'", json!(true)),
+        ("'${{ steps.gift.output.n + 1 if steps.gift.output is defined else input.n }}'", json!(1)),
+        ("'${{ 0 if steps.gift.output is undefined else steps.gift.output.n }}'", json!(0)),
+        ("'${{ steps.gift.output is defined and steps.gift.output.n > 1 }}'", json!(false)),
+        ("'${{ steps.gift.output.n is undefined or steps.gift.output.n > 1 }}'", json!(true)),
+        ("'${{ not (steps.gift.output is defined) or steps.gift.output.n > 1 }}'", json!(true)),
+        ("'${{ [steps.gift.output.n | default(2), input.n] | sum }}'", json!(3)),
+        ("'a ${{ steps.gift.output.n | default(\"plain\") }} box'", json!("a plain box")),
+        ("'${{ input.no.such.thing | default(3) }}'", json!(3)),
+        ("'${{ input.n | default(3) }}'", json!(1)),
+    ] {
+        assert_eq!(skipped(with), Ok(expected), "{with}");
+    }
+}
+
+#[test]
+fn an_item_and_its_place_are_seen() {
+    let source = "saga: t\nsteps:\n- each:\n    action: p.o\n    for_each: '${{ input.lines }}'\n    parallel: 2\n    \
+                  compensation: { operation: p.u, with: '${{ [item.sku, index, steps.each.output] }}' }\n    \
+                  with: { i: '${{ item }}', sku: '${{ item.sku }}', more: '${{ item.sku + index }}', none: '${{ item.no | default(0) }}', n: '${{ index }}' }\n";
+    let input = json!({"lines": [{"sku": 5}, {"sku": 7}]});
+    let start = Start::new(ID.parse().expect("an id"), Arc::new(resolved(source)), Arc::new(input));
+    let (saga, _) = amends_saga::start(start, Timestamp(0));
+    let bodies: Vec<Value> = due(&saga).calls.iter().map(|call| Value::clone(&call.body)).collect();
+    let body = |sku: u64, n: u64| json!({"i": {"sku": sku}, "sku": sku, "more": sku + n, "none": 0, "n": n});
+    assert_eq!(bodies, [body(5, 0), body(7, 1)]);
+    let undo = saga.definition.step(StepIx(0)).undo().expect("a compensation").with.clone().expect("with");
+    let (second, _) = saga.steps().last().expect("the second item");
+    assert_eq!(*undo.render(&Scope::undoing(&saga, second)).expect("a body"), json!([7, 1, null]));
+}
