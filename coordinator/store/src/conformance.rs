@@ -62,6 +62,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("a shelved saga's last owner may go on", |s| Box::pin(shelving::last_owner(s))),
     ("what sleeps is nobody's until its time", |s| Box::pin(sleeping::nobodys(s))),
     ("what sleeps is left to its last owner for a while", |s| Box::pin(sleeping::grace(s))),
+    ("what sleeps wakes at its time when its owner is gone", |s| Box::pin(sleeping::at_its_time(s))),
     ("what sleeps is not forgotten with its owner", |s| Box::pin(sleeping::owner_gone(s))),
     ("a sleeping saga's last owner may go on", |s| Box::pin(sleeping::last_owner(s))),
     ("what sleeps is taken at any time by its id", |s| Box::pin(sleeping::taken(s))),

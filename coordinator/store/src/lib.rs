@@ -101,10 +101,10 @@ pub struct Filter {
 pub const JOIN_TTL_MS: u64 = 15_000;
 
 /// How long after its time to wake a sleeping saga is left to its last owner before anybody may claim it, in
-/// milliseconds by the store's clock.
+/// milliseconds by the store's clock, while that owner is a member.
 ///
-/// The last owner normally wakes it itself and keeps it in memory, which a claim costs it; the claim is the
-/// fall-back when that owner is gone.
+/// The last owner normally wakes it itself and may have it in memory, which a claim costs it; the claim is the
+/// fall-back. When the last owner is gone, nothing is waited for.
 pub const WAKE_GRACE_MS: u64 = 2_000;
 
 impl Filter {
@@ -190,9 +190,9 @@ pub trait Store: Repairs + Send + Sync + std::fmt::Debug {
     /// never was a member becomes one; for one that was replaced everything is fenced.
     ///
     /// A live saga without a time to wake at is put back as nobody's: no [`Store::claim`] finds it, only
-    /// [`Store::reclaim`]. So is one that is [asleep](Head::asleep), until its time has come and
-    /// [`WAKE_GRACE_MS`] more have passed; what becomes of its last owner makes no difference to that. The
-    /// last owner may still append to either while nobody has taken it.
+    /// [`Store::reclaim`]. So is one that is [asleep](Head::asleep), until its time has come, and
+    /// [`WAKE_GRACE_MS`] more while its last owner is a member. The last owner may still append to either
+    /// while nobody has taken it.
     ///
     /// A completed saga is written to by whoever has it from [`Store::revive`], and lives again when the
     /// append says so.
@@ -207,9 +207,10 @@ pub trait Store: Repairs + Send + Sync + std::fmt::Debug {
     /// saga of the batch must be read again before it is driven on.
     async fn commit(&self, owner: &Owner, batch: &[Append]) -> Result<Vec<Written>, Error>;
 
-    /// Claims up to `limit` live sagas whose owner is gone, and sleeping ones whose time to wake was more than
-    /// [`WAKE_GRACE_MS`] ago, whoever had them. Those being undone come first; among them, and among the
-    /// others, those whose owner is gone, the oldest first, then the sleeping ones, by the time to wake.
+    /// Claims up to `limit` live sagas whose owner is gone, and sleeping ones whose time to wake has come and
+    /// whose last owner is gone, or did not wake them within [`WAKE_GRACE_MS`], be it `owner` itself. Those
+    /// being undone come first; among them, and among the others, those that are awake, the oldest first, then
+    /// the sleeping ones, by the time to wake.
     ///
     /// What a claim costs does not depend on how many sagas sleep. A saga that was asleep is not any more.
     /// Each comes with its epoch raised by one and the owner's claim token set, durably. One that cannot be

@@ -97,12 +97,12 @@ fn item(words: &Words, status: u8, how: &str, number: u8, updated_at: u8) -> Str
 
 /// The laws that no writer can break.
 async fn laws(database: &Database, words: &Words) {
+    database.refuses("a_saga_that_moves_is_owned", &saga(words, 1, "null", "5")).await;
     for status in [4, 5] {
         database.refuses("only_what_completed_is_revived", &saga(words, status, "7", "null")).await;
     }
     for (status, owner, wake_at) in [
         (1, "7", "5"),
-        (1, "null", "5"),
         (2, "null", "null"),
         (2, "7", "null"),
         (3, "null", "null"),
@@ -111,8 +111,11 @@ async fn laws(database: &Database, words: &Words) {
     ] {
         database.takes(&saga(words, status, owner, wake_at)).await;
     }
+    database.refuses("a_sleeper_is_nobodys", "update saga set sleeper = 7 where status = 1").await;
+    database.refuses("a_sleeper_is_nobodys", "update saga set sleeper = 7 where owner is null").await;
+    database.takes("update saga set seq = 0 where sleeps_until is not null").await;
+    database.takes("update saga set sleeper = 7, owner = null where status = 1").await;
     database.refuses("a_saga_has_begun", "update saga set seq = 0 where sleeps_until = 5").await;
-    database.takes("update saga set seq = 0 where sleeps_until is not null and owner is not null").await;
     database.refuses("a_secret_has_32_bytes", "update store set secret = 'too short'").await;
     database.takes(&format!("update store set secret = {}", words.fingerprint)).await;
     let pile = |op| {

@@ -77,14 +77,14 @@ const PLANTED: &[Planted] = &[
     Planted {
         fault: "a sleeping saga stays with its owner, and is lost awake",
         check: "what sleeps is nobody's until its time",
-        trigger: Some(("append_more", "and new.asleep = 0", "")),
+        trigger: Some(("append_more", "new.asleep", "0")),
         sql: "",
         law: "it is kept as asleep",
     },
     Planted {
         fault: "a saga that begins asleep is its owner's, and claimed with what that leaves",
         check: "what sleeps is not forgotten with its owner",
-        trigger: Some(("append_first", "and new.asleep = 0", "")),
+        trigger: Some(("append_first", "new.asleep", "0")),
         sql: "",
         law: "what sleeps sleeps on",
     },
@@ -93,8 +93,23 @@ const PLANTED: &[Planted] = &[
         check: "what sleeps is not forgotten with its owner",
         trigger: None,
         sql: "create trigger planted after delete on node
-              begin update saga set wake_at = 0 where owner is null and wake_at is not null; end",
+              begin update saga set wake_at = 0 where sleeper is not null; end",
         law: "what sleeps sleeps on",
+    },
+    Planted {
+        fault: "a sleeping saga wakes later when its owner leaves",
+        check: "what sleeps wakes at its time when its owner is gone",
+        trigger: None,
+        sql: "create trigger planted after delete on node
+              begin update saga set wake_at = wake_at + 2000 where sleeper is not null; end",
+        law: "nobody else would wake them",
+    },
+    Planted {
+        fault: "a sleeping saga is not its last owner's to wake",
+        check: "what sleeps is left to its last owner for a while",
+        trigger: Some(("append_first", "new.asleep = 1 then new.owner", "new.asleep = 1 then 1")),
+        sql: "",
+        law: "its last owner is about to wake it",
     },
     Planted {
         fault: "a saga that sleeps again keeps its first time to wake",
@@ -102,7 +117,7 @@ const PLANTED: &[Planted] = &[
         trigger: Some((
             "append_more",
             "wake_at = new.wake_at",
-            "wake_at = case when new.asleep then max(wake_at, new.wake_at) else new.wake_at end",
+            "wake_at = case when new.asleep = 1 then max(wake_at, new.wake_at) else new.wake_at end",
         )),
         sql: "",
         law: "the last time to wake counts",

@@ -1,9 +1,9 @@
 -- Sagas that sleep, sagas that are brought back, and the store's secret.
 --
--- A saga that only waits is put back as nobody's with the time at which it wakes, and one that has completed
--- is owned again from when it is brought back until it is written to. SQLite cannot change a constraint, so
--- the table of sagas is made anew, and with it the view through which batches are written; so is the table
--- of piles, which now knows one more call.
+-- A saga that only waits is put back as nobody's with the time at which it wakes and the owner that put it to
+-- sleep, who wakes it unless it is gone by then. One that has completed is owned again from when it is brought back
+-- until it is written to. SQLite cannot change a constraint, so the table of sagas is made anew, and with it
+-- the view through which batches are written; so is the table of piles, which now knows one more call.
 
 alter table store add column secret blob
   constraint a_secret_has_32_bytes check (secret is null or length(secret) = 32);
@@ -14,6 +14,7 @@ create table saga_anew (
   id blob not null unique,
   status integer not null constraint status_is_known check (status between 0 and 5),
   owner integer,
+  sleeper integer,
   epoch integer not null constraint epochs_start_at_1 check (epoch >= 1),
   seq integer not null constraint a_saga_has_begun check (seq >= 1),
   definition integer not null,
@@ -26,10 +27,14 @@ create table saga_anew (
   key text,
   fingerprint blob not null,
   labels text,
-  constraint only_what_completed_is_revived check (owner is null or status <= 3)
+  constraint only_what_completed_is_revived check (owner is null or status <= 3),
+  constraint a_sleeper_is_nobodys
+    check (sleeper is null or owner is null and status < 3 and wake_at is not null),
+  constraint a_saga_that_moves_is_owned
+    check (owner is not null or sleeper is not null or status >= 3 or wake_at is null)
 ) strict;
 insert into saga_anew
-select id, status, owner, epoch, seq, definition, created_at, updated_at, ended_at, wake_at, at_steps,
+select id, status, owner, null, epoch, seq, definition, created_at, updated_at, ended_at, wake_at, at_steps,
   at_participants, key, fingerprint, labels
 from saga order by rowid;
 drop table saga;
@@ -37,9 +42,9 @@ alter table saga_anew rename to saga;
 create unique index a_key_starts_one_saga on saga (key) where key is not null;
 create index saga_by_owner on saga (status, owner, id);
 create index saga_by_definition on saga (definition, status, id);
--- What sleeps is found by when it wakes. What is awake is not in here, so its appends do not pay for it.
-create index saga_asleep on saga (status, wake_at, id)
-where owner is null and status < 3 and wake_at is not null;
+-- What sleeps is found by who put it to sleep and when it wakes. What is awake is not in here, so its appends do
+-- not pay for it.
+create index saga_asleep on saga (status, sleeper, wake_at, id) where sleeper is not null;
 
 create trigger saga_tally after update of status on saga when new.status <> old.status
 begin
@@ -78,10 +83,11 @@ create trigger append_first instead of insert on append when new.after_seq = 0
 begin
   select raise(abort, 'fenced')
   where not exists (select 1 from node where owner = new.owner and replaced = 0);
-  insert into saga (id, status, owner, epoch, seq, definition, created_at, updated_at, ended_at, wake_at,
-    at_steps, at_participants, key, fingerprint, labels)
+  insert into saga (id, status, owner, sleeper, epoch, seq, definition, created_at, updated_at, ended_at,
+    wake_at, at_steps, at_participants, key, fingerprint, labels)
   values (new.id, new.status,
-    case when new.status < 3 and new.wake_at is not null and new.asleep = 0 then new.owner end, 1, new.seq,
+    case when new.status < 3 and new.wake_at is not null and new.asleep = 0 then new.owner end,
+    case when new.status < 3 and new.wake_at is not null and new.asleep = 1 then new.owner end, 1, new.seq,
     new.definition, new.created_at, new.updated_at, new.ended_at, new.wake_at, new.at_steps,
     new.at_participants, new.key, new.fingerprint, new.labels);
   insert into journal (saga_id, seq_first, seq_last, events) values (new.id, 1, new.seq, new.events);
@@ -97,6 +103,7 @@ begin
   update saga
   set status = new.status,
     owner = case when new.status < 3 and new.wake_at is not null and new.asleep = 0 then new.owner end,
+    sleeper = case when new.status < 3 and new.wake_at is not null and new.asleep = 1 then new.owner end,
     seq = new.seq, updated_at = new.updated_at, ended_at = new.ended_at, wake_at = new.wake_at,
     at_steps = new.at_steps, at_participants = new.at_participants
   where id = new.id and epoch = new.epoch and seq = new.after_seq

@@ -101,6 +101,29 @@ pub(super) async fn owner_gone(subject: &dyn Subject) {
     assert_eq!(load(&*store, 1).await, asleep, "with its time");
 }
 
+pub(super) async fn at_its_time(subject: &dyn Subject) {
+    let store = subject.fresh().await;
+    let me = member(&*store, "me").await;
+    let gone = member(&*store, "gone").await;
+    let now = clock::now();
+    sleep(&*store, &gone, 1, (Plot::Completes, 1), Timestamp(now.0 - 1)).await;
+    sleep(&*store, &gone, 2, (Plot::Compensates, 4), now).await;
+    sleep(&*store, &gone, 3, (Plot::Completes, 1), FAR).await;
+    store.release(&gone).await.expect("a member may leave");
+    assert_eq!(claimed(&*store, &me, 10).await, [2, 1].map(id), "nobody else would wake them");
+    store.release(&me).await.expect("a member may leave");
+    let other = member(&*store, "other").await;
+    let mut moved_on = Vec::new();
+    for stored in store.claim(&other, 10).await.expect("a member may claim") {
+        moved_on.push(asleep(moved(&stored, Status::Running), FAR));
+    }
+    write(&*store, &other, &moved_on).await;
+    let store = subject.reopen(store).await;
+    store.release(&other).await.expect("a member may leave");
+    let next = member(&*store, "next").await;
+    assert_eq!(claimed(&*store, &next, 10).await, NONE, "whose time has not come sleeps on");
+}
+
 pub(super) async fn last_owner(subject: &dyn Subject) {
     let store = subject.fresh().await;
     let me = member(&*store, "me").await;

@@ -40,6 +40,8 @@ struct Row {
     /// `None` while it waits for an operator only, while it sleeps, and once it has ended, unless it was
     /// revived.
     owner: Option<Uuid>,
+    /// Who put it to sleep, while it sleeps.
+    sleeper: Option<Uuid>,
     records: Vec<Record>,
 }
 
@@ -121,9 +123,9 @@ impl Tables {
             return Written::Fenced;
         }
         self.change(append.id, |row| {
-            row.owner = driver(owner, &append.head);
             row.records.extend(append.records.iter().cloned());
             advance(&mut row.head, &append.head);
+            row.left_to(owner);
         });
         Written::Done
     }
@@ -141,9 +143,9 @@ impl Tables {
         }
         let mut head = append.head.clone();
         head.asleep = sleeps(&head);
-        let row = Row { owner: driver(owner, &head), head, epoch: 1, records: append.records.clone() };
+        let row = Row { head, epoch: 1, owner: None, sleeper: None, records: append.records.clone() };
         self.sagas.insert(append.id, row);
-        self.change(append.id, |_| ());
+        self.change(append.id, |row| row.left_to(owner));
         Written::Done
     }
 
@@ -178,10 +180,13 @@ impl Tables {
                 found.push((!is_undoing(row.head.status), None, *id));
             }
         }
-        let overdue =
-            self.asleep.iter().take_while(|(wake_at, _)| wake_at.after(Millis(WAKE_GRACE_MS)) <= now);
-        for (wake_at, id) in overdue {
-            found.push((!is_undoing(self.sagas[id].head.status), Some(*wake_at), *id));
+        for (wake_at, id) in self.asleep.iter().take_while(|(wake_at, _)| *wake_at <= now) {
+            let row = &self.sagas[id];
+            let left_alone = row.sleeper.is_some_and(|sleeper| self.is_alive(sleeper, now))
+                && wake_at.after(Millis(WAKE_GRACE_MS)) > now;
+            if !left_alone {
+                found.push((!is_undoing(row.head.status), Some(*wake_at), *id));
+            }
         }
         found.sort_unstable();
         found.truncate(limit);
@@ -231,7 +236,7 @@ impl Tables {
         let row = self.change(id, |row| {
             before = row.owner.replace(owner);
             row.epoch += 1;
-            row.head.asleep = false;
+            (row.sleeper, row.head.asleep) = (None, false);
         });
         let stored = row.stored(id);
         if let Some(before) = before.filter(|before| *before != owner)
@@ -355,15 +360,17 @@ impl Tables {
 }
 
 impl Row {
+    /// Notes who is to drive a saga on that was just written: nobody when it has ended or waits for an
+    /// operator only, nor while it sleeps, but then who wakes it is known.
+    fn left_to(&mut self, owner: Uuid) {
+        let moves = is_live(self.head.status) && self.head.wake_at.is_some();
+        self.owner = (moves && !self.head.asleep).then_some(owner);
+        self.sleeper = (moves && self.head.asleep).then_some(owner);
+    }
+
     fn stored(&self, id: SagaId) -> Stored {
         Stored { id, head: self.head.clone(), epoch: self.epoch, records: self.records.clone() }
     }
-}
-
-/// Who owns a saga from now on: nobody when it has ended, waits for an operator only, or sleeps.
-fn driver(owner: Uuid, head: &Head) -> Option<Uuid> {
-    let moves = is_live(head.status) && head.wake_at.is_some() && !head.asleep;
-    moves.then_some(owner)
 }
 
 /// Whether a saga is kept as nobody's until its time has come.

@@ -13,6 +13,7 @@ use super::{
 use crate::{Error, JOIN_TTL_MS, Owner, Stored, WAKE_GRACE_MS, clock};
 use amends_saga::SagaId;
 use sqlx::{AssertSqlSafe, Row as _, sqlite::SqliteConnection};
+use std::sync::LazyLock;
 
 /// Whether the row `node` is of a member; takes the present twice.
 pub(super) const ALIVE: &str =
@@ -85,12 +86,11 @@ pub(super) async fn claim(writer: &mut Writer, owner: &Owner, limit: usize) -> R
 async fn claim_in(connection: &mut SqliteConnection, owner: &Owner, limit: usize) -> Result<Taken, Error> {
     join(connection, owner).await?;
     let free = free_owners(connection, owner).await?;
-    let overdue = clock::now().0.saturating_sub(integer(WAKE_GRACE_MS));
     let mut ids = Vec::new();
     for statuses in CLAIM_ORDER {
         let held: Vec<_> = free.iter().copied().filter(|(status, _)| statuses.contains(status)).collect();
         ids.extend(oldest(connection, &held, limit - ids.len()).await?);
-        ids.extend(first_to_wake(connection, statuses, overdue, limit - ids.len()).await?);
+        ids.extend(first_to_wake(connection, statuses, limit - ids.len()).await?);
     }
     take(connection, owner, &ids).await
 }
@@ -176,31 +176,47 @@ async fn oldest(
     Ok(ids)
 }
 
-/// The sleeping sagas with a status that should have woken; each condition of the index is repeated, so that
-/// it may be used.
-pub(super) const FIRST_TO_WAKE: &str = "select wake_at, id from saga indexed by saga_asleep
-     where owner is null and status < 3 and wake_at is not null and status = ? and wake_at <= ?
-     order by wake_at, id limit ?";
-
-/// The sleeping sagas with one of these statuses that should have woken by `overdue`, the first to wake in
-/// front.
+/// The sleeping sagas with one of these statuses that nobody wakes in time, the first to wake in front: those
+/// whose last owner is gone when their time has come, the others when the grace has passed as well.
+///
+/// Like [`free_owners`] it hops from one last owner to the next.
 async fn first_to_wake(
     connection: &mut SqliteConnection,
     statuses: &[i64],
-    overdue: i64,
     limit: usize,
 ) -> Result<Vec<SagaId>, Error> {
-    let mut found: Vec<(i64, SagaId)> = Vec::new();
-    for status in statuses {
-        let rows = sqlx::query(FIRST_TO_WAKE).bind(status).bind(overdue).bind(integer(limit as u64));
-        let rows = rows.fetch_all(&mut *connection).await.map_err(failed)?;
-        for row in &rows {
-            found.push((row.try_get(0).map_err(failed)?, row::id(row, 1)?));
-        }
-    }
-    found.sort_unstable();
-    found.truncate(limit);
-    Ok(found.into_iter().map(|(_, id)| id).collect())
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        let alive = ALIVE.replace('?', "?2");
+        format!(
+            "with recursive held (status, sleeper) as (
+               select s.value, (select min(x.sleeper) from saga x indexed by saga_asleep
+                 where x.status = s.value and x.sleeper is not null)
+               from json_each(?1) s
+               union all
+               select held.status, (select min(x.sleeper) from saga x indexed by saga_asleep
+                 where x.status = held.status and x.sleeper > held.sleeper)
+               from held where held.sleeper is not null),
+             due (status, sleeper, at) as (
+               select status, sleeper,
+                 case when exists (select 1 from node where node.owner = sleeper and {alive}) then ?3 else ?2 end
+               from held where sleeper is not null)
+             select y.id from due cross join saga y on y.rowid in (
+               select x.rowid from saga x indexed by saga_asleep
+               where x.status = due.status and x.sleeper = due.sleeper and x.wake_at <= due.at
+               order by x.wake_at, x.id limit ?4)
+             order by y.wake_at, y.id limit ?4"
+        )
+    });
+    let now = clock::now().0;
+    let rows = sqlx::query(SQL.as_str())
+        .bind(serde_json::to_string(statuses).map_err(|error| Error::Corrupt(error.to_string()))?)
+        .bind(now)
+        .bind(now.saturating_sub(integer(WAKE_GRACE_MS)))
+        .bind(integer(limit as u64))
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|row| row::id(row, 0)).collect()
 }
 
 /// What a claim has taken: ids in order, and the sagas that could be read.
@@ -227,7 +243,7 @@ pub(super) async fn take(
     .await
     .map_err(failed)?;
     sqlx::query(
-        "update saga set owner = ?, epoch = epoch + 1
+        "update saga set owner = ?, sleeper = null, epoch = epoch + 1
          where id in (select unhex(value) from json_each(?))",
     )
     .bind(me)

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(super) const STORED_COLUMNS: &str = "s.id, s.status, s.epoch, s.seq, d.name, d.version, d.hash, s.key, \
      s.fingerprint, s.labels, s.created_at, s.updated_at, s.ended_at, s.wake_at, s.at_steps, \
      s.at_participants, (select group_concat(events, char(10) order by seq_first) from journal \
-     where saga_id = s.id), s.owner is null and s.status < 3 and s.wake_at is not null";
+     where saga_id = s.id), s.sleeper is not null";
 
 /// The number by which an owner stands in rows: 63 bits of its incarnation, which nobody can guess.
 pub(super) fn owner_number(owner: &Owner) -> i64 {
