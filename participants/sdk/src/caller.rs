@@ -1,5 +1,6 @@
 //! Who is calling and what is asked, read strictly from headers or from an entry of a batch.
 
+use crate::Callback;
 use amends_wire::{
     participant::{self as wire, BatchCall, CallOp},
     problem::{Problem, Slug},
@@ -31,8 +32,10 @@ pub struct Caller {
     pub round: u32,
     /// The epoch of the coordinator that calls.
     pub epoch: u64,
-    /// The same for every attempt of one op.
+    /// The same for every attempt of one op, and of one round.
     pub key: String,
+    /// How to answer later, where the coordinator said so; see [`Reply::pending`](crate::Reply::pending).
+    pub callback: Option<Callback>,
 }
 
 /// One call of one operation.
@@ -57,15 +60,19 @@ impl Caller {
             CallOp::Status => read(headers, &wire::SAGA_STATUS_OF)?,
             other => other,
         };
+        let (saga, step) = (read(headers, &wire::SAGA_ID)?, text(headers, &wire::SAGA_STEP)?);
+        let url = maybe(headers, &wire::SAGA_CALLBACK)?;
+        let callback = Callback::read((saga, step, status_of), url, maybe(headers, &wire::SAGA_TOKEN)?)?;
         let caller = Caller {
-            saga: read(headers, &wire::SAGA_ID)?,
-            step: text(headers, &wire::SAGA_STEP)?.to_owned(),
+            saga,
+            step: step.to_owned(),
             op,
             status_of,
             attempt: read(headers, &wire::SAGA_ATTEMPT)?,
             round: read_or(headers, &wire::SAGA_ROUND, 0)?,
             epoch: read_or(headers, &wire::SAGA_EPOCH, 0)?,
             key: text(headers, &wire::IDEMPOTENCY_KEY)?.to_owned(),
+            callback,
         };
         caller.checked()
     }
@@ -80,6 +87,8 @@ impl Caller {
             (CallOp::Status, Some(of)) => of,
             (op, _) => op,
         };
+        let (url, token) = (call.callback.as_deref(), call.token.as_deref());
+        let callback = Callback::read((call.saga, &call.step, status_of), url, token)?;
         let caller = Caller {
             saga: call.saga,
             step: call.step.clone(),
@@ -89,6 +98,7 @@ impl Caller {
             round: call.round,
             epoch: call.epoch,
             key: call.key.clone(),
+            callback,
         };
         caller.checked()
     }
@@ -116,7 +126,12 @@ fn bad(detail: impl Into<String>) -> Problem {
     Problem::new(Slug::BadHeader, detail)
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Problem> {
+fn maybe<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+    if headers.contains_key(name) { text(headers, name).map(Some) } else { Ok(None) }
+}
+
+/// A header that stands once, as text.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Problem> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| bad(format!("the header {name} is missing")))?;
     if values.next().is_some() {

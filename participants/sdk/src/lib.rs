@@ -21,10 +21,13 @@
 pub mod audit;
 pub mod barrier;
 pub mod body;
+mod callback;
 mod caller;
 mod config;
 mod database;
 pub mod faults;
+mod join;
+mod outgoing;
 mod participant;
 mod register;
 mod reply;
@@ -37,9 +40,11 @@ pub use amends_wire::{
     participant::{CallOp, Secret},
     registration::Registration,
 };
+pub use callback::{Callback, CallbackError};
 pub use caller::{Call, Caller};
 pub use config::Config;
 pub use database::{Database, Dialect, Migrations, Readers, Tx};
+pub use join::{Branch, InSaga, JoinError, Registered, Sagas, carry};
 pub use participant::{Operation, Participant};
 pub use register::Registrar;
 pub use reply::Reply;

@@ -1,10 +1,11 @@
 //! A participant as a value: its operations, the router that serves them, the registration that names them.
 
 mod auditing;
+mod joining;
 mod serving;
 
 use crate::{
-    Body, Call, Reply, Tracer, Writer,
+    Body, Call, Reply, Sagas, Tracer, Writer,
     faults::Faults,
     saga_audit::{BarrierAudit, SagaAudit},
 };
@@ -41,6 +42,7 @@ pub struct Participant {
     faults: Option<Faults>,
     audit: Option<Arc<dyn SagaAudit>>,
     tracer: Option<Tracer>,
+    joins: Option<Sagas>,
 }
 
 impl std::fmt::Debug for Participant {
@@ -116,6 +118,7 @@ impl Participant {
             faults: None,
             audit: None,
             tracer: None,
+            joins: None,
         }
     }
 
@@ -178,6 +181,22 @@ impl Participant {
     pub fn traces(mut self, tracer: &Tracer) -> Participant {
         self.tracer = Some(tracer.clone());
         self
+    }
+
+    /// Takes part in the open sagas of a coordinator: a guarded operation that names a compensation can be asked for with
+    /// `Saga-Id` and `Saga-Branch`. The branch of that name is registered first, with the compensation and the confirm
+    /// that the operation names and with the request's body; then the operation is carried out as its work.
+    ///
+    /// [`run`](crate::run) does it for the coordinator that it registers with.
+    #[must_use]
+    pub fn joins(mut self, sagas: &Sagas) -> Participant {
+        self.joins = Some(sagas.clone());
+        self
+    }
+
+    /// The coordinator whose open sagas it takes part in.
+    pub(crate) fn joined(&self) -> Option<&Sagas> {
+        self.joins.as_ref()
     }
 
     /// What sends its spans.

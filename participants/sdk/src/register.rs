@@ -1,6 +1,6 @@
 //! Telling the coordinator where this participant is: at start until it listens, then again and again.
 
-use crate::Error;
+use crate::{Error, outgoing};
 use amends_wire::registration::Registration;
 use backon::{ExponentialBuilder, Retryable};
 use std::time::Duration;
@@ -29,17 +29,9 @@ impl Registrar {
         name: &str,
         mut registration: Registration,
     ) -> Result<Registrar, Error> {
-        // The coordinator may be https: the client needs a provider, and the first one installed counts.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         registration.ttl = Some(amends_wire::span::Span::from_secs(TTL_SECS));
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(2))
-            // Shorter than the time after which the coordinator closes an idle connection.
-            .pool_idle_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(10))
-            .build()?;
+        // Shorter than the time after which the coordinator closes an idle connection.
+        let client = outgoing::client(Duration::from_secs(5))?;
         let url = format!("{}/v1/participants/{name}", coordinator.trim_end_matches('/'));
         Ok(Registrar { client, url, token, registration })
     }

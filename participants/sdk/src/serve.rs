@@ -1,6 +1,6 @@
 //! Running a participant: its listener, and its registration beside it.
 
-use crate::{Error, Participant, Registrar};
+use crate::{Error, Participant, Registrar, Sagas};
 use amends_wire::listen;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,8 @@ pub struct Registering {
     pub advertise: Option<String>,
 }
 
-/// Serves a participant on `listener` until `stop`, registered with a coordinator when one is given.
+/// Serves a participant on `listener` until `stop`, registered with a coordinator when one is given, whose open sagas it
+/// then takes part in ([`Participant::joins`]).
 ///
 /// # Errors
 /// [`Error::Io`] when the listener has no address, [`Error::Nowhere`] when it listens on every address and does not
@@ -30,7 +31,11 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr()?;
+    let mut participant = participant.clone();
     if let Some(to) = registering {
+        if participant.joined().is_none() {
+            participant = participant.joins(&Sagas::at(&to.coordinator, to.token.clone())?);
+        }
         let url = match to.advertise {
             Some(url) => url,
             None if address.ip().is_unspecified() => return Err(Error::Nowhere(address)),

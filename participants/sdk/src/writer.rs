@@ -27,6 +27,8 @@ use uuid::Uuid;
 const BATCH_MAX: usize = 1024;
 /// Calls waiting, at most; one more is told to come back.
 const WAITING_MAX: usize = 16_384;
+/// How long a guarded call waits for its answer.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a transaction that lost a race for locks is run again as it is.
 const RACES_MAX: u32 = 3;
 
@@ -99,6 +101,12 @@ impl Writer {
         Ok(answer)
     }
 
+    /// Carries out a guarded call and gives its answer, which is durable.
+    pub(crate) async fn answer(&self, body: Arc<dyn Body>, call: Call) -> Reply {
+        let until = tokio::time::Instant::now() + ANSWER_TIMEOUT;
+        awaited(self.call(body, call), until).await
+    }
+
     /// Does something else with the writer's connection and returns when it is durable.
     ///
     /// # Errors
@@ -114,6 +122,22 @@ impl Writer {
             mpsc::error::TrySendError::Full(_) => Error::Busy(WAITING_MAX),
             mpsc::error::TrySendError::Closed(_) => Error::Stopping,
         })
+    }
+}
+
+/// The answer of a queued call, or that there is none yet.
+pub(crate) async fn awaited(
+    queued: Result<oneshot::Receiver<Reply>, Error>,
+    until: tokio::time::Instant,
+) -> Reply {
+    let answer = match queued {
+        Ok(answer) => answer,
+        Err(error) => return Reply::unavailable(error.to_string(), Some(1)),
+    };
+    match tokio::time::timeout_at(until, answer).await {
+        Ok(Ok(reply)) => reply,
+        Ok(Err(_)) => Reply::unavailable("the participant is stopping", Some(1)),
+        Err(_) => Reply::unavailable("the participant's database has not answered for 30 s", Some(1)),
     }
 }
 

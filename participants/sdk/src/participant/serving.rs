@@ -1,10 +1,11 @@
 //! Serving a participant's operations: reads calls strictly, carries them out, answers in their order.
 
-use super::{Participant, Serves, auditing};
+use super::{Participant, Serves, auditing, joining};
 use crate::{
-    Call, Caller, Error, Reply, Tracer,
+    Call, Caller, Reply, Sagas, Tracer,
     saga_audit::SagaAudit,
     trace::{self, Begun},
+    writer::{ANSWER_TIMEOUT, awaited},
 };
 use amends_wire::{
     participant::{
@@ -32,7 +33,6 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::oneshot;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// The largest body of a single call, in bytes.
@@ -41,20 +41,22 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a guarded call waits for the writer.
-const WRITER_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub(super) struct App {
+    pub(super) name: Arc<str>,
     operations: Arc<BTreeMap<String, (OperationTerms, Serves)>>,
     secrets: Arc<Vec<Secret>>,
     pub(super) audit: Option<Arc<dyn SagaAudit>>,
     tracer: Option<Tracer>,
+    pub(super) joins: Option<Sagas>,
 }
 
 /// The router of a participant.
 pub(super) fn router(participant: &Participant) -> Router {
     let app = App {
+        name: participant.name.as_str().into(),
+        joins: participant.joins.clone(),
         operations: Arc::new(participant.operations.clone()),
         secrets: Arc::new(participant.secrets.clone()),
         audit: participant.audit.clone(),
@@ -119,12 +121,16 @@ impl App {
         let (parts, body) = request.into_parts();
         let bytes = read(body, CALL_BYTES_MAX).await?;
         self.check_signature(&parts.headers, &bytes)?;
+        let body = || match bytes.iter().all(u8::is_ascii_whitespace) {
+            true => Ok(Value::Null),
+            false => amends_wire::api::body::read(&bytes),
+        };
+        if joining::is_asked(&parts.headers) {
+            return self.join((&operation, terms, serves), &parts.headers, body()?).await;
+        }
         let caller = Caller::from_headers(&parts.headers)?;
         check_status(terms, serves, &caller)?;
-        let body: Value = match bytes.iter().all(u8::is_ascii_whitespace) {
-            true => Value::Null,
-            false => amends_wire::api::body::read(&bytes)?,
-        };
+        let body: Value = body()?;
         let traced = self.begin(trace::parent(&parts.headers), &operation, &caller);
         let mut replies = carry_out(serves, vec![Call { caller, operation, body }]).await;
         let reply = replies.pop().expect("one call has one reply");
@@ -237,7 +243,7 @@ async fn carry_out(serves: &Serves, calls: Vec<Call>) -> Vec<Reply> {
     match serves {
         Serves::Plain(serve) => join_all(calls.into_iter().map(|call| serve(call))).await,
         Serves::Guarded(body, writer) => {
-            let until = tokio::time::Instant::now() + WRITER_TIMEOUT;
+            let until = tokio::time::Instant::now() + ANSWER_TIMEOUT;
             let queued: Vec<_> = calls.into_iter().map(|call| writer.call(body.clone(), call)).collect();
             let mut replies = Vec::with_capacity(queued.len());
             for one in queued {
@@ -245,18 +251,6 @@ async fn carry_out(serves: &Serves, calls: Vec<Call>) -> Vec<Reply> {
             }
             replies
         }
-    }
-}
-
-async fn awaited(queued: Result<oneshot::Receiver<Reply>, Error>, until: tokio::time::Instant) -> Reply {
-    let answer = match queued {
-        Ok(answer) => answer,
-        Err(error) => return Reply::unavailable(error.to_string(), Some(1)),
-    };
-    match tokio::time::timeout_at(until, answer).await {
-        Ok(Ok(reply)) => reply,
-        Ok(Err(_)) => Reply::unavailable("the participant is stopping", Some(1)),
-        Err(_) => Reply::unavailable("the participant's database has not answered for 30 s", Some(1)),
     }
 }
 

@@ -17,6 +17,7 @@ async fn only_what_the_caller_records_is_recorded() {
         round: 0,
         epoch: 1,
         key: "k".to_owned(),
+        callback: None,
     };
     let action = caller(CallOp::Action);
     let parent = TraceParent { trace: saga, span: SpanId::new(5), sampled: true };

@@ -67,7 +67,7 @@ async fn check(world: &World, name: &str, lines: &[Line], effects: &[&str]) {
 
 pub(crate) async fn calls_are_answered_by_the_law_of_the_barrier(store: &str, run: Run) {
     let world = World::open(store, run).await;
-    let (five, six, none) = (json!({ "points": 5 }), json!({ "points": 6 }), json!({}));
+    let (five, six) = (json!({ "points": 5 }), json!({ "points": 6 }));
     let refuse = json!({ "points": 5, "then": "refuse" });
     let unavailable = json!({ "points": 5, "then": "unavailable" });
     check(
