@@ -72,13 +72,13 @@ pub enum Command {
     /// Runs one of the shop's participants: inventory, order or product
     #[command(subcommand)]
     Participant(participant::Command),
-    /// Starts, shows, lists, follows, cancels and signals sagas
+    /// Starts, shows, lists, follows, undoes and signals sagas; begins and decides open ones
     #[command(subcommand)]
     Saga(saga::Command),
     /// Lists, shows and settles what could not be undone
     #[command(subcommand)]
     Repair(repair::Command),
-    /// Checks, registers, lists and shows definitions
+    /// Checks, draws, compares, registers, lists and shows definitions
     #[command(subcommand)]
     Definition(definition::Command),
     /// Runs carts from a file as sagas and checks the books

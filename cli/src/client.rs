@@ -210,14 +210,14 @@ impl Client {
         self.answer(request, TIMEOUT).await.map(|(_, value)| value)
     }
 
-    /// Posts a body to a path, such as a verb about a repair item.
+    /// Posts a body to a path, such as a verb about a repair item or an open saga.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: &Value,
+        body: &impl Serialize,
     ) -> Result<(StatusCode, T), ClientError> {
         self.answer(self.request(Method::POST, path).json(body), TIMEOUT).await
     }

@@ -2,23 +2,16 @@
 
 mod diff;
 mod graph;
+mod list;
+mod register;
 mod source;
 mod yaml;
 
-use crate::{
-    exit::Exit,
-    globals::Globals,
-    output::say,
-    table::{self, Table},
-};
-use amends_wire::{
-    api::{DefinitionView, List},
-    definition::{Diagnostics, Text},
-};
+use crate::{exit::Exit, globals::Globals, output::say, table};
+use amends_wire::definition::{Diagnostics, Text};
 use anyhow::Context;
-use reqwest::StatusCode;
 use serde_json::{Value, json};
-use source::Source;
+use source::{Place, Source};
 use std::path::PathBuf;
 
 /// What to do with definitions.
@@ -54,6 +47,8 @@ Examples:
     Diff(diff::Args),
     /// Registers definitions; a version never changes its content
     #[command(after_help = "\
+Registering the same again changes nothing. Ends with 1 when a version is registered with other content.
+
 Examples:
   amends definition register sagas/checkout.yaml
   amends definition register sagas/*.yaml --coordinator http://10.0.0.5:7070")]
@@ -62,21 +57,24 @@ Examples:
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Lists the registered definitions
+    /// Lists the registered definitions, and on request which versions sagas still run on
     #[command(after_help = "\
 Examples:
   amends definition list
-  amends definition list --json")]
-    List,
-    /// Shows a definition's content, as JSON
+  amends definition list checkout
+  amends definition list --running --json")]
+    List(list::Args),
+    /// Shows a registered definition, as YAML or with --json
     #[command(after_help = "\
+What is shown is the definition as it runs: comments and layout of the file are not kept.
+
 Examples:
   amends definition show checkout
-  amends definition show checkout@1")]
+  amends definition show checkout@1 --json")]
     Show {
         /// Its name, or name@version; the highest version where none is named
         #[arg(value_name = "NAME[@VERSION]")]
-        name: String,
+        definition: Place,
     },
 }
 
@@ -89,9 +87,9 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
         Command::Check { files } => check(&files, globals),
         Command::Graph(args) => graph::run(&args, globals).await,
         Command::Diff(args) => diff::run(&args, globals).await,
-        Command::Register { files } => register(&files, globals).await,
-        Command::List => list(globals).await,
-        Command::Show { name } => show(&name, globals).await,
+        Command::Register { files } => register::run(&files, globals).await,
+        Command::List(args) => list::run(&args, globals).await,
+        Command::Show { definition } => show(&definition, globals).await,
     }
 }
 
@@ -135,72 +133,19 @@ fn checked(source: &Source, read: &Result<Text, Diagnostics>) -> Value {
     }
 }
 
-async fn register(files: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> {
-    let sources = files.iter().map(|file| Source::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-    // All are read before the first is sent: a fault in the last one registers none.
-    let mut texts = Vec::new();
-    for source in &sources {
-        match source.parse() {
-            Ok(text) => texts.push((text, source)),
-            Err(faults) => {
-                say!("{}", faults.render(&source.name, &source.text).trim_end());
-                return Ok(Exit::No);
-            }
-        }
-    }
-    let client = globals.client()?;
-    let mut registered = Vec::new();
-    for (text, source) in texts {
-        let (status, view) =
-            client.register::<DefinitionView>(text.name.as_str(), text.version, source.text.clone()).await?;
-        if !globals.json {
-            let said = if status == StatusCode::CREATED { "registered" } else { "was registered already" };
-            say!("{}@{} {said}", view.name, view.version);
-        }
-        registered.push(DefinitionView { content: None, ..view });
-    }
-    if globals.json {
-        table::print_json(&registered)?;
-    }
-    Ok(Exit::Done)
-}
-
-async fn list(globals: &Globals) -> anyhow::Result<Exit> {
-    let list: List<DefinitionView> = globals.client()?.get("/v1/definitions", &[]).await?;
-    if globals.json {
-        table::print_json(&list)?;
-        return Ok(Exit::Done);
-    }
-    if list.items.is_empty() {
-        say!("no definition is registered; register one with `amends definition register FILE`");
-        return Ok(Exit::Done);
-    }
-    let mut table = Table::new(&["definition", "registered", "hash"]);
-    for item in list.items {
-        let hash: String = item.hash.chars().take(12).collect();
-        table.row([format!("{}@{}", item.name, item.version), item.created_at.to_string(), hash]);
-    }
-    table.print();
-    Ok(Exit::Done)
-}
-
-async fn show(name: &str, globals: &Globals) -> anyhow::Result<Exit> {
-    let client = globals.client()?;
-    let (name, version) = match name.split_once('@') {
-        Some((name, version)) => (name, version.to_owned()),
-        None => {
-            let versions: List<DefinitionView> =
-                client.get(&format!("/v1/definitions/{}", escaped(name)), &[]).await?;
-            let highest = versions.items.iter().map(|view| view.version).max();
-            (name, highest.context("no version of it is registered")?.to_string())
-        }
+/// Prints a version as it is written, or as the coordinator tells it for programs.
+async fn show(place: &Place, globals: &Globals) -> anyhow::Result<Exit> {
+    let Place::Registered { name, version } = place else {
+        anyhow::bail!("name what is registered, as checkout or checkout@1; to look at a file, check it");
     };
-    let path = format!("/v1/definitions/{}/{}", escaped(name), escaped(&version));
-    let view: DefinitionView = client.get(&path, &[]).await?;
-    match globals.json {
-        true => table::print_json(&view)?,
-        false => table::print_json(&view.content)?,
+    let view = source::registered(&globals.client()?, name, *version).await?;
+    if globals.json {
+        table::print_json(&view)?;
+        return Ok(Exit::Done);
     }
+    let content = view.content.context("the coordinator's answer holds no definition")?;
+    say!("# {}@{}, registered {}, hash {}", view.name, view.version, view.created_at, view.hash);
+    say!("{}", yaml::write(&content).trim_end());
     Ok(Exit::Done)
 }
 

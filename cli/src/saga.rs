@@ -1,9 +1,13 @@
-//! `amends saga`: start, show, list, follow, cancel and signal.
+//! `amends saga`: start, show, list and follow sagas, turn them round, signal them, and decide open ones.
 
+mod body;
 mod list;
+mod open;
+mod steps;
 mod view;
 
-pub use view::{status_word, step_rows};
+pub(crate) use body::read_json;
+pub use view::status_word;
 
 use crate::{
     client::{Client, ClientError, Start},
@@ -19,11 +23,8 @@ use amends_wire::{
 };
 use anyhow::{Context, bail};
 use reqwest::StatusCode;
-use serde_json::value::RawValue;
-use std::{collections::BTreeMap, io::Read, path::PathBuf, time::Duration};
-
-/// The longest input that is read, in bytes.
-const INPUT_BYTES_MAX: u64 = 16 << 20;
+use serde_json::{json, value::RawValue};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// How often a followed journal is taken up again after the coordinator went away.
 const FOLLOW_TRIES: u32 = 60;
@@ -54,6 +55,9 @@ Examples:
         /// Wait for its end, at most this long and at most 60s
         #[arg(long, value_name = "TIME")]
         wait: Option<Span>,
+        /// Show every item of a step that is done for each item of a list, however many there are
+        #[arg(long)]
+        items: bool,
     },
     /// Lists sagas, newest first
     #[command(after_help = "\
@@ -76,31 +80,92 @@ Examples:
     /// Turns a running saga round, so that everything it did is undone
     #[command(after_help = "\
 Examples:
-  amends saga cancel 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --reason 'the customer called'")]
-    Cancel {
-        /// Its id
-        id: SagaId,
-        /// Why, for the journal
-        #[arg(long)]
-        reason: Option<String>,
-    },
+  amends saga cancel 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --reason 'the customer called'
+  amends saga cancel 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --wait 30s")]
+    Cancel(UndoArgs),
+    /// Undoes a saga that is completed, as when an order is cancelled before it ships
+    #[command(after_help = "\
+What lies beyond its pivot cannot be undone, nor what an open saga was committed to; it says so.
+
+Examples:
+  amends saga revert 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --reason 'sent back unopened'
+  amends saga revert 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --wait 30s --json")]
+    Revert(UndoArgs),
     /// Sends a signal to a saga that waits for it, or will
     #[command(after_help = "\
 Examples:
   amends saga signal 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 payment --payload '{\"receipt\": \"R-17\"}'
+  amends saga signal 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 payment --payload @receipt.json
   amends saga signal 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 payment --id R-17")]
     Signal {
         /// Its id
         id: SagaId,
         /// The signal's name
         name: String,
-        /// What it carries, as JSON
-        #[arg(long, value_name = "JSON", default_value = "null")]
+        /// What it carries: JSON, or @ and the file it stands in; @- is standard input
+        #[arg(long, value_name = "JSON|@FILE", default_value = "null")]
         payload: String,
         /// Your own id for it: sent again with the same id it counts once
         #[arg(long = "id", value_name = "ID")]
         signal_id: Option<String>,
     },
+    /// Begins an open saga: its branches are registered while it runs
+    #[command(after_help = "\
+When nobody decides within its time, it is rolled back.
+
+Examples:
+  amends saga open --timeout 30s --label order=1001
+  id=$(amends saga open --timeout 5m --key order-1001 --json | jq -r .id)")]
+    Open(open::OpenArgs),
+    /// Registers a branch of an open saga, before its work is done
+    #[command(after_help = "\
+Doing it again with the same words changes nothing. After the decision no branch is taken any more.
+
+Examples:
+  amends saga branch 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 hold --compensation inventory.release \\
+    --confirm inventory.confirm --with '{\"order\": \"1001\"}'
+  amends saga branch 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 place --compensation order.cancel --with @order.json")]
+    Branch(open::BranchArgs),
+    /// Decides that an open saga's work stays: its branches are confirmed
+    #[command(after_help = "\
+After it nothing can be rolled back.
+
+Examples:
+  amends saga commit 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10
+  amends saga commit 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --wait 10s")]
+    Commit(open::CommitArgs),
+    /// Decides that an open saga's work is undone: the last branch first
+    #[command(after_help = "\
+Examples:
+  amends saga rollback 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --reason 'the card was declined'
+  amends saga rollback 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --wait 10s")]
+    Rollback(UndoArgs),
+    /// Gives an open saga more time to be decided
+    #[command(after_help = "\
+Examples:
+  amends saga renew 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 --timeout 5m")]
+    Renew(open::RenewArgs),
+}
+
+/// What to undo.
+#[derive(Debug, clap::Args)]
+pub struct UndoArgs {
+    /// Its id
+    id: SagaId,
+    /// Why, for the journal
+    #[arg(long)]
+    reason: Option<String>,
+    /// Wait until it is undone, at most this long and at most 60s; ends with 1 when it then is not
+    #[arg(long, value_name = "TIME")]
+    wait: Option<Span>,
+}
+
+/// The verbs that undo a saga.
+#[derive(Debug, Clone, Copy)]
+enum Undoing {
+    Cancel,
+    Revert,
+    Rollback,
 }
 
 /// What to start.
@@ -138,16 +203,22 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
     let client = globals.client()?;
     match command {
         Command::Start(args) => start(&client, &args, globals).await,
-        Command::Show { id, wait } => show(&client, id, wait.map(duration), globals).await,
-        Command::List(args) => list::run(&client, &args, globals).await,
-        Command::Follow { id } => follow(&client, id, globals).await,
-        Command::Cancel { id, reason } => {
-            print(&client.cancel::<Box<RawValue>>(id, reason.as_deref()).await?, globals)?;
+        Command::Show { id, wait, items } => {
+            let raw = client.saga::<Box<RawValue>>(id, wait.map(duration)).await?;
+            let saga = read(&raw)?;
+            match globals.json {
+                true => say!("{}", raw.get()),
+                false => view::print(&saga, raw.get(), items),
+            }
             Ok(Exit::Done)
         }
+        Command::List(args) => list::run(&client, &args, globals).await,
+        Command::Follow { id } => follow(&client, id, globals).await,
+        Command::Cancel(args) => undo(&client, Undoing::Cancel, &args, globals).await,
+        Command::Revert(args) => undo(&client, Undoing::Revert, &args, globals).await,
+        Command::Rollback(args) => undo(&client, Undoing::Rollback, &args, globals).await,
         Command::Signal { id, name, payload, signal_id } => {
-            let payload = RawValue::from_string(payload)
-                .context("--payload is not JSON; a text needs quotes of its own: --payload '\"paid\"'")?;
+            let payload = body::read_value(&payload, "--payload")?;
             let name = crate::definition::escaped(&name);
             let (status, saga) =
                 client.signal::<Box<RawValue>>(id, &name, signal_id.as_deref(), &payload).await?;
@@ -157,7 +228,43 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
             print(&saga, globals)?;
             Ok(Exit::Done)
         }
+        Command::Open(args) => open::open(&client, &args, globals).await,
+        Command::Branch(args) => open::branch(&client, &args, globals).await,
+        Command::Commit(args) => open::commit(&client, &args, globals).await,
+        Command::Renew(args) => open::renew(&client, &args, globals).await,
     }
+}
+
+/// Turns a saga round, and waits until it is undone where that is asked for.
+async fn undo(client: &Client, verb: Undoing, args: &UndoArgs, globals: &Globals) -> anyhow::Result<Exit> {
+    let path = match verb {
+        Undoing::Cancel => "cancel",
+        Undoing::Revert => "revert",
+        Undoing::Rollback => "rollback",
+    };
+    let body = match &args.reason {
+        Some(reason) => json!({ "reason": reason }),
+        None => json!({}),
+    };
+    let (_, raw) = client.post::<Box<RawValue>>(&format!("/v1/sagas/{}/{path}", args.id), &body).await?;
+    ended(client, args.id, raw, args.wait, Status::Compensated, globals).await
+}
+
+/// Prints a saga that was told something; with `wait` as it stands at its end, and whether that is the one wanted.
+async fn ended(
+    client: &Client,
+    id: SagaId,
+    told: Box<RawValue>,
+    wait: Option<Span>,
+    wanted: Status,
+    globals: &Globals,
+) -> anyhow::Result<Exit> {
+    let Some(wait) = wait else {
+        print(&told, globals)?;
+        return Ok(Exit::Done);
+    };
+    let saga = print(&client.saga::<Box<RawValue>>(id, Some(duration(wait))).await?, globals)?;
+    Ok(if saga.status == wanted { Exit::Done } else { Exit::No })
 }
 
 async fn start(client: &Client, args: &StartArgs, globals: &Globals) -> anyhow::Result<Exit> {
@@ -173,16 +280,6 @@ async fn start(client: &Client, args: &StartArgs, globals: &Globals) -> anyhow::
     Ok(if wait.is_some() { outcome(saga.status) } else { Exit::Done })
 }
 
-async fn show(
-    client: &Client,
-    id: SagaId,
-    wait: Option<Duration>,
-    globals: &Globals,
-) -> anyhow::Result<Exit> {
-    print(&client.saga::<Box<RawValue>>(id, wait).await?, globals)?;
-    Ok(Exit::Done)
-}
-
 /// How waiting for a saga ends the process.
 fn outcome(status: Status) -> Exit {
     match status {
@@ -193,12 +290,16 @@ fn outcome(status: Status) -> Exit {
 
 /// Prints a saga: as the coordinator wrote it for programs, as a table for people.
 fn print(raw: &RawValue, globals: &Globals) -> anyhow::Result<SagaView> {
-    let saga: SagaView = serde_json::from_str(raw.get()).context("the coordinator's answer is no saga")?;
+    let saga = read(raw)?;
     match globals.json {
         true => say!("{}", raw.get()),
-        false => view::print(&saga),
+        false => view::print(&saga, raw.get(), false),
     }
     Ok(saga)
+}
+
+fn read(raw: &RawValue) -> anyhow::Result<SagaView> {
+    serde_json::from_str(raw.get()).context("the coordinator's answer is no saga")
 }
 
 async fn follow(client: &Client, id: SagaId, globals: &Globals) -> anyhow::Result<Exit> {
@@ -240,24 +341,6 @@ fn note_gone(tries: u32, error: &ClientError) {
 
 fn duration(span: Span) -> Duration {
     span.millis().into()
-}
-
-/// Reads a body from a file; the text is passed on as it is, so that no number changes.
-pub(crate) fn read_json(path: Option<&std::path::Path>) -> anyhow::Result<Box<RawValue>> {
-    let Some(path) = path else { return Ok(RawValue::from_string("{}".to_owned())?) };
-    let mut text = String::new();
-    let is_input = path == std::path::Path::new("-");
-    let name = if is_input { "standard input".to_owned() } else { path.display().to_string() };
-    let read = match is_input {
-        true => std::io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_string(&mut text),
-        false => std::fs::File::open(path)
-            .and_then(|file| file.take(INPUT_BYTES_MAX + 1).read_to_string(&mut text)),
-    };
-    read.with_context(|| format!("{name} cannot be read"))?;
-    if text.len() as u64 > INPUT_BYTES_MAX {
-        bail!("{name} is longer than {INPUT_BYTES_MAX} bytes");
-    }
-    RawValue::from_string(text.trim().to_owned()).with_context(|| format!("{name} is not JSON"))
 }
 
 /// Prints a list of sagas.

@@ -48,7 +48,7 @@ impl Source {
 /// Where to look for a definition: what is a name, or a name and a version, is registered somewhere; anything else is
 /// a file, so that a file called `checkout` is named as `./checkout`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// A file, or standard input.
     File(PathBuf),
     /// On the coordinator; the highest version where none is named.

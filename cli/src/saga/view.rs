@@ -1,11 +1,12 @@
 //! Sagas and their journals for people.
 
+use super::steps;
 use crate::{
     output::say,
     table::{Table, clean, painted, status_tone},
 };
 use amends_saga::Status;
-use amends_wire::api::{JournalItem, OpView, SagaView, StepView, Time};
+use amends_wire::api::{JournalItem, RepairView, SagaView, Time};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -24,63 +25,66 @@ pub fn status_word(status: Status) -> &'static str {
     }
 }
 
-/// Prints a saga with its steps.
-pub(super) fn print(saga: &SagaView) {
+/// Prints a saga with its steps; `answer` is the coordinator's own text, and `items` asks for every item.
+pub(super) fn print(saga: &SagaView, answer: &str, items: bool) {
     let status = status_word(saga.status);
-    say!("saga {}  {}@{}  {}", saga.id, saga.definition, saga.version, painted(status, status_tone(status)));
-    let mut facts: Vec<String> = vec![format!("started {}", saga.created_at)];
-    facts.extend(saga.ended_at.map(|at| format!("ended {at} after {}", lasted(saga.created_at, at))));
-    facts.extend(saga.key.as_ref().map(|key| format!("key {}", clean(key))));
-    facts.extend(saga.labels.iter().map(|(name, text)| format!("{}={}", clean(name), clean(text))));
-    say!("  {}", facts.join("  "));
+    let hand = if saga.settled_by_hand { "  settled by hand" } else { "" };
+    say!(
+        "saga {}  {}@{}  {}{hand}",
+        saga.id,
+        saga.definition,
+        saga.version,
+        painted(status, status_tone(status))
+    );
+    say!("  {}", facts(saga).join("  "));
     if let Some(error) = &saga.error {
         let step = error.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
         say!("  turned round{step}: {} ({})", clean(&error.message), word(&error.kind));
     }
     if let Some(steps) = saga.steps.as_ref().filter(|steps| !steps.is_empty()) {
-        let mut table =
-            Table::new(&["step", "status", "action", "tries", "compensation", "tries", "last error"]);
-        for row in step_rows(steps) {
+        let mut table = Table::new(&steps::headings(saga));
+        for row in steps::rows(steps, items) {
             table.row(row);
         }
         say!("{}", table.text());
+    }
+    for (step, child) in steps::children(answer) {
+        say!("step {} runs saga {}; see `amends saga show {}`", clean(&step), clean(&child), clean(&child));
     }
     if let Some(output) = &saga.output {
         say!("output {output}");
     }
     for repair in &saga.repairs {
-        let step = repair.step.as_ref().map_or("-", |step| step.as_str());
-        say!("repair item {}: {step} {}", repair.id, repair.operation.as_deref().unwrap_or("-"));
+        say!("{}", repair_line(saga, repair));
     }
 }
 
-/// A row for each step: name, status, action and its attempts, compensation and its attempts, the last error.
-pub fn step_rows(steps: &[StepView]) -> Vec<[String; 7]> {
-    let row = |step: &StepView| {
-        let (action, action_attempts) = op(step.action.as_ref());
-        let (compensation, compensation_attempts) = op(step.compensation.as_ref());
-        let waits = step.awaits.as_ref().map(|awaits| format!("awaits {}", awaits.signal));
-        let last =
-            [&step.compensation, &step.action].into_iter().flatten().find_map(|op| op.last_error.as_ref());
-        let last = last.map(|error| short(&error.message)).unwrap_or_default();
-        [
-            step.name.to_string(),
-            word(&step.status),
-            waits.unwrap_or(action),
-            action_attempts,
-            compensation,
-            compensation_attempts,
-            last,
-        ]
-    };
-    steps.iter().map(row).collect()
+fn facts(saga: &SagaView) -> Vec<String> {
+    let mut facts: Vec<String> = vec![format!("started {}", saga.created_at)];
+    facts.extend(saga.ended_at.map(|at| format!("ended {at} after {}", lasted(saga.created_at, at))));
+    let until = saga.deadline_at.filter(|_| saga.ended_at.is_none() && saga.status == Status::Running);
+    let until_word = if steps::is_open(saga) { "to be decided until" } else { "deadline" };
+    facts.extend(until.map(|at| format!("{until_word} {at}")));
+    facts.extend(saga.key.as_ref().map(|key| format!("key {}", clean(key))));
+    facts.extend(saga.labels.iter().map(|(name, text)| format!("{}={}", clean(name), clean(text))));
+    facts
 }
 
-fn op(op: Option<&OpView>) -> (String, String) {
-    match op {
-        None => ("-".to_owned(), String::new()),
-        Some(op) => (op.operation.clone(), op.attempts.to_string()),
+/// A stuck step: whose it is, which way it was going, and what is likely to help.
+fn repair_line(saga: &SagaView, repair: &RepairView) -> String {
+    let step = repair.step.as_ref().map_or("-", |step| step.as_str());
+    let operation = clean(repair.operation.as_deref().unwrap_or("-"));
+    let child = repair.saga.filter(|id| *id != saga.id).map(|id| format!(" of child saga {id}"));
+    let (op, reason) = (repair.op.as_str(), word(&repair.reason));
+    let mut line = format!(
+        "repair item {}: {op} {operation} of step {step}{}, {reason}",
+        repair.id,
+        child.unwrap_or_default()
+    );
+    if let Some(proposed) = &repair.proposed {
+        line.push_str(&format!("; try `{}`", clean(proposed)));
     }
+    line
 }
 
 /// The cells of a saga in a list.
@@ -116,7 +120,7 @@ pub(super) fn journal_line(item: &JournalItem) -> String {
     }
     line.push_str(&details(item));
     let tone = match item.kind.as_str() {
-        "completed" | "call_done" | "await_done" => crate::table::Tone::Good,
+        "completed" | "committed" | "call_done" | "await_done" | "fan_done" => crate::table::Tone::Good,
         "compensating" | "compensated" | "call_failed" | "await_timed_out" => crate::table::Tone::Warn,
         "call_refused" | "call_exhausted" | "call_unprepared" => crate::table::Tone::Bad,
         _ => crate::table::Tone::Plain,
@@ -141,25 +145,65 @@ fn details(item: &JournalItem) -> String {
             details.push_str(&format!(" {word}{}", short(text)));
         }
     }
-    for (member, words) in
-        [("next_attempt_at", "again at"), ("next_poll_at", "asked again at"), ("timeout_at", "until")]
-    {
-        if let Some(text) = item.rest.get(member).and_then(Value::as_str) {
-            details.push_str(&format!(", {words} {text}"));
+    details.push_str(&dynamic(item));
+    for (member, words) in [
+        ("next_attempt_at", "again at"),
+        ("next_poll_at", "asked again at"),
+        ("timeout_at", "until"),
+        ("deadline_at", "to be decided until"),
+    ] {
+        // A saga's own deadline is nothing that happens at its start.
+        let passed_over = item.kind == "started" && member == "deadline_at";
+        if let Some(text) = item.rest.get(member).and_then(Value::as_str).filter(|_| !passed_over) {
+            let comma = if item.kind == "renewed" { "" } else { "," };
+            details.push_str(&format!("{comma} {words} {text}"));
         }
     }
     details
 }
 
+/// What belongs to items, branches and children.
+fn dynamic(item: &JournalItem) -> String {
+    let operation = |member: &str| {
+        let operation = item.rest.get(member)?;
+        let part = |name: &str| operation.get(name).and_then(Value::as_str).map(clean);
+        Some(format!("{}.{}", part("participant")?, part("name")?))
+    };
+    let mut text = String::new();
+    if let Some(items) = item.rest.get("items").and_then(Value::as_array) {
+        text.push_str(&format!(" {} items", items.len()));
+    }
+    if item.kind == "branch_registered" {
+        text.push_str(
+            &operation("compensation").map(|undo| format!(" undone by {undo}")).unwrap_or_default(),
+        );
+        text.push_str(
+            &operation("confirm").map(|confirm| format!(", confirmed by {confirm}")).unwrap_or_default(),
+        );
+    }
+    if let Some(parent) = item.rest.get("parent") {
+        let of = |member: &str| parent.get(member).and_then(Value::as_str).map(clean).unwrap_or_default();
+        text.push_str(&format!(" for step {} of saga {}", of("step"), of("saga")));
+    }
+    let is = |member: &str| item.rest.get(member) == Some(&Value::Bool(true));
+    if is("repair") {
+        text.push_str(", the child saga stands in repair");
+    }
+    if is("by_default") {
+        text.push_str(" its default was taken");
+    }
+    text
+}
+
 /// The word a value is written with in JSON.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         _ => String::new(),
     }
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let text = clean(text);
     match text.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -181,6 +225,41 @@ mod tests {
     fn check(item: Value, expected: &str) {
         let item: JournalItem = serde_json::from_value(item).expect("an event");
         assert_eq!(journal_line(&item), expected);
+    }
+
+    #[test]
+    fn items_branches_and_children_say_what_they_are() {
+        let at = "2026-11-20T18:00:00.000Z";
+        check(
+            json!({ "seq": 3, "at": at, "type": "fanned_out", "step": "reserve", "items": [1, 2, 3] }),
+            "   3  2026-11-20T18:00:00.000Z  fanned_out       reserve 3 items",
+        );
+        check(
+            json!({ "seq": 4, "at": at, "type": "call_done", "step": "reserve[2]", "op": "action", "attempt": 1, "output": {} }),
+            "   4  2026-11-20T18:00:00.000Z  call_done        reserve[2] action attempt 1",
+        );
+        let operation = |name: &str| json!({ "participant": "inventory", "name": name });
+        check(
+            json!({ "seq": 2, "at": at, "type": "branch_registered", "step": "hold", "input": {},
+                    "compensation": operation("release"), "confirm": operation("confirm") }),
+            "   2  2026-11-20T18:00:00.000Z  branch_registered hold undone by inventory.release, confirmed by \
+             inventory.confirm",
+        );
+        check(
+            json!({ "seq": 5, "at": at, "type": "renewed", "deadline_at": at }),
+            "   5  2026-11-20T18:00:00.000Z  renewed          to be decided until 2026-11-20T18:00:00.000Z",
+        );
+        check(
+            json!({ "seq": 1, "at": at, "type": "started", "definition": "refund@1", "deadline_at": at,
+                    "parent": { "saga": "0193", "step": "undo", "depth": 1 } }),
+            "   1  2026-11-20T18:00:00.000Z  started          refund@1 for step undo of saga 0193",
+        );
+        check(
+            json!({ "seq": 7, "at": at, "type": "call_pending", "step": "undo", "op": "action", "attempt": 1,
+                    "next_poll_at": at, "repair": true }),
+            "   7  2026-11-20T18:00:00.000Z  call_pending     undo action attempt 1, the child saga stands in repair, \
+             asked again at 2026-11-20T18:00:00.000Z",
+        );
     }
 
     #[test]
