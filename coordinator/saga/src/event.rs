@@ -337,7 +337,7 @@ pub enum Event {
         /// The item.
         item: Uuid,
         /// The body from now on, where it is another than before.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         input: Option<Json>,
         /// Who asked for it.
         #[serde(flatten)]
@@ -352,7 +352,7 @@ pub enum Event {
         /// The item.
         item: Uuid,
         /// What the call is taken to have answered.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
         output: Option<Json>,
         /// Who made it good.
         #[serde(flatten)]
@@ -398,6 +398,11 @@ pub enum Event {
     },
     /// The saga has ended with something left undone, by somebody's decision.
     Abandoned,
+}
+
+/// Reads a value that is there, so that a `null` is one.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(value).map(Some)
 }
 
 impl Event {
