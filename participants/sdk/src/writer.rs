@@ -67,7 +67,7 @@ pub struct Writer {
 }
 
 enum Job {
-    Call(Waiting),
+    Call(Box<Waiting>),
     Task(Box<dyn Task>, oneshot::Sender<Result<(), sqlx::Error>>),
 }
 
@@ -97,7 +97,7 @@ impl Writer {
     /// Queues a guarded call; the answer comes when it is durable.
     pub(crate) fn call(&self, body: Arc<dyn Body>, call: Call) -> Result<oneshot::Receiver<Reply>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue(Job::Call(Waiting { body, call, reply }))?;
+        self.queue(Job::Call(Box::new(Waiting { body, call, reply })))?;
         Ok(answer)
     }
 
@@ -157,7 +157,7 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
         let mut tasks = Vec::new();
         for job in taken.drain(..) {
             match job {
-                Job::Call(call) => waiting.push(call),
+                Job::Call(call) => waiting.push(*call),
                 Job::Task(task, reply) => tasks.push((task, reply)),
             }
         }
