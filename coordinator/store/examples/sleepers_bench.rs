@@ -5,6 +5,16 @@
 //! and what only sleepers bring: putting one to sleep, claiming what should be awake, counting by version.
 //! With the further argument `ended` the file has as many ended sagas instead, to tell what sleepers cost
 //! from what a large file costs. Times of writing are of the processor, in 512 appends a commit.
+//!
+//! Measured 2026-11-21 on two cores that were busy with other work, in a build for development:
+//!
+//! - an append of a saga that is awake takes 16 to 19 µs beside a million sleepers, 15 to 17 in an empty file and
+//!   16 to 17 beside a million ended sagas; one that puts a saga to sleep takes 20 µs;
+//! - a claim that finds nothing takes 0.1 to 0.4 ms in each of the three; its steps inside SQLite are counted by
+//!   a test, and are as many beside 20,000 sleepers as beside 1,000;
+//! - a claim of 64 sagas among 51,200 that should be awake takes 5 to 12 ms;
+//! - counting a million live sagas by version takes 70 ms;
+//! - a sleeping saga takes 850 bytes of the file.
 
 use amends_saga::{
     SagaId, Status, Timestamp,

@@ -262,6 +262,20 @@ async fn a_commit_made_again_is_done_once() {
     let stored = store.load(id(1)).await.expect("it can be read").expect("it is there");
     assert_eq!(stored.head.status, Status::Completed);
     assert_eq!(store.counts().await.expect("it can be read"), [(Status::Running, 1), (Status::Completed, 1)]);
+    store.revive(&me, id(1)).await.expect("it has completed");
+    for until in [None, Some(Timestamp(4_000_000_000_000)), None] {
+        let stored = store.load(id(1)).await.expect("it can be read").expect("it is there");
+        let append = moved(&stored, Status::Compensating);
+        let append = until.map_or(append.clone(), |until| asleep(append, until));
+        let mut writer = store.writer.lock().await;
+        for _ in 0..3 {
+            let batch = std::slice::from_ref(&append);
+            let outcomes = commit::again(&mut writer, &me, batch).await.expect("it is written");
+            assert_eq!(outcomes, [Written::Done], "awake or asleep, and brought back");
+        }
+    }
+    let counts = store.counts().await.expect("it can be read");
+    assert_eq!(counts, [(Status::Running, 1), (Status::Compensating, 1)]);
 }
 
 #[tokio::test]
