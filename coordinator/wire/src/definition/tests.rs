@@ -3,7 +3,6 @@
 mod faults;
 mod faulty;
 mod language;
-mod mangled;
 mod rendering;
 
 use super::*;
@@ -15,7 +14,6 @@ use amends_saga::{
 use serde_json::json;
 
 const CHECKOUT: &str = include_str!("../../../../sagas/checkout.yaml");
-const ORDER: &str = include_str!("../../../../sagas/order.yaml");
 const PARALLEL: &str = include_str!("../../../../sagas/parallel.yaml");
 
 /// Every definition in `sagas/`.

@@ -10,7 +10,11 @@ use minijinja::{
     value::{Serde, ValueKind},
 };
 use serde_json::{Map, Number, Value, json};
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    panic::{self, AssertUnwindSafe},
+    sync::LazyLock,
+};
 
 /// The largest value that one template may yield, in bytes of JSON.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 1 << 20;
@@ -157,8 +161,12 @@ impl Program {
     /// # Errors
     /// A sentence saying what it met.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Value, String> {
-        let value = self.expression.eval(self.context(scope)).map_err(|error| sentence(&error))?;
-        Back { left: OUTPUT_BYTES_MAX }.value(&value, 0)
+        // An expression that meets a fault of the engine refuses its step, and takes nobody else down.
+        let evaluated = panic::catch_unwind(AssertUnwindSafe(|| {
+            let value = self.expression.eval(self.context(scope)).map_err(|error| sentence(&error))?;
+            Back { left: OUTPUT_BYTES_MAX }.value(&value, 0)
+        }));
+        evaluated.unwrap_or_else(|_| Err("the expression language cannot work it out".to_owned()))
     }
 
     /// The names the expression sees; converting a value costs, so only what is referenced is.

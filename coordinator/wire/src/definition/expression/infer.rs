@@ -106,7 +106,12 @@ impl<'s> Inference<'_, 's> {
             Kind::Bool => Shape::of_kinds(Kinds::BOOL),
             Kind::Null => Shape::of_kinds(Kinds::NULL),
             Kind::Root(_) | Kind::Member(..) | Kind::Item(..) => self.path(expr, known, false),
-            Kind::Slice(inner, bounds) => {
+            Kind::Slice(inner, bounds, stepped) => {
+                if *stepped {
+                    // The engine cannot be trusted with it: of an empty list it takes the first item.
+                    let help = "leave the second colon out; \"| reverse\" turns a list or a text round";
+                    self.complain(expr.at, "a slice has no step here", help);
+                }
                 bounds.iter().for_each(|bound| drop(self.shape(bound, known)));
                 self.shape(inner, known).only(Kinds::LIST.or(Kinds::TEXT))
             }

@@ -25,8 +25,8 @@ pub(crate) enum Kind {
     Root(String),
     Member(Box<Expr>, String),
     Item(Box<Expr>, Box<Expr>),
-    /// Some items of a list, with what bounds them.
-    Slice(Box<Expr>, Vec<Expr>),
+    /// Some items of a list, with what bounds them, and whether a step is among that.
+    Slice(Box<Expr>, Vec<Expr>, bool),
     Call(String, Arguments),
     Filter(Box<Expr>, String, Arguments),
     Test(Box<Expr>, String, Vec<Expr>),
@@ -213,7 +213,7 @@ impl<'t, 's> Reader<'t, 's> {
         }
         let kind = match (colons, bounds.len()) {
             (0, 1) => Kind::Item(Box::new(expr), Box::new(bounds.remove(0))),
-            (1 | 2, _) => Kind::Slice(Box::new(expr), bounds),
+            (1 | 2, _) => Kind::Slice(Box::new(expr), bounds, colons == 2),
             _ => return None,
         };
         Some(Expr { at, kind })

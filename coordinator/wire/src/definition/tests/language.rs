@@ -1,7 +1,7 @@
 //! The published schema and the reference of the language against the reader: the same keys, the same verdicts.
 
 use super::*;
-use crate::definition::step;
+use crate::definition::step::{call::UNDO_KEYS, keys};
 use std::collections::BTreeSet;
 
 const REFERENCE: &str = include_str!("../../../../../sagas/README.md");
@@ -32,17 +32,17 @@ fn the_published_schema_has_the_keys_that_the_reader_knows() {
     let set = |keys: &[&'static str]| keys.iter().copied().collect::<BTreeSet<&str>>();
     for (part, known) in [
         (&schema, KEYS),
-        (&schema["$defs"]["call"], step::CALL_KEYS),
-        (&schema["$defs"]["child"], step::CHILD_KEYS),
-        (&schema["$defs"]["await"], step::AWAIT_KEYS),
-        (&schema["$defs"]["compensation"], step::call::UNDO_KEYS),
+        (&schema["$defs"]["call"], keys::CALL_KEYS),
+        (&schema["$defs"]["child"], keys::CHILD_KEYS),
+        (&schema["$defs"]["await"], keys::AWAIT_KEYS),
+        (&schema["$defs"]["compensation"], UNDO_KEYS),
         (&schema["$defs"]["retry"], fields::RETRY_KEYS),
         (&schema["$defs"]["compensation"]["properties"]["retry"], fields::UNDO_RETRY_KEYS),
     ] {
         assert_eq!(keys(&part["properties"]), set(known));
     }
-    let of_kinds = [step::CALL_KEYS, step::CHILD_KEYS, step::AWAIT_KEYS].concat();
-    assert_eq!(set(step::ALL_KEYS), set(&of_kinds));
+    let of_kinds = [keys::CALL_KEYS, keys::CHILD_KEYS, keys::AWAIT_KEYS].concat();
+    assert_eq!(set(keys::ALL_KEYS), set(&of_kinds));
 }
 
 #[test]
@@ -149,6 +149,14 @@ fn the_examples_of_the_reference_are_read() {
     assert!(read_examples >= 10, "{read_examples}");
 }
 
+#[test]
+fn the_reference_names_every_definition_that_comes_along() {
+    for source in COME_ALONG {
+        let name = read(source).name;
+        assert!(REFERENCE.contains(&format!("[`{name}.yaml`]({name}.yaml)")), "{name}");
+    }
+}
+
 /// A definition around the steps of an example.
 fn around(steps: &str) -> String {
     format!("saga: example\nsteps:\n- quote: {{ action: product.quote, read_only: true }}\n{steps}")
@@ -158,7 +166,7 @@ fn around(steps: &str) -> String {
 #[test]
 fn the_reference_has_every_key() {
     let examples: String = REFERENCE.split("```").skip(1).step_by(2).collect();
-    for key in [KEYS, step::ALL_KEYS, step::call::UNDO_KEYS, fields::UNDO_RETRY_KEYS].concat() {
+    for key in [KEYS, keys::ALL_KEYS, UNDO_KEYS, fields::UNDO_RETRY_KEYS].concat() {
         assert!(REFERENCE.contains(&format!("`{key}")), "no row for {key}");
         assert!(examples.contains(&format!("{key}:")), "no example of {key}");
     }
