@@ -61,7 +61,11 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_amends"));
+        self.program(env!("CARGO_BIN_EXE_amends"), args)
+    }
+
+    fn program(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AMENDS_"))
         {
             command.env_remove(name);
@@ -89,7 +93,14 @@ impl Place {
 
     /// Starts a service and waits until it says where it listens.
     pub(crate) fn serve(&self, args: &[&str]) -> Service {
-        let mut child = self.command(args).stderr(Stdio::null()).spawn().expect("the executable starts");
+        self.serve_program(env!("CARGO_BIN_EXE_amends"), args)
+    }
+
+    /// Starts a service that is none of ours and waits until it says where it listens.
+    pub(crate) fn serve_program(&self, program: &str, args: &[&str]) -> Service {
+        let mut command = self.program(program, args);
+        let child = command.stderr(Stdio::null()).spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{program} does not start: {error}"));
         let mut out = BufReader::new(child.stdout.take().expect("its output"));
         let mut line = String::new();
         out.read_line(&mut line).expect("its first line");

@@ -1,6 +1,7 @@
 //! `amends participant check`: the shop's own participants pass, and every mistake planted in a wallet is found and
 //! named.
 
+mod python;
 mod stub;
 
 use crate::binary::{Ended, Place, Service};
