@@ -9,8 +9,8 @@ use uuid::Uuid;
 const NAME_TAKEN: &str = "branch_conflict";
 /// The problem of a saga that runs a definition, and takes no branches.
 const NOT_OPEN: &str = "not_open";
-/// The problem of an operation that nobody offers.
-const UNKNOWN_OPERATION: &str = "unknown_operation";
+/// The problems of a saga that takes no branch any more.
+const LATE: [&str; 2] = ["saga_decided", "saga_ended"];
 
 /// What is done for an open saga under a name of its own: how it is undone, how it is made final.
 ///
@@ -123,12 +123,9 @@ pub(super) fn read(answer: &Answer) -> Result<Registered, JoinError> {
     match (answer.status, answer.slug()) {
         (201, _) => Ok(Registered::New),
         (200, _) => Ok(Registered::Again),
+        (409, slug) if LATE.contains(&slug) => Err(JoinError::Late(answer.said())),
         (409, slug) if slug == NAME_TAKEN => Err(JoinError::NameTaken(answer.said())),
         (409, slug) if slug == NOT_OPEN => Err(JoinError::NoSuchSaga(answer.said())),
-        (409, slug) if slug == UNKNOWN_OPERATION => {
-            Err(JoinError::Refused { status: 409, said: answer.said() })
-        }
-        (409, _) => Err(JoinError::Late(answer.said())),
         (404, _) => Err(JoinError::NoSuchSaga(answer.said())),
         (status, _) => Err(JoinError::Refused { status, said: answer.said() }),
     }
