@@ -33,7 +33,7 @@ pub struct Problem {
 /// What a caller can act on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Detail {
-    /// An input does not fit its schema: each place, and why.
+    /// An input does not fit its schema, or a body its call: each place, and why.
     Misfits(Vec<Misfit>),
     /// A definition has faults: each with its line, its column and what to do.
     #[cfg(feature = "definition")]
@@ -45,6 +45,12 @@ pub enum Detail {
     },
     /// Operations that nobody offers.
     UnknownOperations(Vec<String>),
+    /// A child saga that cannot be run: its definition is not registered, or contains itself, or is nested too
+    /// deeply.
+    Children {
+        /// The definitions on the way there.
+        path: Vec<String>,
+    },
     /// The version is registered with other content.
     Registered {
         /// The hash of that content.
@@ -92,11 +98,16 @@ impl Problem {
 impl Detail {
     fn of(slug: Option<Slug>, extra: Map<String, Value>) -> Detail {
         let typed = match slug {
-            Some(Slug::InputDoesNotFit) => member(&extra, "errors").map(Detail::Misfits),
+            Some(Slug::InputDoesNotFit | Slug::MalformedBody) => {
+                member(&extra, "errors").map(Detail::Misfits)
+            }
             #[cfg(feature = "definition")]
             Some(Slug::DefinitionInvalid) => member(&extra, "diagnostics").map(Detail::Faults),
             Some(Slug::KeyReused) => member(&extra, "saga").map(|saga| Detail::KeyReused { saga }),
             Some(Slug::UnknownOperation) => member(&extra, "operations").map(Detail::UnknownOperations),
+            Some(Slug::UnknownChild | Slug::ChildCircle | Slug::ChildrenTooDeep) => {
+                member(&extra, "path").map(|path| Detail::Children { path })
+            }
             Some(Slug::DefinitionExists) => member(&extra, "hash").map(|hash| Detail::Registered { hash }),
             Some(Slug::RepairSettled) => {
                 Some(Detail::Settled { settled: member(&extra, "settled"), newer: member(&extra, "newer") })

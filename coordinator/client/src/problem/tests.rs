@@ -33,6 +33,11 @@ fn the_reasons_come_in_types() {
         json!({ "operations": ["bank.take"] }),
         Detail::UnknownOperations(vec!["bank.take".into()]),
     );
+    check(
+        "child_circle",
+        json!({ "path": ["a@1", "b@1"] }),
+        Detail::Children { path: vec!["a@1".into(), "b@1".into()] },
+    );
     check("definition_exists", json!({ "hash": "ab" }), Detail::Registered { hash: "ab".into() });
     check("repair_settled", json!({}), Detail::Settled { settled: None, newer: None });
     check("repair_retrying", json!({ "by": "ann" }), Detail::Retrying { by: "ann".into() });

@@ -4,8 +4,11 @@ use crate::definition::{Definition, call, child, expr, retry, signal, undo};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Each file of the folder, and what stands for it in code.
-pub(super) const TWINS: [(&str, fn() -> Definition); 11] = [
+/// A file's name, and what stands for it in code.
+type Twin = (&'static str, fn() -> Definition);
+
+/// Every file of the folder.
+pub(super) const TWINS: [Twin; 11] = [
     ("cancel-order.yaml", cancel_order),
     ("checkout.yaml", checkout),
     ("group-order.yaml", group_order),
