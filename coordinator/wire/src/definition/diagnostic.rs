@@ -114,7 +114,7 @@ impl Faults {
 }
 
 /// The line and column of a byte, both from 1, the column in characters.
-fn position(source: &str, at: usize) -> (usize, usize) {
+pub(crate) fn position(source: &str, at: usize) -> (usize, usize) {
     let at = (0..=at.min(source.len())).rev().find(|i| source.is_char_boundary(*i)).unwrap_or(0);
     let before = &source[..at];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);

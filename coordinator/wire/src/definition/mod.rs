@@ -23,6 +23,7 @@
 //! without knowing them, so registering a definition needs no participant. [`Text::resolve`] looks them
 //! up and gives the core's [`amends_saga::Definition`].
 
+mod called;
 mod diagnostic;
 mod expression;
 mod fields;
@@ -37,9 +38,10 @@ mod template;
 mod tree;
 mod visibility;
 
+pub use called::Registered;
 pub use diagnostic::{Diagnostic, Diagnostics, FAULTS_MAX};
 pub use outline::{StepKind, StepOutline};
-pub use resolve::{Defaults, UnknownOperations};
+pub use resolve::{Defaults, UnknownOperations, undo_schedule};
 
 use crate::{
     canonical,
@@ -49,6 +51,7 @@ use amends_saga::{
     Millis, Name,
     definition::{OPEN_NAME, STEPS_MAX, Template},
 };
+use called::Called;
 use diagnostic::Faults;
 use fields::Fields;
 use graph::{Graph, Vertex};
@@ -56,7 +59,7 @@ use schema::Schema;
 use serde_json::{Value, value::RawValue};
 use std::{fmt, sync::Arc};
 use step::{Around, StepText};
-use template::{Place, Written};
+use template::Place;
 use tree::{Entry, Kind, Node};
 use visibility::{Sight, Visibility};
 
@@ -74,6 +77,8 @@ pub struct Text {
     pub hash: String,
     schema: Option<Schema>,
     steps: Vec<(Name, StepText)>,
+    called: Vec<Called>,
+    advice: Vec<Diagnostic>,
     graph: Graph,
     output: Option<Arc<dyn Template>>,
     content: Value,
@@ -143,6 +148,12 @@ impl Text {
         schema.map_or(Ok(()), |schema| schema.check(output))
     }
 
+    /// What is sound and may yet be a mistake, in the order of the text: a member that may be absent and is
+    /// used without a default.
+    pub fn advice(&self) -> &[Diagnostic] {
+        &self.advice
+    }
+
     /// The definition as JSON: the same language, without comments and layout.
     pub fn to_json(&self) -> &Value {
         &self.content
@@ -210,7 +221,7 @@ fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
     let bodies = fields.get("steps").map_or(Vec::new(), |entry| list_steps(entry, faults));
     let (vertices, bodies): (Vec<Vertex<'_>>, Vec<&Node>) = bodies.into_iter().unzip();
     let graph = Graph::read(&vertices, faults);
-    let read: Vec<(Option<StepText>, Vec<Written>)> = vertices
+    let read: Vec<step::Read> = vertices
         .iter()
         .zip(&bodies)
         .enumerate()
@@ -229,20 +240,24 @@ fn assemble(root: &Node, source: &str, faults: &mut Faults) -> Option<Text> {
     // A schema with a fault says nothing.
     let input = fields.get("input").filter(|_| schema.is_some()).map(|entry| entry.value.to_json());
     let input = input.as_ref();
+    let mut advice = Faults::default();
     let seen = Visibility { source, vertices: &vertices, steps: &sights, graph: &graph, input };
-    for (i, (_, written)) in read.iter().enumerate() {
-        seen.check(written, Some(i), faults);
+    for (i, step) in read.iter().enumerate() {
+        seen.check(&step.written, Some(i), faults, &mut advice);
     }
-    seen.check(&of_output, None, faults);
+    seen.check(&of_output, None, faults, &mut advice);
 
     if !faults.is_empty() {
         return None;
     }
     let names: Vec<Name> = vertices.into_iter().map(|vertex| vertex.name).collect();
-    let steps = names.into_iter().zip(read).filter_map(|(name, (step, _))| Some((name, step?))).collect();
+    let called = read.iter().flat_map(|step| &step.called);
+    let called = called.map(|(at, callee)| Called::at(source, *at, callee.clone())).collect();
+    let steps = names.into_iter().zip(read).filter_map(|(name, read)| Some((name, read.step?))).collect();
     let content = root.to_json();
     let hash = content_hash(&content);
-    Some(Text { name: name?, version, deadline, hash, schema, steps, graph, output, content })
+    let advice = advice.finish(source).err().map_or(Vec::new(), |advice| advice.0);
+    Some(Text { name: name?, version, deadline, hash, schema, steps, called, advice, graph, output, content })
 }
 
 /// The hash of a content, whatever order its members are kept in.

@@ -185,7 +185,9 @@ fn schedule(terms: &[RetryTerms], default: &Schedule) -> Schedule {
     }
 }
 
-fn undo_schedule(terms: &[RetryTerms], default: &UndoSchedule) -> UndoSchedule {
+/// How a call that must not be given up is tried again: each member from the first of the terms that has it, else
+/// the deployment's.
+pub fn undo_schedule(terms: &[RetryTerms], default: &UndoSchedule) -> UndoSchedule {
     UndoSchedule {
         quick: terms.iter().find_map(|t| t.quick).unwrap_or(default.quick),
         slow: schedule(terms, &default.slow),

@@ -7,6 +7,7 @@ mod waiting;
 
 use super::{
     OperationName,
+    called::Callee,
     diagnostic::Faults,
     fields::Fields,
     schema::Schema,
@@ -106,23 +107,28 @@ const PARALLEL_MAX: u32 = 100;
 
 const DOES_HELP: &str = "give it an \"action\" to call, a signal to \"await\", or a \"saga\" to run";
 
-/// Reads a step's body and its expressions; no step when a fault leaves nothing to work with.
-pub(crate) fn read(
-    around: Around<'_>,
-    body: &Node,
-    source: &str,
-    faults: &mut Faults,
-) -> (Option<StepText>, Vec<Written>) {
-    let mut reader = Reader { around, source, written: Vec::new(), fanned: false, faults };
+/// A step as it was read.
+pub(crate) struct Read {
+    /// The step; none when a fault leaves nothing to work with.
+    pub(crate) step: Option<StepText>,
+    /// Its expressions.
+    pub(crate) written: Vec<Written>,
+    /// What it calls, with the byte at which.
+    pub(crate) called: Vec<(usize, Callee)>,
+}
+
+/// Reads a step's body.
+pub(crate) fn read(around: Around<'_>, body: &Node, source: &str, faults: &mut Faults) -> Read {
+    let mut reader = Reader { around, source, written: Vec::new(), called: Vec::new(), faults };
     let step = reader.step(body);
-    (step, reader.written)
+    Read { step, written: reader.written, called: reader.called }
 }
 
 struct Reader<'a> {
     around: Around<'a>,
     source: &'a str,
     written: Vec<Written>,
-    fanned: bool,
+    called: Vec<(usize, Callee)>,
     faults: &'a mut Faults,
 }
 
@@ -204,7 +210,6 @@ impl Reader<'_> {
             }
             return Some(None);
         };
-        self.fanned = true;
         let over = match &entry.value.kind {
             Kind::List(items) if items.len() > FAN_MAX => {
                 let message = format!(

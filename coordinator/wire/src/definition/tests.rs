@@ -197,6 +197,66 @@ fn conditions_lists_pivots_and_children_reach_the_core() {
 }
 
 #[test]
+fn a_member_that_may_be_absent_is_worth_a_word() {
+    let check = |with: &str, expected: &[&str]| {
+        let source = format!(
+            "saga: t\ninput:\n  required: [a]\n  properties:\n    a: {{ properties: {{ x: true }} }}\n    b: {{ required: [y], properties: {{ y: true, z: true }} }}\n\
+             steps:\n- s: {{ action: p.o, read_only: true, with: \"{with}\" }}\n"
+        );
+        let text = read(&source);
+        let told: Vec<String> = text.advice().iter().map(ToString::to_string).collect();
+        assert_eq!(told, expected, "{with}");
+    };
+    let absent = "may be absent, and the step is refused then";
+    check("${{ input.a }}", &[]);
+    check("${{ input.c }}", &[]);
+    check(
+        "${{ input.a.x }}",
+        &[&format!(
+            "8:49: \"input.a.x\" {absent}; write input.a.x | default(none), or list \"x\" under \"required\" in its schema"
+        )],
+    );
+    check(
+        "${{ input.b.y }}",
+        &[&format!(
+            "8:49: \"input.b\" {absent}; write input.b.y | default(none), or list \"b\" under \"required\" in its schema"
+        )],
+    );
+    check("${{ input.b.y | default(1) }}", &[]);
+    check("${{ input['b'].y is defined }}", &[]);
+    check("${{ input.b.y if input.b is defined else 0 }}", &[]);
+    check("${{ input.b.y + input.a.x if input.b.y is defined and input.a.x is defined else 0 }}", &[]);
+    check("${{ input.b is undefined or input.b.y > 1 }}", &[]);
+    for source in COME_ALONG {
+        assert_eq!(read(source).advice(), []);
+    }
+}
+
+#[test]
+fn what_is_not_registered_is_told_at_its_place() {
+    let source = "saga: t\nsteps:\n- a: { action: shop.sell, compensation: shop.restok }\n\
+                  - b: { action: shpo.sell, compensation: { operation: shop.restock } }\n- c: { saga: order }\n- d: { saga: order@3 }\n\
+                  - e: { saga: ordr }\n- f: { action: bank.pay, read_only: true }\n- g: { saga: trip }\n";
+    let name = |name: &str| Name::parse(name).expect("a name");
+    let operation = |operation: &str| OperationName { participant: name("shop"), operation: name(operation) };
+    let registered = Registered {
+        operations: [operation("sell"), operation("restock")].into(),
+        definitions: [(name("order"), 1), (name("order"), 2)].into(),
+    };
+    let told = read(source).check_against(&registered).expect_err("some are not").to_string();
+    let expected = "3:41: participant \"shop\" has no operation \"restok\"; did you mean \"restock\"?\n\
+                    4:16: no participant \"shpo\" is registered; did you mean \"shop\"?\n\
+                    6:14: definition \"order\" has no version 3; versions here, newest first: 2, 1\n\
+                    7:14: no definition \"ordr\" is registered; did you mean \"order\"?\n\
+                    8:16: no participant \"bank\" is registered; start the participant or register it\n\
+                    9:14: no definition \"trip\" is registered; register it first";
+    assert_eq!(told, expected);
+    let sound =
+        "saga: t\nsteps:\n- a: { action: shop.sell, compensation: shop.restock }\n- b: { saga: order@2 }\n";
+    assert_eq!(read(sound).check_against(&registered), Ok(()));
+}
+
+#[test]
 fn aliases_stand_for_whole_values() {
     let source = "saga: a\nsteps:\n- a: { action: p.a, read_only: true, retry: &patient { attempts: 9 } }\n\
                   - b: { action: p.b, read_only: true, retry: *patient }";

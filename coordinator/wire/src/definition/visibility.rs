@@ -42,8 +42,14 @@ pub(crate) struct Visibility<'a> {
 }
 
 impl<'a> Visibility<'a> {
-    /// Checks the expressions of a step, or of the definition's output.
-    pub(crate) fn check(&self, written: &[Written], step: Option<usize>, faults: &mut Faults) {
+    /// Checks the expressions of a step, or of the definition's output; advice is what fails only for some inputs.
+    pub(crate) fn check(
+        &self,
+        written: &[Written],
+        step: Option<usize>,
+        faults: &mut Faults,
+        advice: &mut Faults,
+    ) {
         if written.is_empty() {
             return;
         }
@@ -55,7 +61,7 @@ impl<'a> Visibility<'a> {
         let list = written.iter().find(|one| one.place == Place::ForEach);
         if let Some(list) = list {
             view.place = Place::ForEach;
-            let (shape, _) = infer(&list.syntax, &view, &Run::new());
+            let shape = infer(&list.syntax, &view, &Run::new()).shape;
             view.items = shape.item(None).unwrap_or(Shape::any());
         }
         for one in written {
@@ -66,11 +72,14 @@ impl<'a> Visibility<'a> {
             if held.is_some() {
                 view.run.extend(alike.iter().cloned());
             }
-            let (shape, found) = infer(&one.syntax, &view, &view.run);
-            for (offset, (message, help)) in found {
+            let inferred = infer(&one.syntax, &view, &view.run);
+            for (offset, (message, help)) in inferred.faults {
                 faults.add(one.place_of(offset, self.source), message, help);
             }
-            if let Some((message, help)) = misplaced(one, shape.kinds) {
+            for (offset, (message, help)) in inferred.advice {
+                advice.add(one.place_of(offset, self.source), message, help);
+            }
+            if let Some((message, help)) = misplaced(one, inferred.shape.kinds) {
                 faults.add(one.at, message, help);
             }
         }

@@ -9,7 +9,7 @@
 use crate::{dice::Dice, drive};
 use amends_wire::{
     Name,
-    definition::{Defaults, Diagnostics, FAULTS_MAX, LANGUAGE_SCHEMA, Text},
+    definition::{Defaults, Diagnostics, FAULTS_MAX, LANGUAGE_SCHEMA, Registered, Text},
     registration::OperationTerms,
 };
 use serde_json::{Value, json, value::RawValue};
@@ -95,6 +95,13 @@ fn resolves_and_runs(text: &Text, source: &str, dice: &mut Dice) {
     }
     let input = drive::input(dice, text.to_json().get("input"));
     let _ = text.check_input(&input);
+    let advice = Diagnostics(text.advice().to_vec());
+    if !advice.0.is_empty() {
+        lies_within(&advice, source);
+    }
+    let unknown = text.check_against(&Registered::default()).err();
+    assert_eq!(unknown.is_none(), text.operations().is_empty() && text.children().is_empty());
+    unknown.iter().for_each(|unknown| lies_within(unknown, source));
     for name in text.steps().take(4) {
         let _ = text.check_returned(name, &json!({"total": 1}));
     }

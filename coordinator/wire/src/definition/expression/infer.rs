@@ -2,11 +2,11 @@
 //! operators between values they do not take.
 
 use super::{
+    guard::{Run, asks, implied, output_step, shown_path},
     shape::{Kinds, Lacks, Shape},
     syntax::{Arguments, Expr, Kind},
 };
 use crate::definition::suggest;
-use std::collections::BTreeSet;
 
 /// What there is to see where an expression stands. A complaint is what is wrong and what to do about it.
 pub(crate) trait World<'s> {
@@ -24,67 +24,28 @@ pub(crate) type Complaint = (String, String);
 /// A complaint and the byte after the opening mark at which it stands.
 pub(crate) type Placed = (usize, Complaint);
 
-/// The steps that are known to have run.
-pub(crate) type Run = BTreeSet<String>;
+/// What is known of an expression.
+#[derive(Debug)]
+pub(crate) struct Inferred<'s> {
+    /// What it yields.
+    pub(crate) shape: Shape<'s>,
+    /// What in it can never be.
+    pub(crate) faults: Vec<Placed>,
+    /// What in it fails for some of the values that the schemas allow.
+    pub(crate) advice: Vec<Placed>,
+}
 
-/// Works out what an expression yields where the steps in `known` have run.
-pub(crate) fn infer<'s>(expr: &Expr, world: &dyn World<'s>, known: &Run) -> (Shape<'s>, Vec<Placed>) {
-    let mut inference = Inference { world, found: Vec::new(), path: None };
+/// Works out what an expression yields where `known` is there.
+pub(crate) fn infer<'s>(expr: &Expr, world: &dyn World<'s>, known: &Run) -> Inferred<'s> {
+    let mut inference = Inference { world, found: Vec::new(), advice: Vec::new(), path: None };
     let shape = inference.shape(expr, known);
-    (shape, inference.found)
-}
-
-/// The steps that have run wherever the expression is `truth`.
-pub(crate) fn implied(expr: &Expr, truth: bool) -> Run {
-    match &expr.kind {
-        Kind::Not(inner) => implied(inner, !truth),
-        Kind::Test(inner, name, _) if (name == "defined") == truth && asks(name) => {
-            step_of(inner).into_iter().collect()
-        }
-        Kind::And(one, other) | Kind::Or(one, other) => {
-            let (one, other) = (implied(one, truth), implied(other, truth));
-            if matches!(expr.kind, Kind::And(..)) == truth { &one | &other } else { &one & &other }
-        }
-        _ => Run::new(),
-    }
-}
-
-fn asks(test: &str) -> bool {
-    matches!(test, "defined" | "undefined")
-}
-
-/// The step whose output a path leads through.
-fn step_of(expr: &Expr) -> Option<String> {
-    match &expr.kind {
-        Kind::Member(inner, _) | Kind::Item(inner, _) => {
-            output_step(expr).map(str::to_owned).or_else(|| step_of(inner))
-        }
-        _ => None,
-    }
-}
-
-/// The step, where the expression is exactly its output.
-fn output_step(expr: &Expr) -> Option<&str> {
-    let (inner, name) = part(expr)?;
-    let (root, step) = part(inner)?;
-    (name == "output" && root.kind == Kind::Root("steps".to_owned())).then_some(step)
-}
-
-/// A member by its name, however it is written.
-fn part(expr: &Expr) -> Option<(&Expr, &str)> {
-    match &expr.kind {
-        Kind::Member(inner, name) => Some((inner, name)),
-        Kind::Item(inner, place) => match &place.kind {
-            Kind::Text(Some(name)) => Some((inner, name)),
-            _ => None,
-        },
-        _ => None,
-    }
+    Inferred { shape, faults: inference.found, advice: inference.advice }
 }
 
 struct Inference<'w, 's> {
     world: &'w dyn World<'s>,
     found: Vec<Placed>,
+    advice: Vec<Placed>,
     /// The path that is being followed, where it is plain.
     path: Option<String>,
 }
@@ -205,6 +166,7 @@ impl<'s> Inference<'_, 's> {
                     return Shape::of_kinds(Kinds::TEXT);
                 }
                 let shape = self.follow(inner, known, guarded);
+                self.advise(expr, &shape, name, known, guarded);
                 self.part(expr.at, inner, shape.member(name), name)
             }
             Kind::Item(inner, place) => {
@@ -212,7 +174,10 @@ impl<'s> Inference<'_, 's> {
                 let plain = matches!(place.kind, Kind::Text(Some(_)) | Kind::Number(Some(_)));
                 let shape = self.follow(inner, known, guarded && plain);
                 match &place.kind {
-                    Kind::Text(Some(name)) => self.part(expr.at, inner, shape.member(name), name),
+                    Kind::Text(Some(name)) => {
+                        self.advise(expr, &shape, name, known, guarded);
+                        self.part(expr.at, inner, shape.member(name), name)
+                    }
                     Kind::Number(number) => {
                         let name = number.map_or_else(|| "…".to_owned(), |n| n.to_string());
                         self.part(expr.at, inner, shape.item(*number), &name)
@@ -226,6 +191,24 @@ impl<'s> Inference<'_, 's> {
             }
             _ => self.shape(expr, known),
         }
+    }
+
+    /// Advises a default for a member that may be absent.
+    fn advise(&mut self, expr: &Expr, whole: &Shape<'s>, name: &str, known: &Run, guarded: bool) {
+        let Some(path) = shown_path(expr) else { return };
+        if guarded || !whole.may_lack(name) || known.contains(&path) {
+            return;
+        }
+        let message = format!("\"{path}\" may be absent, and the step is refused then");
+        let help = match self.path.as_deref() {
+            Some(all) => {
+                format!("write {all} | default(none), or list \"{name}\" under \"required\" in its schema")
+            }
+            None => format!(
+                "ask whether {path} \"is defined\", or list \"{name}\" under \"required\" in its schema"
+            ),
+        };
+        self.advice.push((expr.at, (message, help)));
     }
 
     /// Tells what keeps a value from having a part.
@@ -410,20 +393,6 @@ fn attribute<'e>(filter: &str, arguments: &'e Arguments) -> Option<(usize, &'e s
     }?;
     match &expr.kind {
         Kind::Text(Some(name)) => Some((expr.at, name)),
-        _ => None,
-    }
-}
-
-/// A path as it may be written.
-fn shown_path(expr: &Expr) -> Option<String> {
-    match &expr.kind {
-        Kind::Root(name) => Some(name.clone()),
-        Kind::Member(inner, name) => Some(format!("{}.{name}", shown_path(inner)?)),
-        Kind::Item(inner, place) => match &place.kind {
-            Kind::Number(Some(number)) => Some(format!("{}[{number}]", shown_path(inner)?)),
-            Kind::Text(Some(name)) => Some(format!("{}.{name}", shown_path(inner)?)),
-            _ => Some(format!("{}[…]", shown_path(inner)?)),
-        },
         _ => None,
     }
 }

@@ -5,6 +5,7 @@
 //! of its value. Something undefined is an error and never an empty value.
 
 mod engine;
+mod guard;
 mod infer;
 mod names;
 mod path;
@@ -13,7 +14,8 @@ mod syntax;
 mod token;
 
 pub(crate) use engine::OUTPUT_BYTES_MAX;
-pub(crate) use infer::{Complaint, Run, World, implied, infer};
+pub(crate) use guard::{Run, implied};
+pub(crate) use infer::{Complaint, World, infer};
 pub(crate) use path::Found;
 pub(crate) use shape::{Kinds, Shape};
 pub(crate) use syntax::Expr;

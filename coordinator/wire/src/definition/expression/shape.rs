@@ -190,6 +190,17 @@ impl<'s> Shape<'s> {
         }
     }
 
+    /// Whether its schema describes a member and does not require it.
+    pub(crate) fn may_lack(&self, key: &str) -> bool {
+        let Some(Described { here, .. }) = self.schema else { return false };
+        let described = here.get("properties").is_some_and(|members| members.get(key).is_some());
+        let required = here.get("required").and_then(Value::as_array);
+        let required = required.is_some_and(|names| names.iter().any(|name| name == key));
+        // Other words of a schema may require it too.
+        let plain = ["allOf", "anyOf", "oneOf", "if", "dependentRequired", "minProperties", "$ref"];
+        described && !required && plain.iter().all(|word| here.get(word).is_none())
+    }
+
     /// The shape of an item: of one by its place, or of any.
     ///
     /// # Errors

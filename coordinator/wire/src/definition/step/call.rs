@@ -4,6 +4,7 @@ use super::{CallText, PAST_REASON, Reader, UndoText};
 use crate::{
     definition::{
         OperationName,
+        called::Callee,
         fields::{Fields, name},
         template::{self, Place},
         tree::{Entry, Kind, shorten},
@@ -142,6 +143,8 @@ impl Reader<'_> {
             self.faults.add(at, message, help);
             return None;
         }
-        Some(OperationName { participant, operation: operation? })
+        let name = OperationName { participant, operation: operation? };
+        self.called.push((at, Callee::Operation(name.clone())));
+        Some(name)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{ChildText, ChildUndo, PAST_REASON, Reader};
 use crate::definition::{
+    called::Callee,
     fields::{Fields, name},
     template::{self, Place},
     tree::{Entry, shorten},
@@ -37,13 +38,17 @@ impl Reader<'_> {
             self.faults.add(at, message, "open sagas are begun by a caller; name a registered definition");
             return None;
         }
-        let Some(version) = version else { return Some((name, None)) };
+        let Some(version) = version else {
+            self.called.push((at, Callee::Saga(name.clone(), None)));
+            return Some((name, None));
+        };
         let number = version.parse::<u32>().ok().filter(|v| *v > 0 && v.to_string() == version);
         if number.is_none() {
             let message = format!("\"{}\" is no version of \"{name}\"", shorten(version));
             self.faults.add(at, message, format!("write \"{name}@1\", or \"{name}\" for the newest"));
         }
-        Some((name, Some(number?)))
+        self.called.push((at, Callee::Saga(name.clone(), Some(number?))));
+        Some((name, number))
     }
 
     /// A child is reverted unless the step says that it stays.
