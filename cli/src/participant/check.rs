@@ -69,6 +69,9 @@ pub struct Args {
     /// The compensation's body, where it is not the action's
     #[arg(long, value_name = "[OPERATION=]JSON")]
     compensation_body: Vec<For>,
+    /// What makes an operation final in an open saga [default: as registered]
+    #[arg(long, value_name = "[OPERATION=]CONFIRM")]
+    confirm: Vec<For>,
     /// An address whose JSON shows the effects, read before and after; nobody else may change it meanwhile
     #[arg(long, value_name = "URL")]
     watch: Option<reqwest::Url>,
@@ -135,6 +138,7 @@ async fn planned(args: &Args, globals: &Globals) -> anyhow::Result<(BaseUrl, Vec
         refused: args.refused.clone(),
         compensations: args.compensation.clone(),
         compensation_bodies: args.compensation_body.clone(),
+        confirms: args.confirm.clone(),
         status: args.status,
         batch: args.batch,
     };

@@ -79,8 +79,13 @@ impl Ledger {
         let key = (ask.saga, ask.step.clone());
         let mut all = self.lock();
         let before = all.get(&key).map(|done| done.state);
+        // What was refused may be done in a later round; what was compensated may not.
+        let was_refused = all.get(&key).is_some_and(|done| done.action.op == CallOp::Action);
         let after = match (ask.op, before) {
             (CallOp::Action, None) if came.is_done() => EffectState::Applied,
+            (CallOp::Action, Some(EffectState::Barred)) if came.is_done() && was_refused => {
+                EffectState::Applied
+            }
             (CallOp::Action, Some(EffectState::Barred)) if came.is_done() => EffectState::Undone,
             (CallOp::Action, None) if came.status == 409 => EffectState::Barred,
             (CallOp::Compensation, None) if came.is_undone() => EffectState::Barred,
@@ -151,7 +156,7 @@ impl Case<'_> {
         let saga = Uuid::now_v7();
         let body = rendered(body, saga);
         let (operation, step) = (operation.to_owned(), STEP.to_owned());
-        Ask { operation, saga, step, op, of: op, attempt: 1, epoch: 1, body }
+        Ask { operation, saga, step, op, of: op, attempt: 1, round: 0, epoch: 1, body }
     }
 
     pub(super) fn url(&self, operation: &str) -> String {

@@ -23,6 +23,7 @@ impl Check {
             Check::AnotherBody => faults::another_body(case).await,
             Check::IndependentSteps => faults::independent_steps(case).await,
             Check::RefusalRepeats => faults::refusal_repeats(case).await,
+            Check::NewRound => faults::new_round(case).await,
             Check::StatusUnknown => faults::status_unknown(case).await,
             Check::StatusOfAction => faults::status_of_action(case).await,
             Check::Compensation => faults::compensation(case).await,
@@ -35,6 +36,7 @@ impl Check {
             Check::StatusOfLate => faults::status_of_late(case).await,
             Check::RefusedThenUndone => faults::refused_then_undone(case).await,
             Check::Confirm => faults::confirm(case).await,
+            Check::ConfirmDecides => faults::confirm_decides(case).await,
             Check::Misfit => hostile::misfit(case).await,
             Check::Garbage => hostile::garbage(case).await,
             Check::Oversized => hostile::oversized(case).await,
@@ -64,6 +66,7 @@ impl Check {
             | Check::ConcurrentRepeats
             | Check::AnotherBody
             | Check::IndependentSteps
+            | Check::NewRound
             | Check::StatusOfAction
             | Check::Compensation
             | Check::CompensationRepeats
@@ -72,6 +75,7 @@ impl Check {
             | Check::Race
             | Check::StatusOfLate
             | Check::Confirm
+            | Check::ConfirmDecides
             | Check::Misfit
             | Check::BatchOrder
             | Check::BatchRepeat

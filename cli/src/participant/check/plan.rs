@@ -49,6 +49,7 @@ pub(super) struct Given {
     pub(super) refused: Vec<For>,
     pub(super) compensations: Vec<For>,
     pub(super) compensation_bodies: Vec<For>,
+    pub(super) confirms: Vec<For>,
     pub(super) status: bool,
     pub(super) batch: Option<u32>,
 }
@@ -184,7 +185,9 @@ impl Given {
             body: read(&self.bodies)?,
             refused: read(&self.refused)?,
             compensation_body: read(&self.compensation_bodies)?,
-            confirm: terms.confirm.as_ref().map(ToString::to_string),
+            confirm: said(&self.confirms, name)
+                .map(str::to_owned)
+                .or_else(|| terms.confirm.as_ref().map(ToString::to_string)),
             status: terms.status,
             compensation_status: undoing.as_ref().is_some_and(|terms| terms.status),
             batch: terms.batch.map(|batch| batch.max),

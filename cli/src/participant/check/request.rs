@@ -36,6 +36,8 @@ pub(super) struct Ask {
     /// With [`CallOp::Status`], which call is asked about.
     pub(super) of: CallOp,
     pub(super) attempt: u32,
+    /// From 0: one more each time an operator has a refused action tried anew.
+    pub(super) round: u32,
     pub(super) epoch: u64,
     pub(super) body: Value,
 }
@@ -103,6 +105,11 @@ impl Ask {
         Ask { body, ..self.clone() }
     }
 
+    /// The same, tried anew by an operator.
+    pub(super) fn round(&self, round: u32) -> Ask {
+        Ask { round, ..self.clone() }
+    }
+
     /// The question what became of this call.
     pub(super) fn status(&self) -> Ask {
         Ask { op: CallOp::Status, of: self.op, ..self.clone() }
@@ -110,7 +117,8 @@ impl Ask {
 
     /// The same for every attempt.
     fn key(&self) -> String {
-        format!("{}/{}/{}", self.saga, self.step, self.of)
+        let key = format!("{}/{}/{}", self.saga, self.step, self.of);
+        if self.round == 0 { key } else { format!("{key}:r{}", self.round) }
     }
 
     /// The headers, as the coordinator sends them.
@@ -123,6 +131,9 @@ impl Ask {
             ("saga-epoch", self.epoch.to_string()),
             ("idempotency-key", self.key()),
         ];
+        if self.round > 0 {
+            headers.push(("saga-round", self.round.to_string()));
+        }
         if self.op == CallOp::Status {
             headers.push(("saga-status-of", self.of.to_string()));
         }
@@ -135,6 +146,9 @@ impl Ask {
             "saga": self.saga, "step": self.step, "op": self.op, "attempt": self.attempt, "epoch": self.epoch,
             "key": self.key(), "body": self.body,
         });
+        if self.round > 0 {
+            entry["round"] = serde_json::json!(self.round);
+        }
         if self.op == CallOp::Status {
             entry["status_of"] = serde_json::json!(self.of);
         }

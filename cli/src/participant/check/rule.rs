@@ -66,6 +66,10 @@ checks! {
     "a refused action is answered 409 each time, and does nothing"
     "take back what the body wrote (a savepoint does), keep the 409 in the barrier's row and commit"
 
+    NewRound "new_round"
+    "a refused action runs anew when it comes with a later Saga-Round, unless it was compensated; what is done stays done"
+    "keep the round in the barrier's row; a refusal of an older round gives way, and a compensation bars every round"
+
     StatusUnknown "status_unknown"
     "the status of a call that was never seen is 404, and asking changes nothing"
     "answer status questions from the barrier's rows, and insert none"
@@ -113,6 +117,10 @@ checks! {
     Confirm "confirm"
     "a confirmation is done, and again is answered alike"
     "guard it by a barrier row of its own (op 2)"
+
+    ConfirmDecides "confirm_decides"
+    "of a confirmation and a compensation the first decides: the other is refused with 409"
+    "a confirm inserts its action's and its compensation's row with status 2; a compensation its action's with status 0"
 
     Misfit "misfit"
     "a body that does not fit is answered 4xx, never 5xx, and leaves nothing in the way of other steps"

@@ -48,6 +48,7 @@ pub(super) async fn unknown_operation(peer: &Peer) -> Checked {
         op,
         of: op,
         attempt: 1,
+        round: 0,
         epoch: 1,
         body: json!({}),
     };

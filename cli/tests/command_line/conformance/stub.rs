@@ -35,6 +35,12 @@ pub(crate) enum Mistake {
     UndoFails,
     UndoOfRefusedChecksTheBody,
     RefusalForgotten,
+    RoundIgnored,
+    RoundPassesTheBar,
+    RoundDoesItAgain,
+    UndoAfterConfirm,
+    ConfirmAfterUndo,
+    ConfirmFails,
     StatusActs,
     StatusAlwaysUnknown,
     StatusOfLateUnknown,
@@ -66,6 +72,7 @@ struct Row {
     status: u16,
     response: Value,
     at: i64,
+    round: u64,
 }
 
 #[derive(Debug, Default)]
@@ -90,12 +97,16 @@ struct Call {
     op: String,
     of: String,
     attempt: String,
+    round: u64,
     body: Value,
 }
 
 type Answer = (u16, Value);
 
 const OVERTAKEN: u16 = 0;
+
+/// A row that a confirmation put there.
+const CONFIRMED: u16 = 2;
 
 /// Serves a wallet for as long as the process lives, and says where.
 pub(crate) fn serve(mistake: Mistake, secret: Option<&str>) -> String {
@@ -136,14 +147,18 @@ async fn audit(State(wallet): State<Arc<Wallet>>, Query(query): Query<HashMap<St
     for ((saga, step, op), row) in &books.rows {
         let entry = steps.entry((saga, step)).or_default();
         entry.0 = entry.0.max(row.at);
-        if *op == 0 { entry.1 = Some(row.status) } else { entry.2 = Some(row.status) }
+        match op {
+            0 => entry.1 = Some(row.status),
+            1 => entry.2 = Some(row.status),
+            _ => {}
+        }
     }
     let mut effects: Vec<Value> = steps
         .into_iter()
         .filter(|(_, (at, ..))| *at >= since)
         .map(|((saga, step), (at, action, undo))| {
             let state = match (action, undo) {
-                (Some(200), Some(_)) if wallet.mistake != M::AuditForgets => "undone",
+                (Some(200), Some(200..)) if wallet.mistake != M::AuditForgets => "undone",
                 (Some(200), _) => "applied",
                 _ => "barred",
             };
@@ -191,6 +206,7 @@ async fn batch(
             op: text("op"),
             of: text("status_of"),
             attempt: entry["attempt"].to_string(),
+            round: entry["round"].as_u64().unwrap_or_default(),
             body: entry["body"].clone(),
         };
         if wallet.mistake == M::BatchStatusActs && call.op == "status" {
@@ -258,6 +274,10 @@ impl Wallet {
                 .map(|of| of.to_str().unwrap_or_default().to_owned())
                 .unwrap_or_default(),
             attempt: text("saga-attempt")?,
+            round: headers
+                .get("saga-round")
+                .and_then(|text| text.to_str().ok()?.parse().ok())
+                .unwrap_or_default(),
             body: match serde_json::from_slice(bytes) {
                 Ok(body) => body,
                 Err(_) if self.mistake == M::GarbageFails => return Err((500, json!({}))),
@@ -278,7 +298,7 @@ impl Wallet {
     }
 
     async fn answer(&self, operation: &str, call: &Call) -> Answer {
-        if !["charge", "refund"].contains(&operation) && self.mistake != M::AnythingIsAnOperation {
+        if !["charge", "refund", "settle"].contains(&operation) && self.mistake != M::AnythingIsAnOperation {
             return (404, json!({ "message": "no operation" }));
         }
         if self.mistake == M::LooksBeforeItWrites && call.op != "status" {
@@ -299,7 +319,12 @@ impl Wallet {
             M::AttemptInTheKey => format!("{}{}", call.step, call.attempt),
             _ => call.step.clone(),
         };
-        (call.saga.clone(), step, u8::from(op == "compensation"))
+        let op = match op {
+            "compensation" => 1,
+            "confirm" => 2,
+            _ => 0,
+        };
+        (call.saga.clone(), step, op)
     }
 
     fn guarded(&self, books: &mut Books, operation: &str, call: &Call) -> Answer {
@@ -309,7 +334,7 @@ impl Wallet {
             return match row {
                 _ if self.mistake == M::StatusAlwaysUnknown => unseen,
                 Some(row) if row.status == OVERTAKEN && self.mistake == M::StatusOfLateUnknown => unseen,
-                Some(row) if row.status == OVERTAKEN => (409, json!({})),
+                Some(row) if matches!(row.status, OVERTAKEN | CONFIRMED) => (409, json!({})),
                 Some(row) => (row.status, row.response.clone()),
                 None if self.mistake == M::StatusActs => self.act(books, operation, call),
                 None => unseen,
@@ -318,10 +343,17 @@ impl Wallet {
         let key = self.key(call, &call.op);
         let known = books.rows.get(&key).cloned().filter(|_| self.mistake != M::NoBarrier);
         if let Some(row) = known {
-            return self.again(books, call, row);
+            let is_newer = call.op == "action" && call.round > row.round && self.mistake != M::RoundIgnored;
+            let gives_way = matches!(row.status, 400..) || self.mistake == M::RoundDoesItAgain;
+            if !(is_newer && gives_way) {
+                return self.again(books, call, row);
+            }
         }
         let action = books.rows.get(&self.key(call, "action")).cloned();
         let nothing = action.as_ref().is_none_or(|row| row.status != 200);
+        if call.op == "confirm" {
+            return self.confirmed(books, operation, call, key);
+        }
         let answer = match (call.op.as_str(), action) {
             ("compensation", Some(row))
                 if row.status != 200 && self.mistake == M::UndoOfRefusedChecksTheBody =>
@@ -334,22 +366,45 @@ impl Wallet {
             ("compensation", _) if nothing && self.mistake != M::UndoFirstTakesEffect => (200, Value::Null),
             _ => self.act(books, operation, call),
         };
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis();
-        let at = i64::try_from(at).expect("a time");
-        let (status, response) = answer.clone();
+        let (at, round, (status, response)) = (now_ms(), call.round, answer.clone());
         let is_kept = status < 500 && !(status == 409 && self.mistake == M::RefusalForgotten);
         let bars = self.mistake != M::LateActionDone && self.mistake != M::NoBarrier;
         if is_kept && self.mistake != M::NoBarrier {
-            books.rows.insert(key, Row { body: call.body.clone(), status, response, at });
+            books.rows.insert(key, Row { body: call.body.clone(), status, response, at, round });
         }
         if call.op == "compensation" && nothing && is_kept && bars {
-            let barred = Row { body: Value::Null, status: OVERTAKEN, response: Value::Null, at };
-            books.rows.entry(self.key(call, "action")).or_insert(barred);
+            let barred = books.rows.entry(self.key(call, "action")).or_insert(bar(OVERTAKEN));
+            if self.mistake != M::RoundPassesTheBar {
+                barred.round = u64::MAX;
+            }
         }
         if call.op == "compensation" && self.mistake == M::ActionOnceMoreAfterUndo && !nothing {
             books.rows.remove(&self.key(call, "action"));
         }
         answer
+    }
+
+    fn confirmed(
+        &self,
+        books: &mut Books,
+        operation: &str,
+        call: &Call,
+        key: (String, String, u8),
+    ) -> Answer {
+        let is_undone = books.rows.get(&self.key(call, "compensation")).is_some_and(|row| row.status >= 200);
+        if is_undone && self.mistake != M::ConfirmAfterUndo {
+            return (409, json!({ "message": "refunded" }));
+        }
+        let (status, response) = self.act(books, operation, call);
+        if status == 200 {
+            let (body, response, at) = (call.body.clone(), response.clone(), now_ms());
+            books.rows.insert(key, Row { body, status, response, at, round: 0 });
+            if self.mistake != M::UndoAfterConfirm {
+                books.rows.entry(self.key(call, "action")).or_insert(bar(CONFIRMED));
+                books.rows.entry(self.key(call, "compensation")).or_insert(bar(CONFIRMED));
+            }
+        }
+        (status, response)
     }
 
     fn again(&self, books: &mut Books, call: &Call, row: Row) -> Answer {
@@ -362,10 +417,11 @@ impl Wallet {
             }
             _ => {}
         }
-        if row.status == OVERTAKEN {
+        if matches!(row.status, OVERTAKEN | CONFIRMED) {
             return (409, json!({ "message": "overtaken" }));
         }
-        if row.body != call.body && self.mistake != M::BodyIgnored {
+        let is_of_its_round = call.round <= row.round && row.round < u64::MAX;
+        if row.body != call.body && is_of_its_round && self.mistake != M::BodyIgnored {
             return (422, json!({ "message": "another body" }));
         }
         if self.mistake == M::AnswersDiffer && row.status == 200 {
@@ -376,6 +432,10 @@ impl Wallet {
     }
 
     fn act(&self, books: &mut Books, operation: &str, call: &Call) -> Answer {
+        if operation == "settle" {
+            let status = if self.mistake == M::ConfirmFails { 500 } else { 200 };
+            return (status, json!({ "settled": true }));
+        }
         let Some(amount) = call.body["amount"].as_i64() else {
             let status = if self.mistake == M::MisfitFails { 500 } else { 422 };
             return (status, json!({ "message": "an amount is needed" }));
@@ -395,4 +455,14 @@ impl Wallet {
         books.charges += 1;
         (200, json!({ "charge": books.charges }))
     }
+}
+
+/// A row that stands in the way of what comes later.
+fn bar(status: u16) -> Row {
+    Row { body: Value::Null, status, response: Value::Null, at: now_ms(), round: 0 }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+    i64::try_from(since.as_millis()).expect("a time")
 }

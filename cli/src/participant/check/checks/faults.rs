@@ -168,6 +168,40 @@ pub(super) async fn refusal_repeats(case: &Case<'_>) -> Checked {
     case.unchanged(&held, "a refused action").await
 }
 
+pub(super) async fn new_round(case: &Case<'_>) -> Checked {
+    let good = case.guarded()?;
+    let refused = Ask { saga: good.saga, ..refused_action(case)? };
+    case.refused(&refused, "the body given with --refused").await?;
+    let anew = good.round(1);
+    let what = "tried anew with another body, in round 1,";
+    let first = case.settled(&anew).await?;
+    if !first.is_done() {
+        return Err(wrong(format!("a refused action, {what} is answered {}", first.said())));
+    }
+    for again in [anew.attempt(2), good.round(2)] {
+        let came = case.settled(&again).await?;
+        Case::alike(&first, &came, "what was done in round 1")?;
+    }
+    barred_for_every_round(case).await
+}
+
+/// A refusal that was compensated stands for every round.
+async fn barred_for_every_round(case: &Case<'_>) -> Checked {
+    let good = case.guarded()?;
+    let refused = Ask { saga: good.saga, ..refused_action(case)? };
+    let Ok(undo) = case.undo(&refused) else { return Ok(()) };
+    case.refused(&refused, "the body given with --refused").await?;
+    case.undone(&undo).await?;
+    let came = case.settled(&good.round(1)).await?;
+    match came.is_done() {
+        false => Ok(()),
+        true => {
+            case.ledger.forget(&good);
+            Err(wrong(format!("an action of round 1 is done after its compensation: {}", came.said())))
+        }
+    }
+}
+
 pub(super) async fn refused_then_undone(case: &Case<'_>) -> Checked {
     if !case.subject.barrier {
         return Err(skipped("it is registered with \"barrier\": false"));
@@ -334,6 +368,24 @@ pub(super) async fn status_of_late(case: &Case<'_>) -> Checked {
     case.refused(&action.status(), "the status of an action that its compensation has overtaken")
         .await
         .map(drop)
+}
+
+pub(super) async fn confirm_decides(case: &Case<'_>) -> Checked {
+    let action = case.guarded()?;
+    let (confirm, undo) = (case.confirm(&action)?, case.undo(&action)?);
+    case.done(&action).await?;
+    let came = case.settled(&confirm).await?;
+    if !came.is_done() {
+        return Err(wrong(format!("the confirmation is answered {} instead of 2xx", came.said())));
+    }
+    case.refused(&undo, "a compensation after the confirmation").await?;
+    case.ledger.forget(&action);
+
+    let action = case.guarded()?;
+    let (confirm, undo) = (case.confirm(&action)?, case.undo(&action)?);
+    case.done(&action).await?;
+    case.undone(&undo).await?;
+    case.refused(&confirm, "a confirmation after the compensation").await.map(drop)
 }
 
 pub(super) async fn confirm(case: &Case<'_>) -> Checked {

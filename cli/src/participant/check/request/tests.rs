@@ -10,6 +10,7 @@ fn ask() -> Ask {
         op: CallOp::Action,
         of: CallOp::Action,
         attempt: 1,
+        round: 0,
         epoch: 1,
         body: serde_json::json!({ "owner": "O'Hara" }),
     }
@@ -29,6 +30,17 @@ fn a_request_is_told_as_a_command_that_repeats_it() {
          --data-binary '{\"owner\":\"O'\\''Hara\"}'"
     );
     assert_eq!(Request::get("http://h/healthz".to_owned()).curl(), "curl -i 'http://h/healthz'");
+}
+
+#[test]
+fn a_later_round_is_told_in_the_headers_the_key_and_a_batch() {
+    let again = ask().round(2);
+    let headers = again.headers();
+    assert!(headers.contains(&("saga-round".to_owned(), "2".to_owned())));
+    assert!(
+        headers.iter().any(|(name, value)| name == "idempotency-key" && value.ends_with("/check/action:r2"))
+    );
+    assert_eq!((&again.entry()["round"], ask().entry().get("round")), (&2.into(), None));
 }
 
 #[test]
