@@ -8,7 +8,7 @@
 //! answer. Where the saga was undone in the meantime, nobody is told, and the print is thrown away.
 
 use amends_sdk::{
-    CallOp, Callback, Database, Operation, Participant, Registering, Reply, Task, Tx, Writer,
+    Call, CallOp, Callback, Database, Operation, Participant, Registering, Reply, Task, Tx, Writer,
     barrier::{self, Settled},
     each, run,
 };
@@ -24,36 +24,10 @@ const JOB: &str = "create table job (id integer primary key, pages integer not n
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let scripts = [barrier::SQLITE, JOB, barrier::ROUND];
-    let database = Database::open("sqlite:target/printer.db", &scripts).await?;
-    let writer = Writer::start(&database);
-    let arrived = Arc::new(Notify::new());
-    let body = each({
-        let arrived = arrived.clone();
-        move |tx, call| {
-            let arrived = arrived.clone();
-            Box::pin(async move {
-                let pages = call.body["pages"].as_i64().unwrap_or(1);
-                // A print that was thrown away needs no undoing.
-                let (CallOp::Action, Some(callback)) = (call.caller.op, &call.caller.callback) else {
-                    return Ok(Reply::done(json!({})));
-                };
-                let kept = serde_json::to_string(callback).unwrap_or_default();
-                let job =
-                    sqlx::query("insert into job (pages, callback) values (?, ?)").bind(pages).bind(kept);
-                job.execute(tx.sqlite()).await?;
-                arrived.notify_one();
-                Ok(Reply::pending(Some(5)))
-            })
-        }
-    });
-    let participant = Participant::new("printer")
-        .guarded(Operation::new("print").compensation("shred"), &writer, body.clone())
-        .guarded(Operation::new("shred"), &writer, body);
+    let participant = printer("sqlite:target/printer.db", Duration::from_millis(200)).await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:7201").await?;
     let to = Registering { coordinator: "http://127.0.0.1:7070".to_owned(), ..Registering::default() };
     let stop = CancellationToken::new();
-    tokio::spawn(print(writer, arrived));
     tokio::spawn({
         let stop = stop.clone();
         async move { tokio::signal::ctrl_c().await.map(|()| stop.cancel()) }
@@ -61,14 +35,48 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(run(&participant, listener, Some(to), stop).await?)
 }
 
+/// The printer as a participant; `page` is how long it prints a page.
+pub async fn printer(store: &str, page: Duration) -> Result<Participant, amends_sdk::Error> {
+    let database = Database::open(store, &[barrier::SQLITE, JOB, barrier::ROUND]).await?;
+    let writer = Writer::start(&database);
+    let arrived = Arc::new(Notify::new());
+    let body = each({
+        let arrived = arrived.clone();
+        move |tx, call| Box::pin(take(tx, call, arrived.clone()))
+    });
+    tokio::spawn(print(writer.clone(), arrived, page));
+    Ok(Participant::new("printer")
+        .guarded(Operation::new("print").compensation("shred"), &writer, body.clone())
+        .guarded(Operation::new("shred"), &writer, body))
+}
+
+/// Takes a job on, in the transaction of the barrier's row: `{"pages": 3}`.
+async fn take(tx: &mut Tx<'_>, call: &Call, arrived: Arc<Notify>) -> Result<Reply, sqlx::Error> {
+    if call.caller.op != CallOp::Action {
+        // A print that is thrown away needs no undoing.
+        return Ok(Reply::done(json!({})));
+    }
+    let Some(pages @ 1..=100) = call.body["pages"].as_i64() else {
+        return Ok(Reply::refused("send 1 to 100 pages", json!({})));
+    };
+    let Some(callback) = &call.caller.callback else {
+        return Ok(Reply::refused("this printer calls back, and nobody said where", json!({})));
+    };
+    let kept = serde_json::to_string(callback).unwrap_or_default();
+    let job = sqlx::query("insert into job (pages, callback) values (?, ?)").bind(pages).bind(kept);
+    job.execute(tx.sqlite()).await?;
+    arrived.notify_one();
+    Ok(Reply::pending(Some(5)))
+}
+
 /// Prints whatever is in the table, job by job: what arrives now, and what was left by a process that was killed.
-async fn print(writer: Writer, arrived: Arc<Notify>) {
+async fn print(writer: Writer, arrived: Arc<Notify>, page: Duration) {
     loop {
         let next = "select id, pages, callback from job order by id limit 1";
         let next = sqlx::query_as::<_, (i64, i64, String)>(next);
         match next.fetch_optional(writer.database().readers()).await {
             Ok(Some((id, pages, callback))) => {
-                tokio::time::sleep(Duration::from_millis(200) * u32::try_from(pages).unwrap_or(1)).await;
+                tokio::time::sleep(page * u32::try_from(pages).unwrap_or(1)).await;
                 if let Ok(callback) = serde_json::from_str(&callback) {
                     finish(&writer, id, callback, Reply::done(json!({ "pages": pages }))).await;
                 }

@@ -12,11 +12,16 @@
 //! SQLite, PostgreSQL or MySQL ([`Database`]). `examples/thirty_lines.rs` is a whole participant, and
 //! `participants/README.md` is the same contract for other languages.
 //!
+//! A call whose work outlives the request is answered [`Reply::pending`], and later by its [`Callback`]
+//! (`examples/pending.rs`). A service that does something for an open saga joins it with [`InSaga`], and every guarded
+//! operation that names a compensation can be asked for within one as it is ([`Participant::joins`]); [`carry`] passes
+//! the saga's identity on.
+//!
 //! Beside the calls: [`body`] reads bodies strictly and says what does not fit where, and [`audit`] checks the tables by
 //! the participant's own laws, and [`saga_audit`] tells whoever asks what was done for which saga.
 //!
 //! The invariant it keeps: **a guarded call takes effect at most once, every attempt of it is answered
-//! alike, and an action that comes after its compensation is refused.**
+//! alike, and an action that comes after its compensation is refused, whatever its round.**
 
 pub mod audit;
 pub mod barrier;

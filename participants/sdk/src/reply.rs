@@ -34,7 +34,8 @@ impl Reply {
         Reply { status: 409, body, retry_after: None }
     }
 
-    /// It is being worked on.
+    /// It is being worked on; the coordinator asks again after `retry_after` seconds, unless a
+    /// [`Callback`](crate::Callback) was quicker.
     pub fn pending(retry_after: Option<u64>) -> Reply {
         Reply { status: 202, body: Value::Null, retry_after }
     }

@@ -19,7 +19,7 @@ pub struct Registering {
 }
 
 /// Serves a participant on `listener` until `stop`, registered with a coordinator when one is given, whose open sagas it
-/// then takes part in ([`Participant::joins`]).
+/// then takes part in ([`Participant::joins`]). When it is told to stop it signs off, so that calls go elsewhere.
 ///
 /// # Errors
 /// [`Error::Io`] when the listener has no address, [`Error::Nowhere`] when it listens on every address and does not
@@ -31,7 +31,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let address = listener.local_addr()?;
-    let mut participant = participant.clone();
+    let (mut participant, mut registered) = (participant.clone(), None);
     if let Some(to) = registering {
         if participant.joined().is_none() {
             participant = participant.joins(&Sagas::at(&to.coordinator, to.token.clone())?);
@@ -43,9 +43,13 @@ pub async fn run(
         };
         let registration = participant.registration(&url);
         let registrar = Registrar::new(&to.coordinator, to.token, participant.name(), registration)?;
-        tokio::spawn(registrar.keep(stop.child_token()));
+        registered = Some(tokio::spawn(registrar.keep(stop.child_token())));
     }
     listen::serve(listener, participant.router(), Limits::default(), stop).await;
+    if let Some(registered) = registered {
+        // It ends by itself: it was told to stop with the listener, and signing off is bounded.
+        let _ = registered.await;
+    }
     if let Some(tracer) = participant.tracer() {
         tracer.stop().await;
     }

@@ -8,7 +8,7 @@ use axum::{
     Json, Router,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
-    routing::put,
+    routing::{delete, put},
 };
 use serde_json::{Value, json};
 use std::{
@@ -22,8 +22,11 @@ use world::{Run, World};
 /// What a coordinator heard: name, token, body.
 type Heard = Arc<Mutex<Vec<(String, Option<String>, Value)>>>;
 
+/// The instances that were taken off.
+type Gone = Arc<Mutex<Vec<(String, String)>>>;
+
 /// A coordinator that is not ready the first two times.
-async fn coordinator() -> (String, Heard) {
+async fn coordinator() -> (String, Heard, Gone) {
     let heard = Heard::default();
     let register = |State(heard): State<Heard>,
                     Path(name): Path<String>,
@@ -31,21 +34,35 @@ async fn coordinator() -> (String, Heard) {
                     Json(body): Json<Value>| async move {
         let mut heard = heard.lock().expect("not poisoned");
         let token = headers.get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let url = body["instances"][0].clone();
         heard.push((name, token, body));
-        if heard.len() < 3 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+        let status = if heard.len() < 3 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        let others = json!({ "id": "i0", "url": "http://10.0.0.1:7101" });
+        (status, Json(json!({ "instances": [others, { "id": "i1", "url": url }] })))
     };
-    let router = Router::new().route("/v1/participants/{name}", put(register)).with_state(heard.clone());
+    let gone = Gone::default();
+    let remove = {
+        let gone = gone.clone();
+        move |Path(instance): Path<(String, String)>| async move {
+            gone.lock().expect("not poisoned").push(instance);
+            StatusCode::NO_CONTENT
+        }
+    };
+    let router = Router::new()
+        .route("/v1/participants/{name}", put(register))
+        .route("/v1/participants/{name}/instances/{id}", delete(remove))
+        .with_state(heard.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, heard)
+    (url, heard, gone)
 }
 
 #[tokio::test]
-async fn a_participant_registers_until_it_is_heard_and_ends_when_told() {
+async fn a_participant_registers_until_it_is_heard_and_signs_off_when_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let world = World::open(&format!("sqlite:{}/world.db", folder.path().display()), Run::Each).await;
-    let (url, heard) = coordinator().await;
+    let (url, heard, gone) = coordinator().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let own = format!("http://{}", listener.local_addr().expect("an address"));
     let to =
@@ -82,6 +99,7 @@ async fn a_participant_registers_until_it_is_heard_and_ends_when_told() {
     stop.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(5), running).await.expect("it ends");
     ended.expect("no panic").expect("it ends well");
+    assert_eq!(*gone.lock().expect("not poisoned"), [("account".to_owned(), "i1".to_owned())]);
     assert!(
         tokio::net::TcpStream::connect(own.trim_start_matches("http://")).await.is_err(),
         "nobody listens"

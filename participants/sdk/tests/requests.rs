@@ -32,7 +32,7 @@ fn check(name: &str, answer: &Answer, status: u16, slug: &str, says: &str) {
 async fn a_missing_or_malformed_header_is_named() {
     let (world, _folder) = world().await;
     let long = "s".repeat(81);
-    let cases: [(&str, Option<&str>, &str); 15] = [
+    let cases: [(&str, Option<&str>, &str); 19] = [
         ("saga-id", None, "saga-id is missing"),
         ("saga-id", Some("order-1"), "saga-id: invalid"),
         ("saga-step", None, "saga-step is missing"),
@@ -46,6 +46,10 @@ async fn a_missing_or_malformed_header_is_named() {
         ("saga-attempt", Some("0"), "numbered from 1"),
         ("saga-attempt", Some("-1"), "saga-attempt"),
         ("saga-epoch", Some("x"), "saga-epoch"),
+        ("saga-round", Some("-1"), "saga-round"),
+        ("saga-round", Some("one"), "saga-round"),
+        ("saga-token", Some("t"), "given together"),
+        ("saga-callback", Some("http://localhost/"), "given together"),
         ("idempotency-key", None, "idempotency-key is missing"),
         ("idempotency-key", Some(""), "1 to 256 bytes"),
     ];

@@ -43,3 +43,18 @@ async fn another_store_is_refused_without_repeating_its_password() {
         assert!(said.contains(says) && !said.contains("hunter2"), "{store}: {said}");
     }
 }
+
+#[tokio::test]
+async fn a_barrier_that_knew_no_rounds_is_given_them_with_its_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = format!("sqlite:{}/own.db", folder.path().display());
+    let row = "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) values (x'01', 's', 0, x'', 409, 0)";
+    let older = [barrier::SQLITE, row];
+    Database::open(&store, &older).await.expect("it opens");
+    let database = Database::open(&store, &[older[0], older[1], barrier::ROUND]).await.expect("it opens");
+    let round: i64 = sqlx::query_scalar("select round from saga_barrier")
+        .fetch_one(database.readers())
+        .await
+        .expect("a query");
+    assert_eq!(round, 0);
+}
