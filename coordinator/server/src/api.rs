@@ -12,6 +12,7 @@ pub(crate) use sagas::{find as find_saga, unavailable};
 use crate::{
     auth::{self, Tokens},
     bulk::Bulk,
+    dispatch::Callbacks,
     handle::Handle,
     http::problem,
     metrics::Metrics,
@@ -40,6 +41,8 @@ pub(crate) struct App {
     pub(crate) registry: Arc<Registry>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) bulk: Bulk,
+    /// Checks the tokens of callbacks.
+    pub(crate) callbacks: Callbacks,
     /// Set once the coordinator takes no new work.
     pub(crate) stopping: Arc<AtomicBool>,
 }
@@ -54,10 +57,17 @@ impl App {
 pub(crate) fn router(app: App, tokens: Tokens) -> Router {
     Router::new()
         .route("/v1/sagas", post(sagas::start).get(sagas::list))
+        .route("/v1/sagas/open", post(sagas::open))
         .route("/v1/sagas/{id}", get(sagas::show))
         .route("/v1/sagas/{id}/journal", get(sagas::journal))
         .route("/v1/sagas/{id}/cancel", post(sagas::cancel))
+        .route("/v1/sagas/{id}/revert", post(sagas::revert))
         .route("/v1/sagas/{id}/signals/{name}", post(sagas::signal))
+        .route("/v1/sagas/{id}/branches", post(sagas::branch))
+        .route("/v1/sagas/{id}/renew", post(sagas::renew))
+        .route("/v1/sagas/{id}/commit", post(sagas::commit))
+        .route("/v1/sagas/{id}/rollback", post(sagas::rollback))
+        .route("/v1/sagas/{id}/steps/{step}/answer", post(sagas::callback))
         .route("/v1/repairs", get(repairs::list))
         .route("/v1/repairs/summary", get(repairs::summary))
         .route("/v1/repairs/bulk", post(repairs::bulk::start).get(repairs::bulk::list))

@@ -4,6 +4,7 @@
 //! connection, a timeout, a participant that is no longer registered. Nothing here decides; an answer is
 //! read by the table in [`amends_saga::answer`] and handed on.
 
+mod children;
 mod lines;
 mod transport;
 
@@ -14,6 +15,7 @@ pub use transport::{BodyError, HttpTransport, Transport, TransportError};
 pub(crate) use transport::{chain, client, retry_after};
 
 use crate::{
+    handle::Handle,
     metrics::Metrics,
     registry::Registry,
     run::Command,
@@ -23,12 +25,15 @@ use amends_saga::{
     Answer, Call, Millis, Op, Question, Report, SagaId,
     answer::{self, Asked, Body},
 };
+use amends_store::Store;
 use amends_wire::{
     participant::{self as wire, CallOp},
+    token::Tokens,
     trace::TraceParent,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use children::Children;
 use lines::Lines;
 use std::{
     sync::Arc,
@@ -68,6 +73,16 @@ struct Inner {
     answers: mpsc::Sender<Command>,
     lines: Lines,
     tracer: Tracer,
+    children: Children,
+    callbacks: Callbacks,
+}
+
+/// How participants answer later: the tokens, and the address they are for.
+#[derive(Debug, Clone)]
+pub(crate) struct Callbacks {
+    pub(crate) tokens: Tokens,
+    /// The coordinator's base address as participants reach it, without a slash at its end.
+    pub(crate) public_url: String,
 }
 
 impl Dispatcher {
@@ -77,9 +92,13 @@ impl Dispatcher {
         metrics: Arc<Metrics>,
         tracer: Tracer,
         answers: mpsc::Sender<Command>,
+        store: Arc<dyn Store>,
+        callbacks: Callbacks,
     ) -> Dispatcher {
         let lines = Lines::default();
-        Dispatcher { inner: Arc::new(Inner { transport, registry, metrics, answers, lines, tracer }) }
+        let children = Children { handle: Handle::new(answers.clone()), store, registry: registry.clone() };
+        let inner = Inner { transport, registry, metrics, answers, lines, tracer, children, callbacks };
+        Dispatcher { inner: Arc::new(inner) }
     }
 
     /// What makes spans of what happens.
@@ -153,11 +172,15 @@ impl Inner {
 
     async fn exchange(&self, order: &Order) -> (Answer, Carried) {
         let begun = Instant::now();
+        if order.call.operation.is_child() {
+            let answer = self.children.perform(order).await;
+            return (answer, Carried { status: None, calls: 1, took: begun.elapsed() });
+        }
         let reply = match self.registry.instance(&order.call.operation.participant) {
             None => Err(TransportError::NotRegistered),
             Some(instance) => {
                 let body = Bytes::from(order.call.body.to_string());
-                let headers = headers(order, &instance, &body, self.tracer.parent(order));
+                let headers = headers(order, &instance, &body, self.tracer.parent(order), &self.callbacks);
                 let url = instance.address(&order.call.operation.name);
                 let reply = self.post(&url.single, headers, body, order.call.operation.timeout.into()).await;
                 rest_if_broken(&instance, &reply);
@@ -192,7 +215,7 @@ impl Inner {
             }
             return;
         };
-        let body = batch_body(&orders, &self.tracer);
+        let body = batch_body(&orders, &self.tracer, &self.callbacks);
         let url = instance.address(&operation.name);
         let mut headers = json_headers();
         sign(&mut headers, &instance, &body, &orders[0]);
@@ -325,18 +348,18 @@ fn read_batch(orders: &[Order], reply: Result<Reply, TransportError>, took: Dura
     }
 }
 
-fn batch_body(orders: &[Order], tracer: &Tracer) -> Bytes {
+fn batch_body(orders: &[Order], tracer: &Tracer, callbacks: &Callbacks) -> Bytes {
     let calls = orders.iter().map(|order| wire::BatchCall {
         saga: order.saga,
         step: order.call.step.to_string(),
         op: call_op(order),
         attempt: order.call.key.attempt,
-        round: 0,
+        round: order.call.round,
         epoch: order.epoch,
         key: idempotency_key(order),
         status_of: None,
-        token: None,
-        callback: None,
+        token: Some(callbacks.token(order)),
+        callback: Some(callbacks.address(order)),
         traceparent: tracer.parent_in_batch(order),
         body: order.call.body.as_ref().clone(),
     });
@@ -355,7 +378,24 @@ fn call_op(order: &Order) -> CallOp {
 
 /// The same for every attempt of one op.
 fn idempotency_key(order: &Order) -> String {
-    format!("{}/{}/{}", order.saga.as_hyphenated(), order.call.step, order.call.key.op.as_str())
+    let (saga, op) = (order.saga.as_hyphenated(), order.call.key.op.as_str());
+    match order.call.round {
+        0 => format!("{saga}/{}/{op}", order.call.step),
+        round => format!("{saga}/{}/{op}:r{round}", order.call.step),
+    }
+}
+
+impl Callbacks {
+    fn token(&self, order: &Order) -> String {
+        let call = &order.call;
+        self.tokens.token(order.saga, &call.step, call.key.op.as_str(), call.round)
+    }
+
+    /// Where the call is answered. Of a step's name only the brackets of an item need to be encoded.
+    fn address(&self, order: &Order) -> String {
+        let step = order.call.step.replace('[', "%5B").replace(']', "%5D");
+        format!("{}/v1/sagas/{}/steps/{step}/answer", self.public_url, order.saga.as_hyphenated())
+    }
 }
 
 fn json_headers() -> HeaderMap {
@@ -370,6 +410,7 @@ fn headers(
     instance: &crate::registry::Instance,
     body: &[u8],
     parent: TraceParent,
+    callbacks: &Callbacks,
 ) -> HeaderMap {
     let mut headers = json_headers();
     let mut put = |name: HeaderName, value: &str| {
@@ -385,6 +426,11 @@ fn headers(
     put(wire::SAGA_EPOCH, &order.epoch.to_string());
     put(wire::IDEMPOTENCY_KEY, &idempotency_key(order));
     put(wire::TRACEPARENT, &parent.to_string());
+    put(wire::SAGA_TOKEN, &callbacks.token(order));
+    put(wire::SAGA_CALLBACK, &callbacks.address(order));
+    if order.call.round > 0 {
+        put(wire::SAGA_ROUND, &order.call.round.to_string());
+    }
     if key.question == Question::Status {
         put(wire::SAGA_STATUS_OF, key.op.as_str());
     }

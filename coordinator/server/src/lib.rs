@@ -32,7 +32,8 @@ pub use trace::Traces;
 
 use amends_store::{Owner, Store};
 use api::App;
-use dispatch::Dispatcher;
+use amends_wire::token::Tokens as CallbackTokens;
+use dispatch::{Callbacks, Dispatcher};
 use handle::{COMMANDS_MAX, Handle};
 use registry::Registry;
 use std::{
@@ -68,6 +69,9 @@ pub struct Config {
     pub traces: Option<Traces>,
     /// How the monitor works on the repair queue.
     pub monitor: Monitoring,
+    /// The base address by which participants reach this coordinator for callbacks, such as
+    /// `https://sagas.example.org`; the address it listens on where nothing is said.
+    pub public_url: Option<String>,
     /// Who is told of repair items, at most [`hooks::HOOKS_MAX`].
     pub hooks: Vec<hooks::Hook>,
 }
@@ -84,6 +88,7 @@ impl Default for Config {
             defaults: amends_wire::definition::Defaults::default(),
             traces: None,
             monitor: Monitoring::default(),
+            public_url: None,
             hooks: Vec::new(),
         }
     }
@@ -172,8 +177,20 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let (commands, taken) = mpsc::channel(COMMANDS_MAX);
         let tracer = Tracer::start(config.traces, &config.name, &metrics)?;
-        let dispatcher =
-            Dispatcher::new(transport, registry.clone(), metrics.clone(), tracer.clone(), commands.clone());
+        let public_url = config.public_url.unwrap_or_else(|| format!("http://{address}"));
+        let callbacks = Callbacks {
+            tokens: CallbackTokens::new(store.secret().await?),
+            public_url: public_url.trim_end_matches('/').to_owned(),
+        };
+        let dispatcher = Dispatcher::new(
+            transport,
+            registry.clone(),
+            metrics.clone(),
+            tracer.clone(),
+            commands.clone(),
+            store.clone(),
+            callbacks.clone(),
+        );
         let (in_bulk, outbox) = (owner.clone(), hooks::Nudge::default());
         let driver = run::Loop::new(
             store.clone(),
@@ -192,6 +209,7 @@ impl Server {
             registry,
             metrics: metrics.clone(),
             bulk: bulk::Bulk::new(in_bulk),
+            tokens: callbacks.tokens,
             stopping,
         };
         let stopping = app.stopping.clone();

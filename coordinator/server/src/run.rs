@@ -8,6 +8,8 @@
 mod claim;
 mod tell;
 
+pub(crate) use tell::answer_of;
+
 use crate::{clock::now, dispatch::Dispatcher, metrics::Metrics, registry::Registry};
 use amends_saga::{
     Answer, CallKey, Coordinator, Input, Name, Rejected, Saga, SagaId, Start, Timestamp,

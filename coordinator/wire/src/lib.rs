@@ -15,6 +15,7 @@ pub mod participant;
 pub mod problem;
 pub mod registration;
 pub mod span;
+pub mod token;
 pub mod trace;
 
 pub use amends_saga::{CauseKind, Json, Millis, Name, Op, SagaId, Status, StepName};

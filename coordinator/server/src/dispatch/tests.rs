@@ -1,7 +1,10 @@
 //! Every dispatched call is answered exactly once, whatever the transport does, and batches are gathered as told.
 
 use super::{transport::MockTransport, *};
-use amends_saga::{CallKey, Name, StepIx, Timestamp, definition::{Operation, Target}};
+use amends_saga::{
+    CallKey, Name, StepIx, Timestamp,
+    definition::{Operation, Target},
+};
 use amends_store::{Store, memory::MemoryStore};
 use amends_wire::definition::Defaults;
 use serde_json::{Value, json};

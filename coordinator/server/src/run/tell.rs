@@ -6,23 +6,27 @@ use crate::{
     trace::{reason, word},
 };
 use amends_saga::{
-    Answer, Direction, Input, Json, Op, Parent, RepairRow, RepairStatus, Report, Saga, Status,
+    Answer, Input, Json, Op, Parent, RepairRow, RepairStatus, Report, Saga, Status,
 };
+use tokio::sync::oneshot;
 
 impl Loop {
     /// Tells the saga that a child was run for how the child has ended, so that it need not ask.
     ///
-    /// Where that saga is not held here it finds out by asking.
+    /// One that sleeps is woken for it; one that another coordinator drives finds out by asking.
     pub(super) fn tell_parent(&mut self, child: &Saga) {
         let Some(Parent { saga, step, .. }) = child.parent.clone() else { return };
-        let Some(parent) = self.coordinator.get(saga) else { return };
-        let op = match parent.direction {
-            Direction::Forward => Op::Action,
-            Direction::Backward => Op::Compensation,
-        };
-        let Some(answer) = answer_of(child, op) else { return };
-        // One that is over already, or asks about another child by now, takes no notice.
-        let _ = self.coordinator.input(saga, Input::Callback { step, op, answer }, now());
+        for op in [Op::Action, Op::Compensation] {
+            let Some(answer) = answer_of(child, op) else { continue };
+            let input = Input::Callback { step: step.clone(), op, answer };
+            if self.coordinator.get(saga).is_some() {
+                // A call that is over already, or asks for something else by now, takes no notice.
+                let _ = self.coordinator.input(saga, input, now());
+            } else if !self.stopping {
+                let (unheard, _) = oneshot::channel();
+                self.wanted.entry(saga).or_default().push((input, unheard));
+            }
+        }
     }
 
     /// Says how the gates stand, to whoever shows or watches them.
