@@ -65,7 +65,7 @@ mod postgres_one_by_one {
 
 mod postgres_merged {
     crate::scenarios!(crate::postgres, crate::world::Run::Merged);
-    crate::scenarios!(crate::postgres, crate::world::Run::Merged; a_lost_connection_is_opened_again);
+    crate::scenarios!(crate::postgres, crate::world::Run::Merged; scenarios: a_lost_connection_is_opened_again);
 }
 
 mod mysql_one_by_one {
@@ -74,5 +74,5 @@ mod mysql_one_by_one {
 
 mod mysql_merged {
     crate::scenarios!(crate::mysql, crate::world::Run::Merged);
-    crate::scenarios!(crate::mysql, crate::world::Run::Merged; a_lost_connection_is_opened_again);
+    crate::scenarios!(crate::mysql, crate::world::Run::Merged; scenarios: a_lost_connection_is_opened_again);
 }

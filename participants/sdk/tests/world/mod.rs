@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod decisions;
 pub(crate) mod scenarios;
 
 use amends_sdk::{
