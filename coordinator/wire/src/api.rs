@@ -9,6 +9,7 @@ pub mod body;
 pub mod bulk;
 pub mod catalogue;
 pub mod journal;
+pub mod open;
 pub mod operator;
 pub mod repair;
 pub mod saga;
@@ -22,11 +23,14 @@ pub use bulk::{
 };
 pub use catalogue::{BreakerState, BreakerView, DefinitionView, InstanceView, ParticipantView};
 pub use journal::{JournalItem, List};
+pub use open::{BranchRequest, OpenRequest, OperationRef, RenewRequest};
 pub use operator::{AssignRequest, GiveUpRequest, RepairAction, ResolveRequest, RetryRequest};
 pub use repair::{FindingView, NoteView, RepairError, RepairKind, RepairReason, RepairView, SettledView};
 
 pub use amends_saga::RepairStatus;
-pub use saga::{AwaitView, ErrorView, LastError, OpStatus, OpView, SagaView, StepKind, StepStatus, StepView};
+pub use saga::{
+    AwaitView, ErrorView, LastError, OpStatus, OpView, ParentView, SagaView, StepKind, StepStatus, StepView,
+};
 pub use start::{DefinitionRef, StartRequest};
 pub use time::Time;
-pub use verbs::{AnswerRequest, CancelRequest, SignalRequest};
+pub use verbs::{AnswerRequest, AnswerView, CancelRequest, RevertRequest, RollbackRequest, SignalRequest};

@@ -17,6 +17,9 @@ pub struct DefinitionView {
     pub hash: String,
     /// When it was registered.
     pub created_at: Time,
+    /// The sagas that run this version and have not ended; only lists count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<u64>,
     /// The definition itself, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Value>,

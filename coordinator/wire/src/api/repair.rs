@@ -3,6 +3,7 @@
 use super::Time;
 use amends_saga::{
     Json, Name, Op, ParkReason, Repair, Saga, SagaId, StepIx, StepName, StepPhase,
+    definition::CHILD_PARTICIPANT,
     repair::{How, RepairStatus},
 };
 use serde::{Deserialize, Serialize};
@@ -23,9 +24,10 @@ pub struct RepairView {
     pub step: Option<StepName>,
     /// Which of its calls is stuck.
     pub op: Op,
-    /// The participant called, or the one whose books are wrong.
+    /// The participant called, or the one whose books are wrong. `saga` where it is the coordinator itself: for a
+    /// child saga, and for a step that calls nobody and is stuck because of its own expressions.
     pub participant: Name,
-    /// The operation called, as `inventory.release`; null for an anomaly.
+    /// The operation called, as `inventory.release`; null for an anomaly and for a step that calls nobody.
     pub operation: Option<String>,
     /// How far the repair is.
     pub status: RepairStatus,
@@ -152,8 +154,7 @@ impl RepairView {
 
     /// The newest item of one of a step's calls, settled or not; `None` when it was never parked.
     pub fn of(saga: &Saga, ix: StepIx, op: Op) -> Option<RepairView> {
-        let step = saga.spec(ix);
-        let operation = step.operation(op)?;
+        let operation = saga.spec(ix).operation(op);
         let call = saga.step(ix).call(op);
         let repair: &Repair = call.repair.as_deref()?;
         let errors = call.failures.iter().map(|failure| RepairError {
@@ -175,8 +176,8 @@ impl RepairView {
             definition: Some(saga.definition.name.clone()),
             step: Some(saga.step_name(ix)),
             op,
-            participant: operation.participant.clone(),
-            operation: Some(format!("{}.{}", operation.participant, operation.name)),
+            participant: operation.map_or_else(itself, |operation| operation.participant.clone()),
+            operation: operation.map(|operation| format!("{}.{}", operation.participant, operation.name)),
             status: repair.status,
             reason: repair.reason.into(),
             opened_at: repair.opened_at.into(),
@@ -197,6 +198,11 @@ impl RepairView {
             finding: None,
         })
     }
+}
+
+/// The participant's name where the coordinator itself stands in its place.
+pub fn itself() -> Name {
+    Name::parse(CHILD_PARTICIPANT).expect("a constant name is one")
 }
 
 /// The number of times a step may be parked before trying it once more is no longer what is proposed.

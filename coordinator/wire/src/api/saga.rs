@@ -1,9 +1,12 @@
 //! A saga as callers see it.
 
+mod fan;
+
 use super::{RepairView, Time};
 use amends_saga::{
-    CauseKind, Json, Name, OpPhase, OpState, Saga, SagaId, Status, Step, StepName, StepIx, StepPhase, StepState,
-    definition::{AwaitStep, Kind, Operation},
+    CauseKind, Failure, Json, Name, OpPhase, OpState, Parent, Saga, SagaId, Status, StepIx, StepName,
+    StepPhase, StepState,
+    definition::{AwaitStep, BranchStep, CallStep, Kind, Operation},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -37,14 +40,33 @@ pub struct SagaView {
     pub ended_at: Option<Time>,
     /// When it turns round if it is still running.
     pub deadline_at: Option<Time>,
-    /// Its steps in the order they are written; absent in lists.
+    /// Whether it is an open saga; absent where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+    /// When an open saga was committed; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<Time>,
+    /// The saga it is run for; absent where it is nobody's child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentView>,
+    /// Its steps in the order they are written, the items of a fanned-out step right behind it; an open saga's
+    /// branches in the order in which they were registered. Absent in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<StepView>>,
     /// Whether an operator has settled some step in place of its participant.
     #[serde(default)]
     pub settled_by_hand: bool,
-    /// Its repair items that are not settled.
+    /// Its repair items that are not settled, and those of the child sagas it waits for.
     pub repairs: Vec<RepairView>,
+}
+
+/// The saga that a child saga is run for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentView {
+    /// Its id.
+    pub saga: SagaId,
+    /// Its step.
+    pub step: StepName,
 }
 
 /// Why a saga turned round.
@@ -67,13 +89,23 @@ pub struct StepView {
     pub kind: StepKind,
     /// Where it stands.
     pub status: StepStatus,
-    /// Its forward call; null for a step that waits.
+    /// Its forward call; null for a step that waits, and for a branch, whose work is the participant's own.
     pub action: Option<OpView>,
+    /// The call that makes a branch final; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<OpView>,
     /// Its undo; null where it has none.
     pub compensation: Option<OpView>,
     /// Whether an operator has settled it in place of its participant.
     #[serde(default)]
     pub settled_by_hand: bool,
+    /// The child saga it runs; absent for other steps, and before it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<SagaId>,
+    /// How many items it is done for, each of them a step of its own; absent for other steps, and before it has
+    /// begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<u32>,
     /// What it waits for; these members are there for a step that waits only.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub awaits: Option<AwaitView>,
@@ -87,6 +119,10 @@ pub enum StepKind {
     Call,
     /// Waits for a signal.
     Await,
+    /// Runs another saga.
+    Saga,
+    /// Is a branch of an open saga.
+    Branch,
 }
 
 /// Where a step stands.
@@ -97,7 +133,7 @@ pub enum StepStatus {
     Pending,
     /// Its action is being called.
     Running,
-    /// It waits for a signal.
+    /// It waits for a signal; or it is a branch of an open saga that is not decided.
     Waiting,
     /// It took effect.
     Done,
@@ -111,7 +147,7 @@ pub enum StepStatus {
     Compensating,
     /// It is undone.
     Compensated,
-    /// Its undo waits for an operator.
+    /// Its undo, or past the point of no return its action, waits for an operator.
     Parked,
 }
 
@@ -175,10 +211,7 @@ pub struct AwaitView {
 impl SagaView {
     /// Shows a saga.
     pub fn of(saga: &Saga) -> SagaView {
-        SagaView {
-            steps: Some(saga.steps().map(|(ix, state)| StepView::of(saga, ix, state)).collect()),
-            ..SagaView::brief(saga)
-        }
+        SagaView { steps: Some(steps(saga)), ..SagaView::brief(saga) }
     }
 
     /// Shows a saga without its steps, as lists do.
@@ -201,6 +234,9 @@ impl SagaView {
             updated_at: saga.updated_at.into(),
             ended_at: saga.ended_at.map(Time),
             deadline_at: saga.deadline_at.map(Time),
+            open: saga.definition.is_open(),
+            committed_at: saga.committed_at.map(Time),
+            parent: saga.parent.clone().map(|Parent { saga, step, .. }| ParentView { saga, step }),
             steps: None,
             settled_by_hand: saga.is_settled_by_hand(),
             repairs: RepairView::all(saga),
@@ -214,46 +250,91 @@ impl SagaView {
     }
 }
 
+/// The steps as they are shown: each item stands behind the step that it is an item of.
+fn steps(saga: &Saga) -> Vec<StepView> {
+    let own = saga.steps().map(|(ix, _)| ix).filter(|ix| saga.base(*ix) == *ix);
+    let with_items = own.flat_map(|ix| {
+        let items = saga.fan(ix).into_iter().flat_map(|fan| fan.items());
+        std::iter::once(ix).chain(items)
+    });
+    with_items.map(|ix| StepView::of(saga, ix)).collect()
+}
+
+/// The id of the child saga that a step runs, once it has begun to.
+pub fn child(saga: &Saga, ix: StepIx) -> Option<SagaId> {
+    saga.spec(ix).call().filter(|call| call.action.is_child())?;
+    let state = &saga.step(ix).action;
+    let has_begun = !saga.is_fanned(ix) && state.phase != OpPhase::Idle;
+    has_begun.then(|| amends_saga::child_id(saga.id, &saga.step_name(ix), state.round))
+}
+
+/// The children that stand in repair, for which the saga stands in repair too.
+pub fn children_in_repair(saga: &Saga) -> Vec<SagaId> {
+    let waits = |call: &OpState| call.child_in_repair && matches!(call.phase, OpPhase::Pending { .. });
+    let in_repair = saga.steps().filter(|(_, state)| waits(&state.action) || waits(&state.compensation));
+    in_repair.filter_map(|(ix, _)| child(saga, ix)).collect()
+}
+
 impl StepView {
-    fn of(saga: &Saga, ix: StepIx, state: &StepState) -> StepView {
-        let (step, name) = (saga.spec(ix), saga.step_name(ix));
-        match &step.kind {
-            Kind::Await(awaited) => StepView::awaiting(name, awaited, state),
-            Kind::Call(_) | Kind::Branch(_) => StepView::call(name, step, state),
+    fn of(saga: &Saga, ix: StepIx) -> StepView {
+        let state = saga.step(ix);
+        match &saga.spec(ix).kind {
+            Kind::Await(awaited) => StepView::awaiting(saga, ix, awaited, state),
+            Kind::Branch(branch) => StepView::branch(saga, ix, branch, state),
+            Kind::Call(call) if saga.is_fanned(ix) => fan::view(saga, ix, call, state),
+            Kind::Call(call) => StepView::call(saga, ix, call, state),
         }
     }
 
-    fn call(name: StepName, step: &Step, state: &StepState) -> StepView {
+    /// What every step shows.
+    fn plain(saga: &Saga, ix: StepIx, kind: StepKind, state: &StepState) -> StepView {
         StepView {
-            name,
-            kind: StepKind::Call,
+            name: saga.step_name(ix),
+            kind,
             status: state.phase.into(),
-            action: step.forward().map(|operation| OpView::of(operation, &state.action)),
-            compensation: step.undo().map(|undo| OpView::of(&undo.operation, &state.compensation)),
+            action: None,
+            confirm: None,
+            compensation: None,
             settled_by_hand: state.is_settled_by_hand(),
+            child: None,
+            items: None,
             awaits: None,
         }
     }
 
-    fn awaiting(name: StepName, awaited: &AwaitStep, state: &StepState) -> StepView {
+    fn call(saga: &Saga, ix: StepIx, call: &CallStep, state: &StepState) -> StepView {
+        let undo = saga.spec(ix).undo();
+        StepView {
+            action: Some(OpView::of(&call.action, &state.action)),
+            compensation: undo.map(|undo| OpView::of(&undo.operation, &state.compensation)),
+            child: child(saga, ix),
+            ..StepView::plain(saga, ix, kind(call), state)
+        }
+    }
+
+    fn branch(saga: &Saga, ix: StepIx, branch: &BranchStep, state: &StepState) -> StepView {
+        StepView {
+            confirm: branch.confirm.as_ref().map(|confirm| OpView::of(confirm, &state.action)),
+            compensation: Some(OpView::of(&branch.undo.operation, &state.compensation)),
+            ..StepView::plain(saga, ix, StepKind::Branch, state)
+        }
+    }
+
+    fn awaiting(saga: &Saga, ix: StepIx, awaited: &AwaitStep, state: &StepState) -> StepView {
         let timeout_at = match state.phase {
             StepPhase::Waiting { timeout_at } => Some(Time(timeout_at)),
             _ => None,
         };
+        let signal = awaited.signal.clone();
         StepView {
-            name,
-            kind: StepKind::Await,
-            status: state.phase.into(),
-            action: None,
-            compensation: None,
-            settled_by_hand: false,
-            awaits: Some(AwaitView {
-                signal: awaited.signal.clone(),
-                output: state.output.clone(),
-                timeout_at,
-            }),
+            awaits: Some(AwaitView { signal, output: state.output.clone(), timeout_at }),
+            ..StepView::plain(saga, ix, StepKind::Await, state)
         }
     }
+}
+
+fn kind(call: &CallStep) -> StepKind {
+    if call.action.is_child() { StepKind::Saga } else { StepKind::Call }
 }
 
 impl From<StepPhase> for StepStatus {
@@ -283,12 +364,18 @@ impl OpView {
             // The core has handed out the number of the attempt that is still to be made.
             attempts: call.attempts - u32::from(waiting),
             output: call.output.clone(),
-            last_error: call.last_error().map(|failure| LastError {
-                status: failure.report.status,
-                message: failure.report.message.clone(),
-                at: failure.at.into(),
-            }),
+            last_error: call.last_error().map(LastError::of),
             next_attempt_at: next_at.map(Time),
+        }
+    }
+}
+
+impl LastError {
+    fn of(failure: &Failure) -> LastError {
+        LastError {
+            status: failure.report.status,
+            message: failure.report.message.clone(),
+            at: failure.at.into(),
         }
     }
 }
@@ -306,7 +393,7 @@ fn next_at(call: &OpState) -> Option<amends_saga::Timestamp> {
 }
 
 impl OpStatus {
-    fn of(call: &OpState) -> OpStatus {
+    pub(super) fn of(call: &OpState) -> OpStatus {
         match call.phase {
             _ if call.parked().is_some() => OpStatus::Parked,
             OpPhase::Idle => OpStatus::Pending,

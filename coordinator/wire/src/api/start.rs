@@ -136,7 +136,7 @@ fn read_version(text: &str) -> Result<u32, Problem> {
 }
 
 /// Brings the two places a key may stand in together.
-fn one_key(body: Option<&str>, header: Option<&str>) -> Result<Option<String>, Problem> {
+pub(super) fn one_key(body: Option<&str>, header: Option<&str>) -> Result<Option<String>, Problem> {
     if let (Some(body), Some(header)) = (body, header)
         && body != header
     {
@@ -144,16 +144,25 @@ fn one_key(body: Option<&str>, header: Option<&str>) -> Result<Option<String>, P
         return Err(Problem::new(Slug::KeyConflict, detail));
     }
     let Some(key) = body.or(header) else { return Ok(None) };
-    if key.is_empty() || key.len() > KEY_BYTES_MAX || key.chars().any(char::is_control) {
-        let bytes = key.len();
-        let detail =
-            format!("a key has 1 to {KEY_BYTES_MAX} bytes and no control characters; this has {bytes}");
-        return Err(Problem::new(Slug::BadKey, detail));
-    }
+    check_key(key).map_err(|why| Problem::new(Slug::BadKey, why))?;
     Ok(Some(key.to_owned()))
 }
 
-fn read_labels(raw: &RawValue) -> Result<BTreeMap<String, String>, Problem> {
+/// Checks that a text can be a key, or the id of a signal.
+///
+/// # Errors
+/// What a key is, and what this is instead.
+pub(super) fn check_key(key: &str) -> Result<(), String> {
+    let bytes = key.len();
+    match bytes == 0 || bytes > KEY_BYTES_MAX || key.chars().any(char::is_control) {
+        true => {
+            Err(format!("a key has 1 to {KEY_BYTES_MAX} bytes and no control characters; this has {bytes}"))
+        }
+        false => Ok(()),
+    }
+}
+
+pub(super) fn read_labels(raw: &RawValue) -> Result<BTreeMap<String, String>, Problem> {
     let bad = |detail: String| Problem::new(Slug::BadLabel, detail);
     let labels: BTreeMap<String, String> = serde_json::from_str(raw.get()).map_err(|e| {
         bad(format!("\"labels\" is an object of texts, such as {{\"order\": \"1001\"}}: {e}"))

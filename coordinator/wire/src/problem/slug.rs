@@ -110,6 +110,37 @@ slugs! {
     SagaEnded "saga_ended" 409 "the saga has ended"
     "The saga is completed, compensated or abandoned, and an end is final. Nothing was changed. To undo a completed \
      saga, revert it."
+    PastPivot "past_pivot" 409 "the saga can only go forward"
+    "The saga has passed its point of no return, so it can neither be cancelled nor reverted: what it has done stays \
+     done, and what is left is done until it succeeds or an operator settles it. Nothing was changed. To make good \
+     what it did, start a saga that does so."
+    NotCompleted "not_completed" 409 "only a completed saga can be reverted"
+    "Reverting undoes a saga that has completed, and this one has not; `detail` says how it stands. Nothing was \
+     changed. To undo a saga that is still running, cancel it; one that is compensated is undone already."
+    NotRevertible "not_revertible" 409 "the saga cannot be reverted"
+    "An open saga ends with its decision: what was committed was made final by its branches' confirms, and there is \
+     no call that would undo those. Nothing was changed. To make good what it did, start a saga that does so."
+    NotOpen "not_open" 409 "the saga is not an open one"
+    "Only an open saga, begun with `POST /v1/sagas/open`, has branches registered and is committed, rolled back or \
+     renewed by a caller; this one runs a definition. Nothing was changed. Cancel or revert it instead."
+    SagaDecided "saga_decided" 409 "the open saga is decided already"
+    "The open saga was committed or rolled back, or its time was up and it was rolled back for that; `detail` says \
+     which. A decision is final. Nothing was changed. Work for a branch that could not be registered must not be done."
+    BranchConflict "branch_conflict" 409 "another branch has this name"
+    "A branch of this name was registered with another compensation, confirm or body, and it stays as it is. Nothing \
+     was changed. Give the branch a name of its own, or send the same registration again."
+    TooManyBranches "too_many_branches" 409 "the open saga has as many branches as one may have"
+    "An open saga has at most 512 branches. Nothing was changed. Make one branch of what belongs together, or divide \
+     the work over several sagas."
+    UnknownChild "unknown_child" 409 "the definition runs a saga that is not registered"
+    "A step runs a child saga whose definition, named in `path`, is not registered, so the saga could not go forward. \
+     Nothing was started. Register that definition, then start again with the same key."
+    ChildCircle "child_circle" 409 "the definition contains itself"
+    "A definition runs child sagas that in the end run the definition again, and such a saga would never end; `path` \
+     names the circle. Nothing was started. Take one of its links out and register the next version."
+    ChildrenTooDeep "children_too_deep" 409 "child sagas are nested too deeply"
+    "A saga runs children, they run theirs, and so on at most 8 levels down; `path` names definitions that go \
+     further. Nothing was started. Join some of them into one definition."
     NoSuchSignal "no_such_signal" 404 "the saga awaits no such signal"
     "No step of the saga's definition awaits a signal of this name, so nobody would ever take it. Nothing was changed. \
      Check the name against the definition's `await` steps."
@@ -117,14 +148,14 @@ slugs! {
     "The signal's time is up, or another payload was taken before; a signal counts once. Nothing was changed. Read \
      the saga to see what was taken."
     UnknownStep "unknown_step" 404 "the saga has no such step"
-    "The saga's definition has no step of this name, or the step makes no call that could be answered. Nothing was \
-     changed. Check the name."
-    BadToken "bad_token" 409 "the token answers nothing that is open"
-    "A call's token works once, and only while its call is open. This one was used with another answer, or its call \
-     has ended. Nothing was changed. Read the saga to see how the step stands."
-    NotRevertible "not_revertible" 409 "the saga cannot be reverted"
-    "Only a completed saga whose pivot has not passed can be reverted; `detail` says which rule this one breaks. \
-     Nothing was changed."
+    "The saga has no step of this name, or the step makes no call that could be answered. Nothing was changed. Check \
+     the name; the item of a step that is done for a list is named as `name[0]`."
+    TokenInvalid "token_invalid" 403 "the token does not belong to this call"
+    "The answer to a pending call needs the `Saga-Token` that came with that very call, and this is another. Nothing \
+     was changed. Send the token unchanged, to the address in `Saga-Callback`."
+    AnswerConflict "answer_conflict" 409 "the call has another answer already"
+    "A call is answered once. This one was answered otherwise before, by a callback or when its status was asked, or \
+     was given up, or is made anew since. Nothing was changed. Read the saga to see how the step stands."
     RepairSettled "repair_settled" 409 "the repair item is settled"
     "The item has been settled, and `detail` says by whom and how. Nothing was changed. If the step was parked again, \
      a newer item stands in the queue."

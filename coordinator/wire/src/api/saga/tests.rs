@@ -3,8 +3,9 @@
 use super::*;
 use crate::api::{JournalItem, RepairView};
 use amends_saga::{
-    Answer, CallKey, Definition, Event, Input, Millis, Op, Question, Record, Report, Timestamp, decide,
-    definition::{CallStep, Scope, Target, Template, Undo, UndoCall},
+    Answer, BranchTerms, CallKey, Definition, Event, Input, Millis, Op, Question, Record, Report, Step,
+    Timestamp, child_id, decide,
+    definition::{CHILD_PARTICIPANT, CallStep, Fan, Scope, Target, Template, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
 };
 use serde_json::{Value, json};
@@ -86,13 +87,19 @@ struct Run {
 
 impl Run {
     fn new() -> Run {
+        Run::of(definition(), None)
+    }
+
+    fn of(definition: Arc<Definition>, timeout: Option<Millis>) -> Run {
         let start = amends_saga::Start {
             id: "01890000-0000-7000-8000-000000000001".parse().expect("an id"),
-            definition: definition(),
+            definition,
             input: Arc::new(json!({"order": "1001"})),
             key: Some("order-1001".into()),
             labels: BTreeMap::from([("order".to_owned(), "1001".to_owned())]),
- parent: None, timeout: None, barred: false,
+            parent: None,
+            timeout,
+            barred: false,
         };
         let (saga, records) = amends_saga::start(start, Timestamp(0));
         Run { saga, records, now: 0 }
@@ -180,7 +187,12 @@ fn an_attempt_that_is_still_to_be_made_is_not_counted() {
 
 #[test]
 fn a_pending_call_shows_when_it_is_asked_about() {
-    let run = Run::new().answer(0, Op::Action, 1, Answer::Pending { retry_after: Some(Millis(2000)), repair: false });
+    let run = Run::new().answer(
+        0,
+        Op::Action,
+        1,
+        Answer::Pending { retry_after: Some(Millis(2000)), repair: false },
+    );
     let action = &view(&run.saga)["steps"][0]["action"];
     assert_eq!((&action["status"], &action["attempts"]), (&json!("running"), &json!(1)));
     assert_eq!(action["next_attempt_at"], "1970-01-01T00:00:03.000Z");
@@ -233,4 +245,200 @@ fn a_journal_is_numbered_and_its_times_are_readable() {
     let ended = JournalItem::of(9, &Record { at: Timestamp(1), event: Event::Compensated });
     let text = serde_json::to_string(&ended).expect("an item");
     assert_eq!(text, r#"{"seq":9,"at":"1970-01-01T00:00:00.001Z","type":"compensated"}"#);
+}
+
+/// One step with an undo, changed as told.
+fn alone(change: impl FnOnce(&mut Step)) -> Arc<Definition> {
+    let mut step = call("only", "hold", Some("release"), &[]);
+    change(&mut step);
+    let steps = vec![step, call("last", "confirm", None, &[0])];
+    Arc::new(Definition::new(name("one"), 1, "01".into(), None, steps, None).expect("a definition"))
+}
+
+/// The members of the steps that a test is about, one line each.
+fn lines(saga: &Saga, members: &[&str]) -> Vec<String> {
+    let view = view(saga);
+    let steps = view["steps"].as_array().expect("steps").iter();
+    steps
+        .map(|step| {
+            let told =
+                members.iter().map(|member| step.pointer(member).map_or("-".to_owned(), Value::to_string));
+            told.collect::<Vec<_>>().join(" ")
+        })
+        .collect()
+}
+
+#[test]
+fn a_fanned_out_step_shows_its_items_behind_it_and_stands_as_they_do() {
+    let over = Arc::new(Fixed(Arc::new(json!([{"sku": "a"}, {"sku": "b"}]))));
+    let definition = alone(|step| step.fan = Some(Fan { over, parallel: 2 }));
+    let members = ["/name", "/status", "/items", "/action/status", "/action/output", "/compensation/status"];
+    let check = |run: &Run, expected: [&str; 4]| assert_eq!(lines(&run.saga, &members), expected);
+    let run = Run::of(definition, None);
+    check(
+        &run,
+        [
+            r#""only" "running" 2 "running" null "pending""#,
+            r#""only[0]" "running" - "running" null "pending""#,
+            r#""only[1]" "running" - "running" null "pending""#,
+            r#""last" "pending" - "pending" null -"#,
+        ],
+    );
+    // Items stand behind the definition's steps, whatever their place in the view.
+    let run = run.done(3).done(2);
+    check(
+        &run,
+        [
+            r#""only" "done" 2 "done" [{"ok":2},{"ok":3}] "pending""#,
+            r#""only[0]" "done" - "done" {"ok":2} "pending""#,
+            r#""only[1]" "done" - "done" {"ok":3} "pending""#,
+            r#""last" "running" - "running" null -"#,
+        ],
+    );
+    let run = run.answer(1, Op::Action, 1, refused("no"));
+    check(
+        &run,
+        [
+            r#""only" "compensating" 2 "done" [{"ok":2},{"ok":3}] "running""#,
+            r#""only[0]" "compensating" - "done" {"ok":2} "running""#,
+            r#""only[1]" "compensating" - "done" {"ok":3} "running""#,
+            r#""last" "refused" - "refused" null -"#,
+        ],
+    );
+    let run = run.answer(3, Op::Compensation, 1, refused("gone"));
+    assert_eq!(lines(&run.saga, &["/status"])[..3], [r#""parked""#, r#""compensating""#, r#""parked""#]);
+    assert_eq!(view(&run.saga)["repairs"][0]["step"], "only[1]");
+    let run =
+        Run { records: Vec::new(), ..run }.answer(2, Op::Compensation, 1, Answer::Done(Json::default()));
+    assert_eq!(lines(&run.saga, &["/status"])[..3], [r#""parked""#, r#""compensated""#, r#""parked""#]);
+}
+
+#[test]
+fn a_step_whose_condition_is_false_is_skipped() {
+    let when = Arc::new(Fixed(Arc::new(json!(false))));
+    let run = Run::of(alone(|step| step.when = Some(when)), None);
+    let expected = [r#""skipped" "pending""#, r#""running" "running""#];
+    assert_eq!(lines(&run.saga, &["/status", "/action/status"]), expected);
+}
+
+#[test]
+fn a_step_that_runs_a_saga_names_its_child_once_it_has_begun() {
+    let child = |step: &mut Step| {
+        let Kind::Call(call) = &mut step.kind else { return };
+        call.action.participant = name(CHILD_PARTICIPANT);
+        call.action.target = Target::Saga { version: None };
+    };
+    let steps = || {
+        let mut run = call("run", "other", None, &[0]);
+        child(&mut run);
+        vec![call("first", "quote", None, &[]), run]
+    };
+    let definition = Definition::new(name("one"), 1, "02".into(), None, steps(), None).expect("a definition");
+    let run = Run::of(Arc::new(definition), None);
+    let members = ["/kind", "/child", "/action/operation"];
+    assert_eq!(lines(&run.saga, &members)[1], r#""saga" - "saga.other""#);
+    let run = run.done(0);
+    let id = child_id(run.saga.id, &name("run").into(), 0);
+    assert_eq!(lines(&run.saga, &members)[1], format!(r#""saga" "{id}" "saga.other""#));
+    let pending = Answer::Pending { retry_after: None, repair: true };
+    let run = run.answer(1, Op::Action, 1, pending);
+    assert_eq!(view(&run.saga)["status"], "repair");
+    assert_eq!(children_in_repair(&run.saga), [id]);
+    let pending = Answer::Pending { retry_after: None, repair: false };
+    let key = CallKey { step: StepIx(1), op: Op::Action, attempt: 1, poll: 1, question: Question::Status };
+    let run = run.take(Input::Answer { key, answer: pending });
+    assert_eq!(
+        (view(&run.saga)["status"].clone(), children_in_repair(&run.saga)),
+        (json!("running"), vec![])
+    );
+}
+
+#[test]
+fn a_child_names_the_saga_and_the_step_it_is_run_for() {
+    let above: SagaId = "01890000-0000-7000-8000-000000000009".parse().expect("an id");
+    let parent = Parent { saga: above, step: name("run").into(), depth: 1 };
+    let start = amends_saga::Start {
+        parent: Some(parent),
+        ..amends_saga::Start::new(SagaId::nil(), definition(), Arc::new(json!({})))
+    };
+    let (saga, _) = amends_saga::start(start, Timestamp(0));
+    assert_eq!(view(&saga)["parent"], json!({ "saga": above, "step": "run" }));
+    assert!(view(&Run::new().saga).get("parent").is_none());
+}
+
+#[test]
+fn an_open_saga_shows_its_branches_with_their_confirms() {
+    let once = UndoSchedule { quick: 1, slow: Schedule::QUICK, within: Millis::from_secs(60) };
+    let branch = |text: &str, confirm: Option<&str>| {
+        let terms = BranchTerms {
+            compensation: operation("release"),
+            undo_retry: once,
+            confirm: confirm.map(operation),
+            retry: once,
+            input: Arc::new(json!({ "of": text })),
+        };
+        Input::Branch { name: name(text), terms: Box::new(terms) }
+    };
+    let run = Run::of(Arc::new(Definition::open()), Some(Millis::from_secs(60)));
+    let shown = view(&run.saga);
+    assert_eq!(
+        (&shown["definition"], &shown["open"], &shown["steps"]),
+        (&json!("open"), &json!(true), &json!([]))
+    );
+    assert_eq!(
+        (&shown["deadline_at"], shown.get("committed_at")),
+        (&json!("1970-01-01T00:01:00.000Z"), None)
+    );
+    let run = run.take(branch("seats", Some("confirm"))).take(branch("mail", None));
+    let members = ["/name", "/kind", "/status", "/action", "/confirm/status", "/compensation/status"];
+    let expected = [
+        r#""seats" "branch" "waiting" null "pending" "pending""#,
+        r#""mail" "branch" "waiting" null - "pending""#,
+    ];
+    assert_eq!(lines(&run.saga, &members), expected);
+    let run = run.take(Input::Commit);
+    let expected = [
+        r#""seats" "branch" "running" null "running" "pending""#,
+        r#""mail" "branch" "done" null - "pending""#,
+    ];
+    assert_eq!(lines(&run.saga, &members), expected);
+    assert_eq!(view(&run.saga)["committed_at"], "1970-01-01T00:00:03.000Z");
+    let run = run.answer(0, Op::Confirm, 1, refused("sold"));
+    let shown = view(&run.saga);
+    assert_eq!(
+        (&shown["status"], &shown["steps"][0]["confirm"]["status"]),
+        (&json!("repair"), &json!("parked"))
+    );
+    let item = &shown["repairs"][0];
+    assert_eq!((&item["op"], &item["operation"]), (&json!("confirm"), &json!("inventory.confirm")));
+}
+
+#[test]
+fn a_step_past_the_pivot_that_cannot_be_done_is_a_repair_item_forward() {
+    let mut pivot = call("pay", "pay", None, &[]);
+    pivot.pivot = true;
+    let wait = Step {
+        name: name("parcel"),
+        after: vec![StepIx(0)],
+        when: Some(Arc::new(Fixed(Arc::new(json!("perhaps"))))),
+        pivot: false,
+        fan: None,
+        kind: Kind::Await(AwaitStep {
+            signal: name("parcel"),
+            timeout: Millis::from_secs(60),
+            default: Some(Arc::new(Fixed(Json::default()))),
+        }),
+    };
+    let steps = vec![pivot, call("ship", "ship", None, &[0]), wait, call("end", "end", None, &[1])];
+    let definition = Definition::new(name("shop"), 1, "03".into(), None, steps, None).expect("a definition");
+    let run = Run::of(Arc::new(definition), None).done(0).answer(1, Op::Action, 1, refused("no truck"));
+    let shown = view(&run.saga);
+    assert_eq!((&shown["status"], &shown["error"]), (&json!("repair"), &json!(null)));
+    let repairs = shown["repairs"].as_array().expect("items").iter();
+    let members = |item: &Value| ["step", "op", "participant", "operation", "holds"].map(|m| item[m].clone());
+    let expected = [
+        [json!("ship"), json!("action"), json!("inventory"), json!("inventory.ship"), json!(["end"])],
+        [json!("parcel"), json!("action"), json!("saga"), json!(null), json!([])],
+    ];
+    assert_eq!(repairs.map(members).collect::<Vec<_>>(), expected);
 }
