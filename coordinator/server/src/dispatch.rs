@@ -32,8 +32,8 @@ use amends_wire::{
     trace::TraceParent,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use children::Children;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use lines::Lines;
 use std::{
     sync::Arc,
@@ -386,6 +386,11 @@ fn idempotency_key(order: &Order) -> String {
 }
 
 impl Callbacks {
+    /// Whether a token is that of this call.
+    pub(crate) fn is_token(&self, token: &str, saga: SagaId, step: &str, op: Op, round: u32) -> bool {
+        self.tokens.fits(token, saga, step, op.as_str(), round)
+    }
+
     fn token(&self, order: &Order) -> String {
         let call = &order.call;
         self.tokens.token(order.saga, &call.step, call.key.op.as_str(), call.round)

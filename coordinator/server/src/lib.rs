@@ -31,8 +31,8 @@ pub use run::Timing;
 pub use trace::Traces;
 
 use amends_store::{Owner, Store};
-use api::App;
 use amends_wire::token::Tokens as CallbackTokens;
+use api::App;
 use dispatch::{Callbacks, Dispatcher};
 use handle::{COMMANDS_MAX, Handle};
 use registry::Registry;
@@ -209,7 +209,7 @@ impl Server {
             registry,
             metrics: metrics.clone(),
             bulk: bulk::Bulk::new(in_bulk),
-            tokens: callbacks.tokens,
+            callbacks,
             stopping,
         };
         let stopping = app.stopping.clone();
