@@ -14,14 +14,21 @@
 //!   - approval:
 //!       await: approved
 //!       timeout: 1h
+//!   - notify:
+//!       when: "${{ input.notify }}"    # left out where this is false
+//!       saga: notify@1                 # a saga as a step; undoing it reverts it
 //! output: { receipt: "${{ steps.withdraw.output.receipt }}" }
 //! ```
 //!
+//! The reference is `sagas/README.md`, with an example of every key.
+//!
 //! Reading goes in stages that each keep going after a fault: YAML or JSON to a [`tree`] with places, the
-//! tree to typed steps, the steps to a [`graph`], and every expression against the graph: a step may use
-//! only what lies before it on every path. What comes out is a [`Text`]: it still names operations
-//! without knowing them, so registering a definition needs no participant. [`Text::resolve`] looks them
-//! up and gives the core's [`amends_saga::Definition`].
+//! steps' names and what they wait for to a [`graph`], each step to a typed one, and every expression
+//! against both and the schemas: a step may use only what lies before it on every path, and only in a way
+//! that some value allows ([`visibility`]). What comes out is a [`Text`]: it still names operations and other
+//! definitions without knowing them, so registering one needs no participant. [`Text::resolve`] looks the
+//! operations up and gives the core's [`amends_saga::Definition`]; [`Text::check_against`] tells where something
+//! is called that a coordinator does not know.
 
 mod called;
 mod diagnostic;
