@@ -16,9 +16,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Read, start sagas and send signals.
+    /// Read, start sagas and send signals; begin open sagas, register their branches and decide them.
     Submit,
-    /// Cancel sagas and work on the repair queue.
+    /// Cancel and revert sagas and work on the repair queue.
     Operate,
     /// Register definitions and participants.
     Admin,
@@ -96,11 +96,13 @@ fn needed(method: &Method, path: &str) -> Option<Role> {
     if method == Method::GET || method == Method::HEAD {
         return Some(Role::Submit);
     }
-    let last = path.rsplit('/').next().unwrap_or_default();
-    match path.split('/').nth(2) {
-        Some("sagas") if matches!(last, "cancel" | "revert") => Some(Role::Operate),
-        Some("sagas") => Some(Role::Submit),
-        Some("repairs") => Some(Role::Operate),
+    let parts: Vec<&str> = path.split('/').skip(2).collect();
+    match &parts[..] {
+        // Whoever answers a call has the token that came with it, and need not be known otherwise.
+        ["sagas", _, "steps", _, "answer"] if method == Method::POST => None,
+        ["sagas", _, "cancel" | "revert"] => Some(Role::Operate),
+        ["sagas", ..] => Some(Role::Submit),
+        ["repairs", ..] => Some(Role::Operate),
         _ => Some(Role::Admin),
     }
 }
@@ -153,7 +155,19 @@ mod tests {
             ("GET", "/v1/sagas", Some(Role::Submit)),
             ("POST", "/v1/sagas", Some(Role::Submit)),
             ("POST", "/v1/sagas/1/signals/payment", Some(Role::Submit)),
+            ("POST", "/v1/sagas/1/signals/cancel", Some(Role::Submit)),
             ("POST", "/v1/sagas/1/cancel", Some(Role::Operate)),
+            ("POST", "/v1/sagas/1/revert", Some(Role::Operate)),
+            ("POST", "/v1/sagas/open", Some(Role::Submit)),
+            ("POST", "/v1/sagas/1/branches", Some(Role::Submit)),
+            ("POST", "/v1/sagas/1/renew", Some(Role::Submit)),
+            ("POST", "/v1/sagas/1/commit", Some(Role::Submit)),
+            ("POST", "/v1/sagas/1/rollback", Some(Role::Submit)),
+            ("POST", "/v1/sagas/1/steps/hold/answer", None),
+            ("POST", "/v1/sagas/1/steps/hold%5B0%5D/answer", None),
+            ("GET", "/v1/sagas/1/steps/hold/answer", Some(Role::Submit)),
+            ("PUT", "/v1/sagas/1/steps/hold/answer", Some(Role::Submit)),
+            ("POST", "/v1/sagas/1/steps/answer", Some(Role::Submit)),
             ("GET", "/v1/repairs", Some(Role::Submit)),
             ("GET", "/v1/repairs/bulk/1", Some(Role::Submit)),
             ("POST", "/v1/repairs/1/retry", Some(Role::Operate)),

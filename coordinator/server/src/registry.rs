@@ -4,6 +4,8 @@
 //! are immutable. A definition as the core runs it depends on what the participants said of their
 //! operations, so it is resolved again when a registration has changed; sagas that run keep theirs.
 
+mod branches;
+mod children;
 mod gates;
 mod participants;
 

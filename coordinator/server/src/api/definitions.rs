@@ -1,6 +1,6 @@
 //! Definitions: register, list, show.
 
-use super::{App, query::Query};
+use super::{App, query::Query, unavailable};
 use crate::http::{Failure, Path, Raw, json, problem};
 use amends_saga::Name;
 use amends_store::{DefinitionPut, DefinitionRow};
@@ -14,6 +14,7 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
+use std::collections::BTreeMap;
 
 /// `PUT /v1/definitions/{name}/{version}`
 pub(crate) async fn register(
@@ -43,20 +44,40 @@ pub(crate) async fn register(
 
 /// `GET /v1/definitions`
 pub(crate) async fn list(State(app): State<App>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
-    Query::read(query.as_deref(), &[], &[])?;
-    let rows = app.registry.definition_rows();
-    Ok(json(StatusCode::OK, &List::whole(rows.iter().map(|row| view(row, false)).collect())))
+    let is_counted = counts(query.as_deref())?;
+    listed(&app, app.registry.definition_rows(), is_counted).await
 }
 
 /// `GET /v1/definitions/{name}`
-pub(crate) async fn versions(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Failure> {
-    let name = parse_name(&name)?;
+pub(crate) async fn versions(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Failure> {
+    let (name, is_counted) = (parse_name(&name)?, counts(query.as_deref())?);
     let mut rows = app.registry.definition_rows();
     rows.retain(|row| row.name == name.as_str());
     if rows.is_empty() {
         return Err(problem(Slug::UnknownDefinition, format!("no definition \"{name}\" is registered")));
     }
-    Ok(json(StatusCode::OK, &List::whole(rows.iter().map(|row| view(row, false)).collect())))
+    listed(&app, rows, is_counted).await
+}
+
+/// Whether live sagas are counted: `?live=false` spares the store a search among what is live.
+fn counts(query: Option<&str>) -> Result<bool, Failure> {
+    let query = Query::read(query, &["live"], &[])?;
+    Ok(query.get("live").is_none() || query.flag("live")?)
+}
+
+/// Answers with definitions, and with how many live sagas run each version.
+async fn listed(app: &App, rows: Vec<DefinitionRow>, is_counted: bool) -> Result<Response, Failure> {
+    let versions = if is_counted { app.store.versions().await.map_err(unavailable)? } else { Vec::new() };
+    let live: BTreeMap<(&str, u32), u64> =
+        versions.iter().map(|(name, version, live)| ((name.as_str(), *version), *live)).collect();
+    let count = |row: &DefinitionRow| live.get(&(row.name.as_str(), row.version)).copied().unwrap_or(0);
+    let items =
+        rows.iter().map(|row| DefinitionView { live: is_counted.then(|| count(row)), ..view(row, false) });
+    Ok(json(StatusCode::OK, &List::whole(items.collect())))
 }
 
 /// `GET /v1/definitions/{name}/{version}`
@@ -80,6 +101,7 @@ fn view(row: &DefinitionRow, whole: bool) -> DefinitionView {
         version: row.version,
         hash: row.hash.clone(),
         created_at: row.created_at.into(),
+        live: None,
         content: whole.then(|| serde_json::from_str(&row.text).unwrap_or_default()),
     }
 }

@@ -90,7 +90,7 @@ async fn refused(app: &App, row: &Item, saga: &Saga, why: Rejected) -> Failure {
             let detail = format!("item {} is being tried again for {by}; wait for that to end", row.item);
             Problem::new(Slug::RepairRetrying, detail).with("by", &by).into()
         }
-        why => sagas::rejected(why),
+        why => sagas::rejected(why, saga),
     }
 }
 

@@ -12,7 +12,10 @@ use crate::{
 use amends_saga::{Name, ParkReason, Saga, SagaId, StepName, repair::RepairStatus};
 use amends_store::repairs::Item;
 use amends_wire::{
-    api::{RepairKind, RepairReason, RepairView, SettledView, repair::proposed},
+    api::{
+        RepairKind, RepairReason, RepairView, SettledView,
+        repair::{itself, proposed},
+    },
     problem::Slug,
 };
 use futures::{StreamExt, stream};
@@ -106,6 +109,7 @@ fn by_row(row: &Item) -> Result<RepairView, Failure> {
         (Some(text.finding()), notes)
     });
     let reason = row.reason.map_or(RepairReason::Anomaly, RepairReason::from);
+    let operation = row.operation.as_ref().filter(|operation| !operation.is_empty());
     Ok(RepairView {
         id: row.item,
         kind: if row.anomaly.is_some() { RepairKind::Anomaly } else { RepairKind::Step },
@@ -113,8 +117,8 @@ fn by_row(row: &Item) -> Result<RepairView, Failure> {
         definition: row.definition.as_deref().map(name).transpose()?,
         step: row.step.as_deref().map(step_name).transpose()?,
         op: row.op,
-        participant: name(&row.participant)?,
-        operation: row.operation.as_ref().map(|operation| format!("{}.{operation}", row.participant)),
+        participant: if row.participant.is_empty() { itself() } else { name(&row.participant)? },
+        operation: operation.map(|operation| format!("{}.{operation}", row.participant)),
         status: row.status,
         reason,
         opened_at: row.opened_at.into(),
