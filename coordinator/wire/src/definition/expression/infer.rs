@@ -304,7 +304,12 @@ impl<'s> Inference<'_, 's> {
     }
 
     fn compare(&mut self, operator: &str, one: &Expr, other: &Expr, known: &Run) -> Shape<'s> {
-        let (left, right) = (self.shape(one, known).kinds, self.shape(other, known).kinds);
+        let (left, right) = (self.shape(one, known), self.shape(other, known));
+        if matches!(operator, "==" | "!=") {
+            self.listed(&left, other);
+            self.listed(&right, one);
+        }
+        let (left, right) = (left.kinds, right.kinds);
         let truth = Shape::of_kinds(Kinds::BOOL);
         match operator {
             "==" | "!=" if !left.meets(right) && left != Kinds::NULL && right != Kinds::NULL => {
@@ -319,6 +324,18 @@ impl<'s> Inference<'_, 's> {
             _ => {}
         }
         truth
+    }
+
+    /// Tells a text that is compared with a value which can only be one of others.
+    fn listed(&mut self, value: &Shape<'s>, text: &Expr) {
+        if let (Some(texts), Kind::Text(Some(text_written))) = (value.texts(), &text.kind)
+            && value.kinds.meets(Kinds::TEXT)
+            && !texts.contains(&text_written.as_str())
+        {
+            let shown = crate::definition::tree::shorten(text_written);
+            let help = suggest::hint(text_written, texts, "values");
+            self.complain(text.at, format!("\"{shown}\" is none of the texts it is compared with"), help);
+        }
     }
 
     fn compute(&mut self, operator: &str, one: &Expr, other: &Expr, known: &Run) -> Shape<'s> {

@@ -73,6 +73,8 @@ pub(crate) struct Shape<'s> {
     items: Option<Box<Shape<'s>>>,
     /// Whether it is a list or an object that is written out and empty.
     empty: bool,
+    /// Whether it is one of two values, of which the schema describes only one.
+    joined: bool,
 }
 
 /// A part of a schema, and the whole in which its references lead.
@@ -103,16 +105,16 @@ impl<'s> Shape<'s> {
     }
 
     pub(crate) const fn of_kinds(kinds: Kinds) -> Shape<'s> {
-        Shape { kinds, schema: None, items: None, empty: false }
+        Shape { kinds, schema: None, items: None, empty: false, joined: false }
     }
 
     pub(crate) fn list_of(item: Shape<'s>) -> Shape<'s> {
-        Shape { kinds: Kinds::LIST, schema: None, items: Some(Box::new(item)), empty: false }
+        Shape { kinds: Kinds::LIST, schema: None, items: Some(Box::new(item)), empty: false, joined: false }
     }
 
     /// An empty list or object.
     pub(crate) const fn empty(kinds: Kinds) -> Shape<'s> {
-        Shape { kinds, schema: None, items: None, empty: true }
+        Shape { kinds, schema: None, items: None, empty: true, joined: false }
     }
 
     /// What a schema describes.
@@ -127,7 +129,13 @@ impl<'s> Shape<'s> {
                 Some(named) => described.here = named,
                 None => {
                     let kinds = described.kinds();
-                    return Shape { kinds, schema: Some(described), items: None, empty: false };
+                    return Shape {
+                        kinds,
+                        schema: Some(described),
+                        items: None,
+                        empty: false,
+                        joined: false,
+                    };
                 }
             }
         }
@@ -150,7 +158,7 @@ impl<'s> Shape<'s> {
             (true, true) if self.same_parts(&other) => self,
             (true, true) => Shape::any(),
         };
-        Shape { kinds, schema, items, empty }
+        Shape { kinds, schema, items, empty, joined: true }
     }
 
     fn has_parts(&self) -> bool {
@@ -199,6 +207,17 @@ impl<'s> Shape<'s> {
         // Other words of a schema may require it too.
         let plain = ["allOf", "anyOf", "oneOf", "if", "dependentRequired", "minProperties", "$ref"];
         described && !required && plain.iter().all(|word| here.get(word).is_none())
+    }
+
+    /// The texts it can be, where its schema lists them.
+    pub(crate) fn texts(&self) -> Option<Vec<&'s str>> {
+        let here = self.schema?.here;
+        let listed = match (here.get("const"), here.get("enum").and_then(Value::as_array)) {
+            (Some(value), _) => std::slice::from_ref(value),
+            (None, Some(values)) => values,
+            (None, None) => return None,
+        };
+        (!self.joined).then(|| listed.iter().filter_map(Value::as_str).collect())
     }
 
     /// The shape of an item: of one by its place, or of any.
