@@ -3,7 +3,7 @@
 use crate::{
     Json, Name, SagaId, StepName,
     answer::{Answer, Report},
-    definition::{AwaitStep, Definition, Kind, STEPS_MAX, Scope, StepIx, UndoCall},
+    definition::{AwaitStep, Definition, Kind, Operation, STEPS_MAX, Scope, StepIx, UndoCall},
     due::{self, CallKey},
     event::{BranchTerms, Cause, CauseKind, Event, Op, Parent, Record},
     hash::Mix,
@@ -304,7 +304,9 @@ impl Draft<'_> {
                 self.push(Event::CallRefused { step: name, op, attempt, contract: true, error });
             }
             Answer::Pending { retry_after, repair } => {
-                let wait = retry_after.unwrap_or_else(|| Schedule::POLL.delay(key.poll + 1, self.seed(key)));
+                let child = self.saga.spec(key.step).operation(op).is_some_and(Operation::is_child);
+                let schedule = if child { Schedule::CHILD } else { Schedule::POLL };
+                let wait = retry_after.unwrap_or_else(|| schedule.delay(key.poll + 1, self.seed(key)));
                 let next_poll_at = self.now.after(wait.max(Schedule::POLL_MIN));
                 self.push(Event::CallPending { step: name, op, attempt, next_poll_at, repair });
             }

@@ -53,6 +53,10 @@ impl Schedule {
     pub const POLL: Schedule =
         Schedule { attempts: u32::MAX, first: Millis(500), factor: 2.0, max: Millis::from_secs(10) };
 
+    /// The questions about a child saga, whose end is told without being asked for: from 500 ms doubling to 5 min.
+    pub const CHILD: Schedule =
+        Schedule { attempts: u32::MAX, first: Millis(500), factor: 2.0, max: Millis::from_secs(300) };
+
     /// The shortest wait between two polls, whatever a participant's `Retry-After` says.
     pub const POLL_MIN: Millis = Millis(100);
 
