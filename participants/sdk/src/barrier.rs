@@ -34,17 +34,19 @@ mod judge;
 mod marks;
 mod mysql;
 mod postgres;
+mod rows;
 mod sized;
 mod sqlite;
 mod trail;
 
-use crate::{Call, Dialect, Reply, Tx, database::Connected};
+use crate::{Call, Dialect, Reply, Tx};
 use amends_wire::{
     participant::CallOp,
     problem::{Problem, Slug},
 };
 use fingerprint::{Hash, fingerprint};
 use judge::{Kept, Row, Rows, Verdict, judge};
+use rows::{bar, insert, overtake, renew, rows_of, select, take_back, unbar};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -251,7 +253,7 @@ async fn follow(
 /// # Errors
 /// The database's own; then the transaction must be rolled back.
 pub async fn answer(tx: &mut Tx<'_>, answers: &[(&Call, &Reply)]) -> Result<(), sqlx::Error> {
-    let mut rows: Vec<Answered<'_>> = answers
+    let mut kept: Vec<Answered<'_>> = answers
         .iter()
         .map(|(call, reply)| Answered {
             key: key_of(call, call.caller.op),
@@ -259,12 +261,8 @@ pub async fn answer(tx: &mut Tx<'_>, answers: &[(&Call, &Reply)]) -> Result<(), 
             response: reply.body.to_string(),
         })
         .collect();
-    rows.sort_unstable_by_key(|row| row.key);
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::answer(connection, &rows).await,
-        Connected::Postgres(connection) => postgres::answer(connection, &rows).await,
-        Connected::MySql(connection) => mysql::answer(connection, &rows).await,
-    }
+    kept.sort_unstable_by_key(|row| row.key);
+    rows::answer(tx, &kept).await
 }
 
 /// Takes back the rows of calls that entered as [`Entered::First`] and left nothing behind, so that the next
@@ -312,110 +310,13 @@ pub async fn settle(
 ) -> Result<Settled, sqlx::Error> {
     let key = Key { saga, step, op: op_number(op) };
     let (status, response) = (i16::try_from(reply.status).unwrap_or(i16::MAX), reply.body.to_string());
-    let settled = match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::settle(connection, key, status, response).await?,
-        Connected::Postgres(connection) => postgres::settle(connection, key, status, response).await?,
-        Connected::MySql(connection) => mysql::settle(connection, key, status, response).await?,
-    };
+    let settled = rows::settle(tx, key, status, response).await?;
     if settled {
         return Ok(Settled::Kept);
     }
     let kept = select(tx, &[key]).await?;
     let overtaken = kept.into_iter().flatten().any(|kept| kept.is_overtaken());
     Ok(if overtaken { Settled::Overtaken } else { Settled::NotPending })
-}
-
-/// The rows that calls need, in the order of their keys.
-fn rows_of<'a>(calls: &[&'a Call], hashes: &[Hash]) -> Vec<New<'a>> {
-    let mut rows = Vec::with_capacity(calls.len() * 2);
-    for (call, hash) in calls.iter().zip(hashes) {
-        let round = round_of(call);
-        rows.push(New { key: key_of(call, call.caller.op), hash: *hash, status: None, round });
-        let bar =
-            |op, status| New { key: key_of(call, op), hash: Hash::default(), status: Some(status), round: 0 };
-        match call.caller.op {
-            CallOp::Action | CallOp::Status => {}
-            CallOp::Compensation => rows.push(bar(CallOp::Action, OVERTAKEN)),
-            CallOp::Confirm => {
-                rows.extend([bar(CallOp::Action, CONFIRMED), bar(CallOp::Compensation, CONFIRMED)]);
-            }
-        }
-    }
-    rows.sort_unstable_by_key(|row| row.key);
-    rows
-}
-
-/// Inserts the rows that are not there; returns whether every one of them is known to be new.
-async fn insert(tx: &mut Tx<'_>, rows: &[New<'_>], now_ms: i64) -> Result<bool, sqlx::Error> {
-    let inserted = match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::insert(connection, rows, now_ms).await?,
-        Connected::Postgres(connection) => postgres::insert(connection, rows, now_ms).await?,
-        Connected::MySql(connection) => {
-            mysql::insert(connection, rows, now_ms).await?;
-            return Ok(false);
-        }
-    };
-    Ok(inserted == rows.len() as u64)
-}
-
-/// Reads the rows that have a status; the results stand in the order of the keys.
-async fn select(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<Vec<Option<Kept>>, sqlx::Error> {
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::select(connection, keys).await,
-        Connected::Postgres(connection) => postgres::select(connection, keys).await,
-        Connected::MySql(connection) => mysql::select(connection, keys).await,
-    }
-}
-
-/// Marks pending actions as compensated, so that they cannot be settled as done.
-async fn overtake(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::overtake(connection, keys).await,
-        Connected::Postgres(connection) => postgres::overtake(connection, keys).await,
-        Connected::MySql(connection) => mysql::overtake(connection, keys).await,
-    }
-}
-
-/// Makes a refusal's row anew, without an answer; returns whether it still was as it was seen.
-async fn renew(
-    tx: &mut Tx<'_>,
-    refused: Refused<'_>,
-    hash: Hash,
-    round: i32,
-    now_ms: i64,
-) -> Result<bool, sqlx::Error> {
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::renew(connection, refused, hash, round, now_ms).await,
-        Connected::Postgres(connection) => postgres::renew(connection, refused, hash, round, now_ms).await,
-        Connected::MySql(connection) => mysql::renew(connection, refused, hash, round, now_ms).await,
-    }
-}
-
-/// Makes a refusal one for every round; returns whether it still was as it was seen.
-async fn bar(tx: &mut Tx<'_>, refused: Refused<'_>) -> Result<bool, sqlx::Error> {
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::bar(connection, refused).await,
-        Connected::Postgres(connection) => postgres::bar(connection, refused).await,
-        Connected::MySql(connection) => mysql::bar(connection, refused).await,
-    }
-}
-
-/// Deletes rows.
-async fn take_back(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::forget(connection, keys).await,
-        Connected::Postgres(connection) => postgres::forget(connection, keys).await,
-        Connected::MySql(connection) => mysql::forget(connection, keys).await,
-    }
-}
-
-/// Deletes what a confirm has barred.
-async fn unbar(tx: &mut Tx<'_>, key: Key<'_>) -> Result<(), sqlx::Error> {
-    match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::unbar(connection, key).await,
-        Connected::Postgres(connection) => postgres::unbar(connection, key).await,
-        Connected::MySql(connection) => mysql::unbar(connection, key).await,
-    }
 }
 
 fn key_of(call: &Call, op: CallOp) -> Key<'_> {

@@ -185,7 +185,8 @@ impl Participant {
 
     /// Takes part in the open sagas of a coordinator: a guarded operation that names a compensation can be asked for with
     /// `Saga-Id` and `Saga-Branch`. The branch of that name is registered first, with the compensation and the confirm
-    /// that the operation names and with the request's body; then the operation is carried out as its work.
+    /// that the operation names and with the request's body; then the operation is carried out as its work. Where calls
+    /// must be signed, so must these.
     ///
     /// [`run`](crate::run) does it for the coordinator that it registers with.
     #[must_use]

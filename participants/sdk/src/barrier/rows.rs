@@ -1,0 +1,123 @@
+//! The barrier's rows, whatever the dialect: which rows calls need, and the way to each dialect's statements.
+
+use super::{
+    Answered, CONFIRMED, Hash, Kept, Key, New, OVERTAKEN, Refused, key_of, mysql, postgres, round_of, sqlite,
+};
+use crate::{Call, Tx, database::Connected};
+use amends_wire::participant::CallOp;
+
+/// The rows that calls need, in the order of their keys.
+pub(super) fn rows_of<'a>(calls: &[&'a Call], hashes: &[Hash]) -> Vec<New<'a>> {
+    let mut rows = Vec::with_capacity(calls.len() * 2);
+    for (call, hash) in calls.iter().zip(hashes) {
+        let round = round_of(call);
+        rows.push(New { key: key_of(call, call.caller.op), hash: *hash, status: None, round });
+        let bar =
+            |op, status| New { key: key_of(call, op), hash: Hash::default(), status: Some(status), round: 0 };
+        match call.caller.op {
+            CallOp::Action | CallOp::Status => {}
+            CallOp::Compensation => rows.push(bar(CallOp::Action, OVERTAKEN)),
+            CallOp::Confirm => {
+                rows.extend([bar(CallOp::Action, CONFIRMED), bar(CallOp::Compensation, CONFIRMED)]);
+            }
+        }
+    }
+    rows.sort_unstable_by_key(|row| row.key);
+    rows
+}
+
+/// Inserts the rows that are not there; returns whether every one of them is known to be new.
+pub(super) async fn insert(tx: &mut Tx<'_>, rows: &[New<'_>], now_ms: i64) -> Result<bool, sqlx::Error> {
+    let inserted = match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::insert(connection, rows, now_ms).await?,
+        Connected::Postgres(connection) => postgres::insert(connection, rows, now_ms).await?,
+        Connected::MySql(connection) => {
+            mysql::insert(connection, rows, now_ms).await?;
+            return Ok(false);
+        }
+    };
+    Ok(inserted == rows.len() as u64)
+}
+
+/// Reads the rows that have a status; the results stand in the order of the keys.
+pub(super) async fn select(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<Vec<Option<Kept>>, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::select(connection, keys).await,
+        Connected::Postgres(connection) => postgres::select(connection, keys).await,
+        Connected::MySql(connection) => mysql::select(connection, keys).await,
+    }
+}
+
+/// Marks pending actions as compensated, so that they cannot be settled as done.
+pub(super) async fn overtake(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::overtake(connection, keys).await,
+        Connected::Postgres(connection) => postgres::overtake(connection, keys).await,
+        Connected::MySql(connection) => mysql::overtake(connection, keys).await,
+    }
+}
+
+/// Makes a refusal's row anew, without an answer; returns whether it still was as it was seen.
+pub(super) async fn renew(
+    tx: &mut Tx<'_>,
+    refused: Refused<'_>,
+    hash: Hash,
+    round: i32,
+    now_ms: i64,
+) -> Result<bool, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::renew(connection, refused, hash, round, now_ms).await,
+        Connected::Postgres(connection) => postgres::renew(connection, refused, hash, round, now_ms).await,
+        Connected::MySql(connection) => mysql::renew(connection, refused, hash, round, now_ms).await,
+    }
+}
+
+/// Makes a refusal one for every round; returns whether it still was as it was seen.
+pub(super) async fn bar(tx: &mut Tx<'_>, refused: Refused<'_>) -> Result<bool, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::bar(connection, refused).await,
+        Connected::Postgres(connection) => postgres::bar(connection, refused).await,
+        Connected::MySql(connection) => mysql::bar(connection, refused).await,
+    }
+}
+
+/// Deletes rows.
+pub(super) async fn take_back(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::forget(connection, keys).await,
+        Connected::Postgres(connection) => postgres::forget(connection, keys).await,
+        Connected::MySql(connection) => mysql::forget(connection, keys).await,
+    }
+}
+
+/// Deletes what a confirm has barred.
+pub(super) async fn unbar(tx: &mut Tx<'_>, key: Key<'_>) -> Result<(), sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::unbar(connection, key).await,
+        Connected::Postgres(connection) => postgres::unbar(connection, key).await,
+        Connected::MySql(connection) => mysql::unbar(connection, key).await,
+    }
+}
+
+/// Keeps the answers of rows that are there.
+pub(super) async fn answer(tx: &mut Tx<'_>, rows: &[Answered<'_>]) -> Result<(), sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::answer(connection, rows).await,
+        Connected::Postgres(connection) => postgres::answer(connection, rows).await,
+        Connected::MySql(connection) => mysql::answer(connection, rows).await,
+    }
+}
+
+/// Gives a pending row its answer; returns whether it was pending.
+pub(super) async fn settle(
+    tx: &mut Tx<'_>,
+    key: Key<'_>,
+    status: i16,
+    response: String,
+) -> Result<bool, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => sqlite::settle(connection, key, status, response).await,
+        Connected::Postgres(connection) => postgres::settle(connection, key, status, response).await,
+        Connected::MySql(connection) => mysql::settle(connection, key, status, response).await,
+    }
+}
