@@ -205,19 +205,23 @@ class Participant:
             raise No("webhook-signature fits no known secret", 401)
 
     def register(self):
-        """Registers until it succeeds, then again and again, so that the coordinator knows that this instance lives."""
+        """Registers until it succeeds, then again and again, so that it is known to live; at the end signs off."""
         operations = {name: terms for name, (_, terms) in self.operations.items()}
         body = {"instances": [self.url], "operations": operations, "ttl": f"{TTL_SECS}s"}
         body |= {"secret": self.secret} if self.secret else {}
-        pause, before = 0.1, None
+        pause, before, ids, url = 0.1, None, [], f"{self.coordinator}/v1/participants/{self.name}"
         while not self.stopping.is_set():
-            status, said = ask(f"{self.coordinator}/v1/participants/{self.name}", body, "PUT", self.token)
+            status, said = ask(url, body, "PUT", self.token)
             is_known = status in (200, 201)
+            if is_known:
+                ids = [one["id"] for one in said["instances"] if one["url"].rstrip("/") == self.url.rstrip("/")]
             if not is_known and said != before:
                 complain(f"not registered yet; trying again: {status} {said}")
             before = None if is_known else said
             self.stopping.wait(TTL_SECS / 3 if is_known else pause)
             pause = 0.1 if is_known else min(pause * 2, 5)
+        for id in ids:
+            ask(f"{url}/instances/{id}", None, "DELETE", self.token)
 
     def run(self, listen, coordinator, advertise=None):
         """Serves until SIGTERM or Ctrl-C, lets the requests that are under way end, and returns."""
@@ -227,10 +231,12 @@ class Participant:
         self.url, self.coordinator = advertise or here, coordinator.rstrip("/")
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stopping.set())
-        for task in (server.serve_forever, self.register):
-            threading.Thread(target=task, daemon=True).start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        registering = threading.Thread(target=self.register, daemon=True)
+        registering.start()
         print(f"listening on {here}", flush=True)
         self.stopping.wait()
+        registering.join(timeout=3)  # no further calls come once it has signed off
         server.shutdown()
         with self.idle:
             self.idle.wait_for(lambda: self.busy == 0, timeout=10)

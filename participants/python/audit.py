@@ -1,5 +1,5 @@
-"""The audit of a participant: `GET /saga-audit`, by which the coordinator and `amends verify` compare what sagas believe
-with what the tables hold. It is apart because a participant does not need it to be right; it is how others see that."""
+"""The audit of a participant: `GET /saga-audit`. By it the coordinator's monitor and `amends verify` compare what sagas
+believe with what the tables hold. It stands apart: a participant is right without it, and with it others can see that."""
 
 import urllib.parse
 import uuid
@@ -18,8 +18,8 @@ order by at, saga, step limit :limit
 
 
 def offer(app, effect):
-    """Offers it. `effect(db, saga, step)` tells from the service's own tables what stands of a step, in the words of its
-    action's body, or None; never from the barrier, which agrees with the calls whatever became of the rows."""
+    """Offers it. `effect(db, saga, step)` tells from the service's own tables what stands of a step, in the words of
+    its action's body, or None; never from the barrier, which agrees with the calls whatever became of the rows."""
 
     @app.route("GET", "/saga-audit")
     def page(request):

@@ -3,8 +3,8 @@
     python3 wallet.py
     curl -X PUT http://127.0.0.1:7201/wallets -d '{"wallet": "ada", "balance": 10000}'
 
-Operations: charge {wallet, amount}, undone by refund. POST /pay does a purchase within an open saga: it charges, and has
-the points earned at the other service.
+Operations: charge {wallet, amount}, undone by refund. POST /pay does a purchase within an open saga: it charges, and
+has the points earned at the other service.
 """
 
 import amends

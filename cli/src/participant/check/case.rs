@@ -92,8 +92,11 @@ impl Ledger {
             (CallOp::Compensation, Some(EffectState::Applied)) if came.is_undone() => EffectState::Undone,
             _ => return,
         };
-        let action = all.remove(&key).map(|done| done.action).filter(|action| action.op == CallOp::Action);
-        all.insert(key, Done { state: after, action: action.unwrap_or_else(|| ask.clone()) });
+        let action = match (ask.op, all.remove(&key)) {
+            (CallOp::Compensation, Some(done)) => done.action,
+            _ => ask.clone(),
+        };
+        all.insert(key, Done { state: after, action });
     }
 
     /// Forgets a step of which nothing definite is known.

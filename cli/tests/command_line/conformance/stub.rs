@@ -103,6 +103,9 @@ struct Call {
 
 type Answer = (u16, Value);
 
+/// When a step was last called, and what its action and its compensation were answered.
+type Told = (i64, Option<u16>, Option<u16>);
+
 const OVERTAKEN: u16 = 0;
 
 /// A row that a confirmation put there.
@@ -119,7 +122,7 @@ pub(crate) fn serve(mistake: Mistake, secret: Option<&str>) -> String {
         .route("/{operation}", post(single))
         .route("/{operation}/batch", post(batch))
         .with_state(wallet);
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -143,7 +146,7 @@ async fn balance(State(wallet): State<Arc<Wallet>>) -> Response {
 async fn audit(State(wallet): State<Arc<Wallet>>, Query(query): Query<HashMap<String, String>>) -> Response {
     let since: i64 = query["since"].parse().expect("a number");
     let books = wallet.books.lock().expect("the books");
-    let mut steps: BTreeMap<(&String, &String), (i64, Option<u16>, Option<u16>)> = BTreeMap::new();
+    let mut steps: BTreeMap<(&String, &String), Told> = BTreeMap::new();
     for ((saga, step, op), row) in &books.rows {
         let entry = steps.entry((saga, step)).or_default();
         entry.0 = entry.0.max(row.at);
