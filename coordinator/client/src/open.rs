@@ -5,7 +5,13 @@ use crate::{
     sagas::path,
     transport::{Attempted, Call},
 };
-use amends_wire::{CauseKind, SagaId, api::SagaView, participant::SAGA_ID, problem::Slug, span::Span};
+use amends_wire::{
+    CauseKind, Name, SagaId,
+    api::SagaView,
+    participant::{SAGA_BRANCH, SAGA_ID},
+    problem::Slug,
+    span::Span,
+};
 use http::{HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
@@ -108,6 +114,13 @@ impl OpenSaga {
     pub fn identity(&self) -> (HeaderName, HeaderValue) {
         let value = HeaderValue::from_str(&self.id.to_string());
         (SAGA_ID, value.expect("a UUID is plain text"))
+    }
+
+    /// The headers by which a participant's own operation joins the saga as the branch `name`, where it is called
+    /// directly: it registers the branch, and does its work behind its barrier.
+    pub fn joining(&self, name: &Name) -> [(HeaderName, HeaderValue); 2] {
+        let value = HeaderValue::from_str(name.as_str());
+        [self.identity(), (SAGA_BRANCH, value.expect("a name is plain text"))]
     }
 
     /// Reads the saga; its branches are its steps.

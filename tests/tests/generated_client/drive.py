@@ -13,9 +13,9 @@ import time
 import uuid
 from typing import Any, Callable
 
-import client as generated
-from client import OPERATIONS, SCHEMAS, BrokenPromise, Client, Misfit, Problem
+from client import OPERATIONS, SCHEMAS, Client
 from participant import Shop
+from runtime import BrokenPromise, Misfit, Refusal
 
 # One step that takes, one that decides; each call is told by the input how to answer.
 ORDER = {
@@ -63,11 +63,11 @@ def expect(what: str, is_so: bool) -> None:
         raise Failed(what)
 
 
-def refused(slug: str, call: Callable[[], Any]) -> Problem:
+def refused(slug: str, call: Callable[[], Any]) -> Refusal:
     """Makes a call that has to be answered with this problem."""
     try:
         answer = call()
-    except Problem as problem:
+    except Refusal as problem:
         expect(f"{problem}, not {slug}", problem.slug == slug)
         return problem
     raise Failed(f"{answer} in place of {slug}")
@@ -207,7 +207,7 @@ class Drive:
         self.client.revert_saga(done["id"], {"reason": "changed my mind"})
         ended = self.client.get_saga(done["id"], wait="20s").body
         expect("it was reverted", (ended["status"], ended["error"]["kind"]) == ("compensated", "reverted"))
-        refused("not_revertible", lambda: self.client.revert_saga(refusal["id"]))
+        refused("not_completed", lambda: self.client.revert_saga(refusal["id"]))
         gone = self.start("ship", {})
         refused(PAST_PIVOT, lambda: self.client.revert_saga(gone["id"]))
 
@@ -249,7 +249,9 @@ class Drive:
         self.client.register_branch(other, branch)
         self.client.roll_back_saga(other, {"reason": "no"})
         expect("it was undone", self.client.get_saga(other, wait="20s").body["status"] == "compensated")
+        refused("not_revertible", lambda: self.client.revert_saga(it))
         refused("not_found", lambda: self.client.commit_saga(str(uuid.uuid4())))
+        refused("not_open", lambda: self.client.commit_saga(self.start("order", {"take": "done"})["id"]))
 
     def lists(self) -> None:
         seen, cursor = [], None
@@ -335,7 +337,7 @@ def main() -> None:
     try:
         drive.all()
         drive.covered()
-    except (BrokenPromise, Failed, Misfit, Problem) as why:
+    except (BrokenPromise, Failed, Misfit, Refusal) as why:
         sys.exit(f"{type(why).__name__}: {why}")
 
 

@@ -23,6 +23,8 @@ OF_OPERATION = {"operationId", "summary", "description", "tags", "parameters", "
                 "security", "deprecated"}
 OF_PARAMETER = {"name", "in", "required", "description", "schema", "example", "examples", "style", "explode"}
 PROBLEM = "application/problem+json"
+# What a schema cannot be called, because the module uses the name itself.
+TAKEN = {"Client", "SCHEMAS", "OPERATIONS", "Any", "Literal", "NotRequired", "TypedDict", "Union", "runtime"}
 PLAIN = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
 
 
@@ -35,6 +37,7 @@ class Generator:
         self.schemas = Schemas(self.named)
         self.classes: list[str] = []
         self.methods: list[str] = []
+        self.names = set(TAKEN)
         self.operations: dict[str, Any] = {}
 
     def run(self) -> str:
@@ -121,9 +124,16 @@ class Generator:
         if schema.get("type") == "object" and "properties" in schema:
             self.typed_dict(name, schema)
         else:
-            self.classes.append(f"{note}{name} = {self.python_type(schema, name, quote=False)}\n")
+            self.name(name)
+            self.classes.append(f"{note}{name} = {self.python_type(schema, name)}\n")
+
+    def name(self, name: str) -> None:
+        if name in self.names:
+            self.fault(f"schemas/{name}", "is the name of something else as well")
+        self.names.add(name)
 
     def typed_dict(self, name: str, schema: Any) -> None:
+        self.name(name)
         required, members = schema.get("required", []), []
         for key, part in schema["properties"].items():
             kind = self.python_type(part, name + camel(key))
@@ -135,27 +145,27 @@ class Generator:
             lines = ", ".join(f'"{key}": "{kind}"' for key, kind in members)
             self.classes.append(f'{name} = TypedDict("{name}", {{{lines}}})\n')
 
-    def python_type(self, schema: Any, name: str, quote: bool = True) -> str:
+    def python_type(self, schema: Any, name: str) -> str:
         """The type of a value, as an annotation; an object described in place becomes a class of its own."""
         if "$ref" in schema:
             return schema["$ref"].rsplit("/", 1)[1]
         if "enum" in schema:
             return f"Literal[{', '.join(repr(value) for value in schema['enum'])}]"
         if "anyOf" in schema:
-            parts = [self.python_type(part, f"{name}{index or ''}", quote)
+            parts = [self.python_type(part, f"{name}{index or ''}")
                      for index, part in enumerate(schema["anyOf"])]
             return "Union[" + ", ".join(dict.fromkeys(parts)) + "]"
         kinds = schema.get("type")
         if isinstance(kinds, list):
-            return "Union[" + ", ".join(self.python_type({**schema, "type": kind}, name, quote) for kind in kinds) + "]"
+            return "Union[" + ", ".join(self.python_type({**schema, "type": kind}, name) for kind in kinds) + "]"
         if kinds == "array":
-            return f"list[{self.python_type(schema.get('items', {}), name + 'Item', quote)}]"
+            return f"list[{self.python_type(schema.get('items', {}), name + 'Item')}]"
         if kinds == "object" and "properties" in schema:
             self.typed_dict(name, schema)
             return name
         if kinds == "object":
             rest = schema.get("additionalProperties")
-            inner = self.python_type(rest, name + "Value", quote) if isinstance(rest, dict) else "Any"
+            inner = self.python_type(rest, name + "Value") if isinstance(rest, dict) else "Any"
             return f"dict[str, {inner}]"
         return PLAIN.get(kinds, "Any")
 
@@ -265,7 +275,7 @@ class Generator:
         arguments += ["body"] if body else []
         arguments += ["media"] if len(body) > 1 else []
         self.methods.append(
-            f"    def {snake(name)}({', '.join(signature)}) -> Answer[{' | '.join(kinds) or 'None'}]:\n"
+            f"    def {snake(name)}({', '.join(signature)}) -> runtime.Answer[{' | '.join(kinds) or 'None'}]:\n"
             f'        """{operation["summary"]}."""\n'
             f"        return self._call({', '.join(arguments)})\n")
 
@@ -277,11 +287,10 @@ class Generator:
         head = (f'"""A client of {title}, generated from its description."""\n\n'
                 "from __future__ import annotations\n\n"
                 "from typing import Any, Literal, NotRequired, TypedDict, Union\n\n"
-                "from runtime import Answer, BrokenPromise, ClientBase, Misfit, Problem, Schemas\n\n"
-                'Union = Union  # types that are named before their parts are texts\n\n')
-        tables = (f"SCHEMAS = Schemas({pprint.pformat(self.named, width=110, sort_dicts=False)})\n\n"
+                "import runtime\n\n")
+        tables = (f"SCHEMAS = runtime.Schemas({pprint.pformat(self.named, width=110, sort_dicts=False)})\n\n"
                   f"OPERATIONS = {pprint.pformat(self.operations, width=110, sort_dicts=False)}\n\n")
-        client = ("\nclass Client(ClientBase):\n    \"\"\"Every operation of the description.\"\"\"\n\n"
+        client = ("\nclass Client(runtime.ClientBase):\n    \"\"\"Every operation of the description.\"\"\"\n\n"
                   "    schemas, operations = SCHEMAS, OPERATIONS\n\n" + "\n".join(self.methods))
         return head + "\n\n".join(self.classes) + "\n\n" + tables + client
 

@@ -47,8 +47,8 @@ pub(crate) const OF_ANSWERS: [Plant; 6] = [
     Plant {
         what: "a slug is not described",
         change: |document| {
-            document["components"]["responses"]["NotFound"]["content"]["application/problem+json"]["schema"]["allOf"]
-                [1]["properties"]["slug"]["enum"] = json!(["gone"]);
+            document["components"]["responses"]["NotFound"]["content"]["application/problem+json"]["schema"]
+                ["allOf"][1]["properties"]["slug"]["enum"] = json!(["gone"]);
         },
         told: "\"not_found\" and must be one of ['gone']",
     },
@@ -87,7 +87,9 @@ pub(crate) const OF_DOCUMENTS: [Plant; 9] = [
     },
     Plant {
         what: "an example does not fit",
-        change: |document| document["components"]["schemas"]["SignalRequest"]["examples"] = json!([{ "id": 7 }]),
+        change: |document| {
+            document["components"]["schemas"]["SignalRequest"]["examples"] = json!([{ "id": 7 }])
+        },
         told: "SignalRequest: example 0",
     },
     Plant {
@@ -111,7 +113,11 @@ pub(crate) const OF_DOCUMENTS: [Plant; 9] = [
 ];
 
 fn remove(object: &mut Value, member: &str) -> Value {
-    object.as_object_mut().expect("an object").remove(member).unwrap_or_else(|| panic!("there is no {member}"))
+    object
+        .as_object_mut()
+        .expect("an object")
+        .remove(member)
+        .unwrap_or_else(|| panic!("there is no {member}"))
 }
 
 /// Renames a member of an object's schema, where it is required too.

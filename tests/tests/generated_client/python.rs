@@ -28,7 +28,8 @@ impl Generated {
         fs::write(directory.path().join("openapi.json"), document.to_string()).expect("the document");
         let generated = Generated { directory };
         generated.run("generate.py", &["openapi.json", "client.py"])?;
-        let compile = ["-W", "error", "-m", "py_compile", "client.py", "drive.py", "runtime.py", "participant.py"];
+        let compile =
+            ["-W", "error", "-m", "py_compile", "client.py", "drive.py", "runtime.py", "participant.py"];
         generated.python(&compile)?;
         Ok(generated)
     }

@@ -43,7 +43,7 @@ class BrokenPromise(Exception):
     """An answer that the description does not describe."""
 
 
-class Problem(Exception):
+class Refusal(Exception):
     """A described answer that says no."""
 
     def __init__(self, operation: str, status: int, body: dict[str, Any], headers: dict[str, str]):
@@ -248,7 +248,7 @@ class ClientBase:
         slug = body["slug"] if status >= 400 else None
         self.answered.add((name, status, slug))
         if status >= 400:
-            raise Problem(name, status, body, headers)
+            raise Refusal(name, status, body, headers)
         return Answer(status, body, headers)
 
     def _content(self, what: str, promised: dict[str, Any], media: str, data: bytes) -> Any:
