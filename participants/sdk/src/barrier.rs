@@ -45,7 +45,7 @@ use amends_wire::{
     problem::{Problem, Slug},
 };
 use fingerprint::{Hash, fingerprint};
-use judge::{Kept, Row, Rows, Verdict, judge};
+use judge::{Action, Kept, Row, Rows, Verdict, judge};
 use rows::{bar, insert, overtake, renew, rows_of, select, take_back, unbar};
 use serde_json::Value;
 use uuid::Uuid;
@@ -170,17 +170,9 @@ pub async fn enter(tx: &mut Tx<'_>, calls: &[&Call], now_ms: i64) -> Result<Vec<
     let keys: Vec<Key<'_>> = rows.iter().map(|row| row.key).collect();
     let known = select(tx, &keys).await?;
     let find = |key: Key<'_>| keys.binary_search(&key).ok().and_then(|at| known[at].as_ref());
-    let (mut entered, mut overtaken) = (Vec::with_capacity(calls.len()), Vec::new());
+    let mut entered = Vec::with_capacity(calls.len());
     for (call, hash) in calls.iter().zip(&hashes) {
-        let found = rows_found(call, find);
-        let is_undo = call.caller.op == CallOp::Compensation;
-        if is_undo && found.own.is_none() && found.action.is_some_and(Kept::is_pending) {
-            overtaken.push(key_of(call, CallOp::Action));
-        }
-        entered.push(admit(tx, call, *hash, found, now_ms).await?);
-    }
-    if !overtaken.is_empty() {
-        overtake(tx, &overtaken).await?;
+        entered.push(admit(tx, call, *hash, rows_found(call, find), now_ms).await?);
     }
     Ok(entered)
 }
@@ -230,9 +222,15 @@ async fn follow(
 ) -> Result<bool, sqlx::Error> {
     let key = key_of(call, call.caller.op);
     let refused = |key, row: &Kept| Refused { key, status: row.status, round: row.round };
-    if let Some(action) = rows.action.filter(|action| verdict.bars_action && action.round != ROUND_BARRED)
-        && !bar(tx, refused(key_of(call, CallOp::Action), action)).await?
-    {
+    let of_action = key_of(call, CallOp::Action);
+    let as_judged = match (verdict.action, rows.action) {
+        (Action::Stays, _) | (_, None) => true,
+        (Action::Overtaken, Some(_)) => overtake(tx, of_action).await?,
+        (Action::Barred, Some(action)) => {
+            action.round == ROUND_BARRED || bar(tx, refused(of_action, action)).await?
+        }
+    };
+    if !as_judged {
         return Ok(false);
     }
     match (verdict.row, rows.own) {

@@ -33,8 +33,19 @@ pub(super) struct Rows<'a> {
 pub(super) struct Verdict {
     pub(super) entered: Entered,
     pub(super) row: Row,
-    /// Whether its action's refusal is from now on one for every round.
-    pub(super) bars_action: bool,
+    /// What is to be made of its action's row.
+    pub(super) action: Action,
+}
+
+/// What is to be made of the row of a call's action before anything is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It stays as it is.
+    Stays,
+    /// It is pending, and may not end any more.
+    Overtaken,
+    /// It is a refusal, from now on one for every round.
+    Barred,
 }
 
 /// What is to be made of a call's own row before anything is run.
@@ -109,7 +120,7 @@ pub(super) fn judge(call: &Call, hash: &Hash, rows: Rows<'_>) -> Verdict {
         same if same || newer => Entered::Repeat(own.reply()),
         _ => Entered::Mismatch(mismatch()),
     };
-    Verdict { entered, row: Row::Stays, bars_action: false }
+    Verdict { entered, row: Row::Stays, action: Action::Stays }
 }
 
 /// Says what a call is that was not answered before, or whose answer counts no longer.
@@ -130,8 +141,14 @@ fn first(op: CallOp, rows: Rows<'_>, row: Row) -> Verdict {
         }
     };
     let row = if matches!(entered, Entered::Late(_)) { Row::TakenBack } else { row };
-    let refused = rows.action.is_some_and(|action| action.is_refusal(CallOp::Action));
-    Verdict { bars_action: refused && matches!(entered, Entered::Null(_)), entered, row }
+    let action = match rows.action {
+        Some(action) if op == CallOp::Compensation && action.is_pending() => Action::Overtaken,
+        Some(action) if action.is_refusal(CallOp::Action) && matches!(entered, Entered::Null(_)) => {
+            Action::Barred
+        }
+        _ => Action::Stays,
+    };
+    Verdict { entered, row, action }
 }
 
 fn compensated() -> Reply {

@@ -54,16 +54,12 @@ macro_rules! marked_statements {
             Ok(())
         }
 
-        /// Pending actions are few: a statement each.
         pub(super) async fn overtake(
             connection: &mut $connection,
-            keys: &[Key<'_>],
-        ) -> Result<(), sqlx::Error> {
-            for key in keys {
-                let query = sqlx::query(OVERTAKE).bind(OVERTAKEN_PENDING);
-                bind_key!(query, key).execute(&mut *connection).await?;
-            }
-            Ok(())
+            key: Key<'_>,
+        ) -> Result<bool, sqlx::Error> {
+            let query = bind_key!(sqlx::query(OVERTAKE).bind(OVERTAKEN_PENDING), key);
+            Ok(query.execute(connection).await?.rows_affected() == 1)
         }
 
         pub(super) async fn settle(

@@ -105,20 +105,18 @@ pub(super) async fn forget(connection: &mut PgConnection, keys: &[Key<'_>]) -> R
     Ok(())
 }
 
-pub(super) async fn overtake(connection: &mut PgConnection, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
-    let (sagas, steps, ops) = columns(keys.iter().copied());
-    sqlx::query(
-        "update saga_barrier b set status = $4 \
-         from unnest($1::text[], $2::text[], $3::smallint[]) as v (saga_id, step, op) \
-         where b.saga_id = v.saga_id::uuid and b.step = v.step and b.op = v.op and b.status in (202, 425)",
+pub(super) async fn overtake(connection: &mut PgConnection, key: Key<'_>) -> Result<bool, sqlx::Error> {
+    let overtaken = sqlx::query(
+        "update saga_barrier set status = $4 \
+         where saga_id = $1::text::uuid and step = $2 and op = $3 and status in (202, 425)",
     )
-    .bind(sagas)
-    .bind(steps)
-    .bind(ops)
+    .bind(key.saga.to_string())
+    .bind(key.step.to_owned())
+    .bind(key.op)
     .bind(OVERTAKEN_PENDING)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(overtaken.rows_affected() == 1)
 }
 
 pub(super) async fn settle(

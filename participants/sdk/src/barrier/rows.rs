@@ -48,12 +48,12 @@ pub(super) async fn select(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<Vec<Opti
     }
 }
 
-/// Marks pending actions as compensated, so that they cannot be settled as done.
-pub(super) async fn overtake(tx: &mut Tx<'_>, keys: &[Key<'_>]) -> Result<(), sqlx::Error> {
+/// Marks a pending action as compensated, so that it cannot be settled; returns whether it was pending.
+pub(super) async fn overtake(tx: &mut Tx<'_>, key: Key<'_>) -> Result<bool, sqlx::Error> {
     match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::overtake(connection, keys).await,
-        Connected::Postgres(connection) => postgres::overtake(connection, keys).await,
-        Connected::MySql(connection) => mysql::overtake(connection, keys).await,
+        Connected::Sqlite(connection) => sqlite::overtake(connection, key).await,
+        Connected::Postgres(connection) => postgres::overtake(connection, key).await,
+        Connected::MySql(connection) => mysql::overtake(connection, key).await,
     }
 }
 

@@ -285,3 +285,25 @@ pub(crate) async fn every_op_may_be_pending_and_tells_its_end(store: &str, run: 
     }
     assert_eq!(world.unanswered().await, 0);
 }
+
+/// The end of a pending action, a refusal, and the compensation come at once, to two instances of one database.
+pub(crate) async fn of_the_end_of_a_pending_action_and_its_compensation_one_is_first(store: &str, run: Run) {
+    let first = Arc::new(World::open(store, run).await);
+    let second = Arc::new(World::open(store, run).await);
+    for at in 0..30 {
+        let saga = Uuid::now_v7();
+        let pending = Ask::new(saga, "s", Action, json!({ "points": 5, "then": "pending" }));
+        assert_eq!(insist(&first, pending).await.status, 202);
+        let refused = Reply::refused("in the end no", json!({}));
+        let (one, other) = if at % 2 == 0 { (&first, &second) } else { (&second, &first) };
+        let undo = Ask::new(saga, "s", Compensation, json!({ "points": 5 }));
+        let (settled, undone) = tokio::join!(settle(one, saga, "s", Action, refused), insist(other, undo));
+        assert_eq!(undone.status, 200);
+        // What was refused in the end is not undone, and what was undone does not end.
+        let expected: &[&str] = match settled {
+            barrier::Settled::Kept => &["s action 5"],
+            _ => &["s action 5", "s compensation 5"],
+        };
+        assert_eq!(first.effects(saga).await, expected, "{settled:?}");
+    }
+}

@@ -28,6 +28,7 @@ macro_rules! scenarios {
             two_instances_do_a_newer_round_once
             a_newer_round_never_takes_effect_after_the_compensation
             every_op_may_be_pending_and_tells_its_end
+            of_the_end_of_a_pending_action_and_its_compensation_one_is_first
         );
         $crate::scenarios!($store, $run; scenarios:
             calls_are_answered_by_the_law_of_the_barrier
