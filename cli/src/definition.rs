@@ -1,5 +1,6 @@
 //! `amends definition`: check, draw, compare, register, list and show the descriptions of sagas.
 
+mod check;
 mod diff;
 mod graph;
 mod list;
@@ -8,27 +9,22 @@ mod source;
 mod yaml;
 
 use crate::{exit::Exit, globals::Globals, output::say, table};
-use amends_wire::definition::{Diagnostics, Text};
 use anyhow::Context;
-use serde_json::{Value, json};
-use source::{Place, Source};
+use source::Place;
 use std::path::PathBuf;
 
 /// What to do with definitions.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Tells every fault of a definition with its line, without a coordinator
+    /// Tells every fault of a definition with its line; without a coordinator unless --registered is given
     #[command(after_help = "\
-Ends with 1 when there is a fault.
+Ends with 1 when there is a fault. What is sound and may yet be a mistake is told as advice.
 
 Examples:
   amends definition check sagas/checkout.yaml
-  amends definition check --json sagas/*.yaml")]
-    Check {
-        /// The files; - is standard input
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
+  amends definition check --json sagas/*.yaml
+  amends definition check --registered sagas/checkout.yaml")]
+    Check(check::Args),
     /// Draws a definition: what runs after what, and how it is undone
     #[command(after_help = "\
 Examples:
@@ -47,7 +43,7 @@ Examples:
     Diff(diff::Args),
     /// Registers definitions; a version never changes its content
     #[command(after_help = "\
-Registering the same again changes nothing. Ends with 1 when a version is registered with other content.
+Registering the same again changes nothing; ends with 1 when a version has other content already.
 
 Examples:
   amends definition register sagas/checkout.yaml
@@ -84,52 +80,12 @@ Examples:
 /// When a file cannot be read, or the coordinator says no.
 pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
     match command {
-        Command::Check { files } => check(&files, globals),
+        Command::Check(args) => check::run(&args, globals).await,
         Command::Graph(args) => graph::run(&args, globals).await,
         Command::Diff(args) => diff::run(&args, globals).await,
         Command::Register { files } => register::run(&files, globals).await,
         Command::List(args) => list::run(&args, globals).await,
         Command::Show { definition } => show(&definition, globals).await,
-    }
-}
-
-fn check(files: &[PathBuf], globals: &Globals) -> anyhow::Result<Exit> {
-    let mut exit = Exit::Done;
-    let mut results = Vec::new();
-    for file in files {
-        let source = Source::read(file)?;
-        let read = source.parse();
-        if read.is_err() {
-            exit = Exit::No;
-        }
-        if globals.json {
-            results.push(checked(&source, &read));
-            continue;
-        }
-        match read {
-            Ok(text) => say!(
-                "{}: {}@{} is well formed ({})",
-                source.name,
-                text.name,
-                text.version,
-                steps(text.steps().count())
-            ),
-            Err(faults) => say!("{}", faults.render(&source.name, &source.text)),
-        }
-    }
-    if globals.json {
-        table::print_json(&results)?;
-    }
-    Ok(exit)
-}
-
-fn checked(source: &Source, read: &Result<Text, Diagnostics>) -> Value {
-    match read {
-        Ok(text) => json!({
-            "file": source.name, "ok": true, "name": text.name, "version": text.version, "hash": text.hash,
-            "diagnostics": [],
-        }),
-        Err(faults) => json!({ "file": source.name, "ok": false, "diagnostics": faults }),
     }
 }
 
@@ -154,8 +110,4 @@ pub fn escaped(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(escape).collect()
-}
-
-fn steps(count: usize) -> String {
-    format!("{count} step{}", if count == 1 { "" } else { "s" })
 }

@@ -124,7 +124,8 @@ Doing it again with the same words changes nothing. After the decision no branch
 Examples:
   amends saga branch 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 hold --compensation inventory.release \\
     --confirm inventory.confirm --with '{\"order\": \"1001\"}'
-  amends saga branch 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 place --compensation order.cancel --with @order.json")]
+  amends saga branch 0193f2a0-5c1e-7d3b-9c55-2f1d8a8a4e10 place \\
+    --compensation order.cancel --with @order.json")]
     Branch(open::BranchArgs),
     /// Decides that an open saga's work stays: its branches are confirmed
     #[command(after_help = "\
@@ -208,7 +209,7 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
             let saga = read(&raw)?;
             match globals.json {
                 true => say!("{}", raw.get()),
-                false => view::print(&saga, raw.get(), items),
+                false => view::print(&saga, items),
             }
             Ok(Exit::Done)
         }
@@ -293,7 +294,7 @@ fn print(raw: &RawValue, globals: &Globals) -> anyhow::Result<SagaView> {
     let saga = read(raw)?;
     match globals.json {
         true => say!("{}", raw.get()),
-        false => view::print(&saga, raw.get(), false),
+        false => view::print(&saga, false),
     }
     Ok(saga)
 }

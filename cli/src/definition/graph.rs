@@ -68,7 +68,7 @@ pub(super) async fn run(args: &Args, globals: &Globals) -> anyhow::Result<Exit> 
 
 /// The graph of a saga's own definition; of an open saga, its branches.
 async fn of_saga(place: Option<&Place>, saga: &SagaView, globals: &Globals) -> anyhow::Result<Graph> {
-    if saga.definition.as_str() == "open" {
+    if saga.open {
         anyhow::ensure!(place.is_none(), "saga {} is open: it has branches and no definition", saga.id);
         return Ok(Graph::of_branches(saga));
     }

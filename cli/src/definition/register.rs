@@ -73,7 +73,7 @@ fn parse<'a>(sources: &'a [Source], globals: &Globals) -> anyhow::Result<Option<
     if read.iter().any(|(_, text)| text.is_err()) {
         if globals.json {
             let checked: Vec<Value> =
-                read.iter().map(|(source, text)| super::checked(source, text)).collect();
+                read.iter().map(|(source, text)| super::check::told(source, text)).collect();
             table::print_json(&checked)?;
             return Ok(None);
         }

@@ -2,42 +2,38 @@
 
 use super::view::{short, word};
 use amends_wire::api::{OpView, SagaView, StepStatus, StepView};
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The most items of one step that are shown, unless all are asked for.
 const ITEMS_SHOWN_MAX: usize = 20;
+
+/// How the operation of a step that runs a saga begins.
+const CHILD_PREFIX: &str = "saga.";
 
 /// What a row has: name, status, action and its attempts, compensation and its attempts, and a note.
 pub(super) type Row = [String; 7];
 
 /// The headings of the rows. The branches of an open saga are done by others; what is called forward confirms them.
 pub(super) fn headings(saga: &SagaView) -> [&'static str; 7] {
-    match is_open(saga) {
+    match saga.open {
         true => ["branch", "status", "confirm", "tries", "compensation", "tries", "note"],
         false => ["step", "status", "action", "tries", "compensation", "tries", "note"],
     }
 }
 
-/// Whether a saga is an open one.
-pub(super) fn is_open(saga: &SagaView) -> bool {
-    saga.definition.as_str() == amends_saga::definition::OPEN_NAME
-}
-
 /// A row for each step, in the order they are written; items below their step, and where there are many of them only
 /// those at which something is the matter, unless `all` is asked for.
 pub(super) fn rows(steps: &[StepView], all: bool) -> Vec<Row> {
-    let mut items: HashMap<&str, Vec<&StepView>> = HashMap::new();
-    for step in steps {
-        if let Some(parent) = parent(step.name.as_str()) {
-            items.entry(parent).or_default().push(step);
-        }
-    }
     let mut rows = Vec::new();
-    for step in steps.iter().filter(|step| parent(step.name.as_str()).is_none()) {
+    let mut rest = steps;
+    while let Some((step, behind)) = rest.split_first() {
+        // The items of a step stand right behind it.
+        let of_step = |item: &&StepView| parent(item.name.as_str()) == Some(step.name.as_str());
+        let count = behind.iter().take_while(of_step).count();
+        let (items, behind) = behind.split_at(count);
         rows.push(row(step));
-        let Some(items) = items.get(step.name.as_str()) else { continue };
         rows.extend(item_rows(step.name.as_str(), items, all));
+        rest = behind;
     }
     rows
 }
@@ -47,8 +43,8 @@ fn parent(name: &str) -> Option<&str> {
     name.split_once('[').map(|(parent, _)| parent)
 }
 
-fn item_rows(parent: &str, items: &[&StepView], all: bool) -> Vec<Row> {
-    let indented = |item: &&StepView| {
+fn item_rows(parent: &str, items: &[StepView], all: bool) -> Vec<Row> {
+    let indented = |item: &StepView| {
         let mut row = row(item);
         row[0] = format!("  {}", row[0]);
         row
@@ -90,7 +86,7 @@ fn is_remarkable(item: &StepView) -> bool {
 }
 
 fn row(step: &StepView) -> Row {
-    let (action, tries) = call(step.action.as_ref());
+    let (action, tries) = call(step.action.as_ref().or(step.confirm.as_ref()));
     let (compensation, undo_tries) = call(step.compensation.as_ref());
     let awaits = step.awaits.as_ref().map(|awaits| format!("awaits {}", awaits.signal));
     [
@@ -108,7 +104,7 @@ fn call(call: Option<&OpView>) -> (String, String) {
     match call {
         None => ("-".to_owned(), String::new()),
         // A child saga is called under a name that no participant can have.
-        Some(call) => match call.operation.strip_prefix("saga.") {
+        Some(call) => match call.operation.strip_prefix(CHILD_PREFIX) {
             Some(child) => (format!("saga {child}"), call.attempts.to_string()),
             None => (call.operation.clone(), call.attempts.to_string()),
         },
@@ -126,25 +122,13 @@ fn note(step: &StepView) -> String {
     if let Some(until) = step.awaits.as_ref().and_then(|awaits| awaits.timeout_at) {
         notes.push(format!("until {until}"));
     }
-    let calls = [&step.compensation, &step.action];
+    let calls = [&step.compensation, &step.confirm, &step.action];
     if let Some(error) = calls.iter().copied().flatten().find_map(|call| call.last_error.as_ref()) {
         notes.push(short(&error.message));
     }
     let next = calls.into_iter().flatten().find_map(|call| call.next_attempt_at);
     notes.extend(next.map(|next| format!("again at {next}")));
     notes.join("; ")
-}
-
-/// The child sagas of a saga's steps: the step, the child's id. Read from the answer itself.
-pub(super) fn children(answer: &str) -> Vec<(String, String)> {
-    let answer: Value = serde_json::from_str(answer).unwrap_or_default();
-    let steps = answer.get("steps").and_then(Value::as_array).into_iter().flatten();
-    let child = |step: &Value| {
-        let child = step.get("child")?;
-        let id = child.as_str().or_else(|| child.get("id").and_then(Value::as_str))?;
-        Some((step.get("name")?.as_str()?.to_owned(), id.to_owned()))
-    };
-    steps.filter_map(child).collect()
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ pub fn status_word(status: Status) -> &'static str {
     }
 }
 
-/// Prints a saga with its steps; `answer` is the coordinator's own text, and `items` asks for every item.
-pub(super) fn print(saga: &SagaView, answer: &str, items: bool) {
+/// Prints a saga with its steps; `items` asks for every item of a fanned-out step.
+pub(super) fn print(saga: &SagaView, items: bool) {
     let status = status_word(saga.status);
     let hand = if saga.settled_by_hand { "  settled by hand" } else { "" };
     say!(
@@ -37,6 +37,9 @@ pub(super) fn print(saga: &SagaView, answer: &str, items: bool) {
         painted(status, status_tone(status))
     );
     say!("  {}", facts(saga).join("  "));
+    if let Some(parent) = &saga.parent {
+        say!("  runs for step {} of saga {}", parent.step, parent.saga);
+    }
     if let Some(error) = &saga.error {
         let step = error.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
         say!("  turned round{step}: {} ({})", clean(&error.message), word(&error.kind));
@@ -48,8 +51,10 @@ pub(super) fn print(saga: &SagaView, answer: &str, items: bool) {
         }
         say!("{}", table.text());
     }
-    for (step, child) in steps::children(answer) {
-        say!("step {} runs saga {}; see `amends saga show {}`", clean(&step), clean(&child), clean(&child));
+    for step in saga.steps.iter().flatten() {
+        if let Some(child) = step.child {
+            say!("step {} runs saga {child}; see `amends saga show {child}`", step.name);
+        }
     }
     if let Some(output) = &saga.output {
         say!("output {output}");
@@ -62,8 +67,9 @@ pub(super) fn print(saga: &SagaView, answer: &str, items: bool) {
 fn facts(saga: &SagaView) -> Vec<String> {
     let mut facts: Vec<String> = vec![format!("started {}", saga.created_at)];
     facts.extend(saga.ended_at.map(|at| format!("ended {at} after {}", lasted(saga.created_at, at))));
-    let until = saga.deadline_at.filter(|_| saga.ended_at.is_none() && saga.status == Status::Running);
-    let until_word = if steps::is_open(saga) { "to be decided until" } else { "deadline" };
+    let until = saga.deadline_at.filter(|_| saga.committed_at.is_none() && saga.status == Status::Running);
+    let until_word = if saga.open { "to be decided until" } else { "deadline" };
+    facts.extend(saga.committed_at.map(|at| format!("committed {at}")));
     facts.extend(until.map(|at| format!("{until_word} {at}")));
     facts.extend(saga.key.as_ref().map(|key| format!("key {}", clean(key))));
     facts.extend(saga.labels.iter().map(|(name, text)| format!("{}={}", clean(name), clean(text))));

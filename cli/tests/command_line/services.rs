@@ -202,13 +202,93 @@ fn tokens_are_asked_for_and_have_roles() {
     let weak = run(&["definition", "register", "ping.yaml", "--token", "only-start"]).code(1);
     assert!(weak.err.contains("needs admin"), "{}", weak.err);
     let strong = run(&["definition", "register", "ping.yaml", "--token", "everything"]).code(0);
-    assert_eq!(strong.out, "ping@1 registered\n");
+    assert!(strong.out.starts_with("ping@1 registered (hash "), "{}", strong.out);
     let again = run(&["definition", "register", "ping.yaml", "--token", "everything"]).code(0);
-    assert_eq!(again.out, "ping@1 was registered already\n");
+    assert!(again.out.starts_with("ping@1 was registered already with this content (hash "), "{}", again.out);
     let unknown = run(&["saga", "start", "ping", "--token", "only-start"]).code(1);
     assert!(unknown.err.contains("a.b is not registered"), "{}", unknown.err);
-    let shown = run(&["definition", "show", "ping", "--token", "only-start"]).code(0).json();
-    assert_eq!(shown["saga"], "ping");
+    let shown = run(&["definition", "show", "ping", "--token", "only-start", "--json"]).code(0).json();
+    assert_eq!(shown["content"]["saga"], "ping");
+}
+
+#[test]
+fn a_completed_order_is_reverted_and_drawn() {
+    let place = Place::new();
+    let shop = Shop::open(&place);
+    shop.fill();
+    place.file(
+        "cart.json",
+        "{\"order\": \"7001\", \"lines\": [{\"sku\": 1, \"qty\": 2, \"price_minor\": 100}]}",
+    );
+    let start = ["saga", "start", "order", "--input", "cart.json", "--wait", "30s", "--json"];
+    let saga = shop.run(&place, &start).code(0).json();
+    assert_eq!(saga["status"], "completed", "{saga}");
+    let id = id(&saga);
+    let drawn = shop.run(&place, &["definition", "graph", "--saga", &id]).code(0).out;
+    assert_eq!(drawn.matches("class=\"step call good\"").count(), 3, "{drawn}");
+
+    let reverted =
+        shop.run(&place, &["saga", "revert", &id, "--reason", "sent back", "--wait", "30s"]).code(0);
+    assert!(reverted.out.contains("compensated"), "{}", reverted.out);
+    assert_eq!(shop.stock()["usable"], 10, "{}", shop.stock());
+    let drawn = shop.run(&place, &["definition", "graph", "--saga", &id, "--format", "mermaid"]).code(0).out;
+    assert_eq!(drawn.matches("class u").count(), 3, "{drawn}");
+    let again = shop.run(&place, &["saga", "revert", &id]).code(1);
+    assert!(again.err.starts_with("error: "), "{}", again.err);
+}
+
+#[test]
+fn versions_with_running_sagas_are_listed() {
+    let place = Place::new();
+    let shop = Shop::open(&place);
+    shop.fill();
+    let none = shop.run(&place, &["definition", "list", "--running"]).code(0);
+    assert_eq!(none.out, "no saga is running\n");
+    place.file("cart.json", "{\"order\": \"1001\", \"lines\": [{\"sku\": 1, \"qty\": 2}]}");
+    shop.run(&place, &["saga", "start", "checkout", "--input", "cart.json"]).code(0);
+    let one = shop.run(&place, &["definition", "list", "--running", "--json"]).code(0).json();
+    assert_eq!(one["items"].as_array().map(Vec::len), Some(1), "{one}");
+    assert_eq!((&one["items"][0]["name"], &one["items"][0]["live"]), (&json!("checkout"), &json!(1)));
+    shop.run(&place, &["definition", "diff", "order@1", "checkout"]).code(1);
+    let sagas = concat!(env!("CARGO_MANIFEST_DIR"), "/../sagas");
+    shop.run(&place, &["definition", "diff", "checkout", &format!("{sagas}/checkout.yaml")]).code(0);
+    shop.run(&place, &["definition", "check", "--registered", &format!("{sagas}/checkout.yaml")]).code(0);
+    let shown = shop.run(&place, &["definition", "show", "checkout@1"]).code(0).out;
+    place.file("shown.yaml", &shown);
+    let again = shop.run(&place, &["definition", "register", "shown.yaml"]).code(0);
+    assert!(again.out.contains("was registered already with this content"), "{}", again.out);
+}
+
+#[test]
+fn an_open_saga_is_begun_joined_given_time_and_decided() {
+    let place = Place::new();
+    let shop = Shop::open(&place);
+    let begin = |key: &str| {
+        let saga =
+            shop.run(&place, &["saga", "open", "--timeout", "1m", "--key", key, "--json"]).code(0).json();
+        id(&saga)
+    };
+    let one = begin("one");
+    assert_eq!(begin("one"), one);
+    let with = "{\"order\": \"9001\", \"lines\": [{\"sku\": 1, \"qty\": 1}]}";
+    let branch = ["saga", "branch", &one, "hold", "--compensation", "inventory.release", "--with", with];
+    let shown = shop.run(&place, &branch).code(0).out;
+    assert!(shown.contains("hold") && shown.contains("waiting"), "{shown}");
+    let again = shop.run(&place, &branch).code(0).out;
+    assert!(again.starts_with("this branch was registered before"), "{again}");
+    shop.run(&place, &["saga", "renew", &one, "--timeout", "5m"]).code(0);
+    let undone = shop.run(&place, &["saga", "rollback", &one, "--reason", "no", "--wait", "30s"]).code(0).out;
+    assert!(undone.contains("compensated"), "{undone}");
+    let late = shop.run(&place, &["saga", "branch", &one, "late", "--compensation", "order.cancel"]).code(1);
+    assert!(late.err.starts_with("error: "), "{}", late.err);
+    let drawn = shop.run(&place, &["definition", "graph", "--saga", &one]).code(0).out;
+    assert!(drawn.contains("data-step=\"hold\"") && drawn.contains("step branch"), "{drawn}");
+
+    let other = begin("other");
+    shop.run(&place, &["saga", "branch", &other, "place", "--compensation", "order.cancel"]).code(0);
+    let done = shop.run(&place, &["saga", "commit", &other, "--wait", "30s"]).code(0).out;
+    assert!(done.contains("completed"), "{done}");
+    shop.run(&place, &["saga", "rollback", &other]).code(1);
 }
 
 #[test]

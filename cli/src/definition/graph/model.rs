@@ -238,7 +238,7 @@ impl Step {
         let undo = branch.compensation.as_ref().map(operation);
         Step {
             name: branch.name.to_string(),
-            does: Does::Branch { confirm: branch.action.as_ref().map(operation) },
+            does: Does::Branch { confirm: branch.confirm.as_ref().map(operation) },
             undo: undo
                 .map_or(Undo::Nothing { reason: None }, |operation| Undo::Call { operation, eager: false }),
             when: None,

@@ -120,7 +120,9 @@ impl StepRun {
     fn of(step: &StepView, items: &[&StepView]) -> StepRun {
         let status = word(&step.status);
         let undo = step.compensation.as_ref().and_then(undo_of);
-        let mut more: Vec<String> = step.action.as_ref().map(told).unwrap_or_default();
+        let mut more: Vec<String> =
+            [&step.action, &step.confirm].into_iter().flatten().flat_map(told).collect();
+        more.extend(step.child.map(|child| format!("runs saga {child}")));
         more.extend(items.iter().filter_map(|item| told_of_item(item)).take(ITEMS_TOLD_MAX));
         if items.is_empty() {
             return StepRun { tone: Tone::of(&status), word: status, more, undo };

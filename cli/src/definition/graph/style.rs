@@ -27,7 +27,7 @@ pub(super) const STYLE: &str = "
 .amends .head-ahead{fill:#33415a}
 .amends .head-back{fill:#8a5a00}
 .amends .pivot-line{fill:none;stroke:#1c2430;stroke-width:1.2;stroke-dasharray:10 4}
-.amends .pivot-word{font-size:11px;stroke:#fff;stroke-width:5;paint-order:stroke;stroke-linejoin:round}
+.amends .pivot-word{font-size:11px;text-anchor:end;stroke:#fff;stroke-width:5;paint-order:stroke;stroke-linejoin:round}
 .amends .idle>.box,.amends .idle>.stack{fill:#f4f6f9;stroke:#8a94a3}
 .amends .active>.box,.amends .active>.stack{fill:#dcebff;stroke:#1d5fb0}
 .amends .good>.box,.amends .good>.stack{fill:#def3e3;stroke:#1f7a3d}

@@ -57,7 +57,9 @@ pub(super) fn lay_out(graph: &Graph, faces: &[Faces]) -> Layout {
         .map(|edge| Link { from: edge.from, to: edge.to, undone: graph.is_undone(edge) })
         .collect();
     let order = graph.order().expect("a graph that was read has no circle");
-    let pivot = graph.steps.iter().position(|step| step.pivot);
+    // Where nothing comes after the pivot there is no line to draw.
+    let beyond = graph.steps.iter().any(|step| step.undo == Undo::Never);
+    let pivot = graph.steps.iter().position(|step| step.pivot && beyond);
     Layout::of(&Faces::sizes(faces), &links, &order, pivot)
 }
 
@@ -185,7 +187,7 @@ impl Svg {
         let label = "point of no return: below, the saga only goes forward";
         let at = number(y);
         self.line(&format!("<path class=\"pivot-line\" d=\"M0 {at}H{}\"/>", number(right)));
-        self.words("pivot-word", 0.0, y - 4.0, label);
+        self.words("pivot-word", right, y - 5.0, label);
     }
 
     fn edges(&mut self, graph: &Graph, layout: &Layout) {

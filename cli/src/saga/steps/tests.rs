@@ -1,7 +1,7 @@
 //! Items, skipped steps, branches and children as rows.
 
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn call(operation: &str, status: &str, attempts: u32, error: Option<&str>) -> Value {
     let at = "2026-11-20T18:00:00.000Z";
@@ -30,9 +30,9 @@ fn items_stand_below_their_step() {
     let release = || call("inventory.release", "pending", 0, None);
     let steps = vec![
         step("reserve", "running", hold("running"), release()),
-        step("pay", "pending", call("order.pay", "pending", 0, None), Value::Null),
         step("reserve[0]", "done", hold("done"), release()),
         step("reserve[1]", "running", call("inventory.hold", "running", 2, Some("busy\nnow")), release()),
+        step("pay", "pending", call("order.pay", "pending", 0, None), Value::Null),
     ];
     let expected = [
         "reserve | running | inventory.hold | 1 | inventory.release | 0",
@@ -91,14 +91,14 @@ fn a_wait_says_until_when() {
 }
 
 #[test]
-fn children_are_found_however_they_are_told() {
-    let answer = json!({ "steps": [
-        { "name": "a", "child": "0193" },
-        { "name": "b", "child": { "id": "0194", "status": "running" } },
-        { "name": "c", "child": null },
-        { "name": "d" },
-    ] });
-    let expected = [("a".to_owned(), "0193".to_owned()), ("b".to_owned(), "0194".to_owned())];
-    assert_eq!(children(&answer.to_string()), expected);
-    assert!(children("no JSON").is_empty());
+fn a_branch_shows_what_confirms_and_what_undoes_it() {
+    let mut branch = step("hold", "waiting", Value::Null, call("inventory.release", "pending", 0, None));
+    branch["kind"] = json!("branch");
+    branch["confirm"] = call("inventory.confirm", "pending", 0, None);
+    let bare = step("mail", "compensating", Value::Null, call("mail.sorry", "running", 2, Some("busy")));
+    let expected = [
+        "hold | waiting | inventory.confirm | 0 | inventory.release | 0",
+        "mail | compensating | - | mail.sorry | 2 | busy",
+    ];
+    check(vec![branch, bare], false, &expected);
 }

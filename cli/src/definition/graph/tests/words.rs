@@ -27,6 +27,14 @@ fn the_pivot_waits_for_every_step_before_it_and_nothing_beyond_it_is_undone() {
 }
 
 #[test]
+fn the_line_of_no_return_is_drawn_where_something_lies_beyond_it() {
+    let step = |pivot: bool| json!({ "action": "p.o", "compensation": "p.u", "pivot": pivot });
+    let line =
+        |steps: &[Value]| svg::draw(&graph(steps).expect("a graph"), None).contains("class=\"pivot-line\"");
+    assert!(line(&[step(true), step(false)]) && !line(&[step(false), step(true)]));
+}
+
+#[test]
 fn what_cannot_be_drawn_says_why() {
     let after = |name: &str| json!({ "action": "p.o", "read_only": true, "after": [name] });
     for (steps, expected) in [
@@ -77,7 +85,7 @@ fn what_is_too_long_is_cut_and_whole_in_the_tooltip() {
 #[test]
 fn branches_of_an_open_saga_are_drawn_in_the_order_they_were_registered() {
     let call = |operation: &str| json!({ "operation": operation, "status": "pending", "attempts": 0, "output": null, "last_error": null, "next_attempt_at": null });
-    let branch = |name: &str| json!({ "name": name, "kind": "call", "status": "waiting", "action": call("stock.confirm"), "compensation": call("stock.release") });
+    let branch = |name: &str| json!({ "name": name, "kind": "branch", "status": "waiting", "action": null, "confirm": call("stock.confirm"), "compensation": call("stock.release") });
     let at = "2026-11-20T18:00:00.000Z";
     let saga = json!({ "id": "00000000-0000-7000-8000-000000000001", "definition": "open", "version": 1, "key": null,
         "labels": {}, "status": "running", "input": null, "output": null, "error": null, "created_at": at,
