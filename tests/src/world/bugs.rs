@@ -41,6 +41,12 @@ pub enum Bug {
     GarbageRefuses,
     /// A timeout is taken for a refusal.
     TimeoutRefuses,
+    /// A participant does what it has undone before, because the call comes late.
+    LateWorkDone,
+    /// A participant does the work of a branch before it registers it.
+    WorkBeforeBranch,
+    /// A participant answers by itself before its work is done, and then forgets it.
+    CallbackTooEarly,
 }
 
 /// Every bug.
@@ -64,4 +70,7 @@ pub const ALL: &[Bug] = &[
     Bug::NotSeenMeansDone,
     Bug::GarbageRefuses,
     Bug::TimeoutRefuses,
+    Bug::LateWorkDone,
+    Bug::WorkBeforeBranch,
+    Bug::CallbackTooEarly,
 ];

@@ -1,7 +1,14 @@
 //! Callers: they start sagas and insist, cancel some, pay most, and some use another's key.
 
-use super::{Event as WorldEvent, World, count::Situation, mix::FAULTS_MS, node, shop};
-use amends_saga::{Definition, Input, Json, Name, SagaId, coordinator::Fingerprint, hash::Mix};
+use super::{
+    Event as WorldEvent, World,
+    count::Situation,
+    mix::FAULTS_MS,
+    node,
+    opener::{self, Opening},
+    shop,
+};
+use amends_saga::{Definition, Input, Json, Millis, Name, SagaId, coordinator::Fingerprint, hash::Mix};
 use shop::{Cart, Line, PLANS};
 use std::sync::Arc;
 
@@ -16,6 +23,8 @@ pub(super) enum Event {
     Refused(usize),
     /// It cancels.
     Cancel(usize),
+    /// It sends back what it got.
+    Revert { client: usize, tries: u32 },
     /// A payment arrives for it.
     Pay { client: usize, amount: u64, tries: u32 },
 }
@@ -29,6 +38,9 @@ pub(super) struct Client {
     told: Told,
     cancels: bool,
     cancelled: bool,
+    reverts: bool,
+    /// What it does with its saga, if that is an open one.
+    pub(super) opening: Opening,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +59,24 @@ impl Client {
     /// What it sends.
     pub(super) fn request(&self) -> (Arc<Definition>, Json, String, Fingerprint) {
         (self.definition.clone(), self.cart.to_json(), self.key.clone(), self.fingerprint())
+    }
+
+    /// How long its open saga has to be decided.
+    pub(super) fn timeout(&self) -> Option<Millis> {
+        self.definition.is_open().then_some(self.opening.timeout)
+    }
+
+    /// Its saga, once it knows of it.
+    pub(super) fn saga(&self) -> Option<SagaId> {
+        match self.told {
+            Told::Accepted(id) => Some(id),
+            Told::Nothing | Told::Refused => None,
+        }
+    }
+
+    /// What its saga is about.
+    pub(super) fn cart(&self) -> &Cart {
+        &self.cart
     }
 
     fn fingerprint(&self) -> Fingerprint {
@@ -80,8 +110,11 @@ impl World {
             .collect();
         let cart = Cart { order: client as u64, lines };
         let cancels = self.random.chance(self.mix.cancels);
+        let reverts = self.random.chance(self.mix.reverts);
         let definition = PLANS[plan].definition.clone();
-        self.clients.push(Client { definition, cart, key, told: Told::Nothing, cancels, cancelled: false });
+        let opening = if definition.is_open() { Opening::draw(&mut self.random) } else { Opening::default() };
+        let (told, cancelled) = (Told::Nothing, false);
+        self.clients.push(Client { definition, cart, key, told, cancels, cancelled, reverts, opening });
         let at = self.random.within(0, FAULTS_MS / 2);
         self.at(at, WorldEvent::Client(Event::Ask(client)));
     }
@@ -108,6 +141,7 @@ impl World {
             Event::Accepted { client, id } => self.accepted(client, id),
             Event::Refused(client) => self.refused(client),
             Event::Cancel(client) => self.cancel(client),
+            Event::Revert { client, tries } => self.send_back(client, tries),
             Event::Pay { client, amount, tries } => self.pay(client, amount, tries),
         }
     }
@@ -139,6 +173,14 @@ impl World {
         if self.clients[client].cancels {
             let at = self.random.within(0, 20_000) / self.random.within(1, 20);
             self.at(at, WorldEvent::Client(Event::Cancel(client)));
+        }
+        if self.clients[client].reverts {
+            let at = self.random.within(2_000, 60_000);
+            self.at(at, WorldEvent::Client(Event::Revert { client, tries: 10 }));
+        }
+        if self.clients[client].definition.is_open() {
+            let at = self.random.within(1, 500);
+            self.at(at, WorldEvent::Opener(opener::Event::Go(client)));
         }
         if self.clients[client].definition.awaits("payment") {
             let late = self.random.chance(self.mix.late_payments);
@@ -175,13 +217,30 @@ impl World {
         }
     }
 
+    /// Has its completed saga undone, and asks again until it is.
+    fn send_back(&mut self, client: usize, tries: u32) {
+        let Some(id) = self.clients[client].saga().filter(|_| !self.settled) else { return };
+        let status = self.store.load(id).map(|stored| stored.head.status);
+        if status == Some(amends_saga::Status::Completed) {
+            let node = self.any_node();
+            let incarnation = self.nodes[node].incarnation;
+            self.at(0, WorldEvent::Node { node, incarnation, event: node::Event::Revert { id } });
+        }
+        if tries > 0 {
+            let ms = self.random.within(500, 5_000);
+            self.at(ms, WorldEvent::Client(Event::Revert { client, tries: tries - 1 }));
+        }
+    }
+
     fn pay(&mut self, client: usize, amount: u64, tries: u32) {
         let Told::Accepted(id) = self.clients[client].told else { return };
-        let holders = self.holders(id);
-        if holders.is_empty() && tries > 0 {
-            return self.at(1000, WorldEvent::Client(Event::Pay { client, amount, tries: tries - 1 }));
-        }
-        for node in holders {
+        let Some(node) = self.reach(id) else {
+            if tries > 0 && !self.settled {
+                self.at(1000, WorldEvent::Client(Event::Pay { client, amount, tries: tries - 1 }));
+            }
+            return;
+        };
+        {
             let name = Name::parse("payment").expect("a name");
             let payload: Json = Arc::new(serde_json::json!({ "amount": amount }));
             let before = self.nodes[node].coordinator.get(id).is_some_and(|s| s.signals.contains_key(&name));

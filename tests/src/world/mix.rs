@@ -59,6 +59,10 @@ pub struct Mix {
     pub outages: u32,
     /// Sagas somebody cancels.
     pub cancels: u32,
+    /// Completed sagas somebody sends back.
+    pub reverts: u32,
+    /// Calls put off that are answered by the participant itself.
+    pub callbacks: u32,
     /// Keys used by two different callers.
     pub rivals: u32,
     /// Payments that come late or not at all.
@@ -98,6 +102,8 @@ impl Mix {
             pauses: some(3),
             outages: some(4),
             cancels: some(300),
+            reverts: some(300),
+            callbacks: some(1000),
             rivals: some(150),
             late_payments: some(400),
             operators: some(600),

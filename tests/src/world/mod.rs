@@ -14,6 +14,7 @@ pub mod count;
 pub mod mix;
 mod network;
 mod node;
+mod opener;
 mod operator;
 pub mod participant;
 pub mod shop;
@@ -91,6 +92,7 @@ enum Event {
     },
     Store(store::Event),
     Network(network::Event),
+    Opener(opener::Event),
     /// Somebody looks at the repair queue.
     Operator,
     Fault(Fault),
@@ -149,6 +151,8 @@ struct World {
     random: Random,
     mix: Mix,
     healed: bool,
+    /// When everything was healed.
+    healed_at: Option<i64>,
     settled: bool,
     store: SharedStore,
     nodes: Vec<Node>,
@@ -202,6 +206,7 @@ impl World {
             events: 0,
             heap: BinaryHeap::new(),
             healed: false,
+            healed_at: None,
             settled: false,
             store: SharedStore::new(bug),
             nodes: Vec::new(),
@@ -289,6 +294,7 @@ impl World {
             Event::Node { node, incarnation, event } => self.node(node, incarnation, event),
             Event::Store(event) => self.store(event),
             Event::Network(event) => self.network(event),
+            Event::Opener(event) => self.opener(event),
             Event::Operator => self.operate(),
             Event::Fault(fault) => self.fault(fault),
         }
@@ -303,6 +309,7 @@ impl World {
             Fault::Outage { participant, ms } => self.down_until[participant] = self.now + ms,
             Fault::Heal => {
                 self.healed = true;
+                self.healed_at = Some(self.now);
                 self.mix.heal();
                 self.down_until = [0; 3];
                 for node in 0..self.nodes.len() {

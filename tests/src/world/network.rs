@@ -9,7 +9,7 @@ use super::{
     shop::Cart,
 };
 use amends_saga::{
-    Answer, Call, Json, Millis, Op, Question, SagaId,
+    Answer, Call, Input, Json, Millis, Op, Question, Report, SagaId, StepName,
     answer::{self, Asked, Body},
     hash::Mix,
 };
@@ -21,7 +21,9 @@ pub(super) enum Event {
     /// A request arrives; a copy's reply reaches nobody.
     Arrive { request: Box<Request>, is_copy: bool },
     /// A participant does what it has put off.
-    Finish { branch: Branch, op: Op, what: String, cart: Cart },
+    Finish { branch: Branch, op: Op, what: String, cart: Cart, call: Box<Call> },
+    /// A participant answers a call by itself.
+    Callback { saga: SagaId, step: StepName, op: Op, tries: u32, lies: bool },
 }
 
 /// A call on its way.
@@ -72,12 +74,62 @@ impl World {
     pub(super) fn network(&mut self, event: Event) {
         match event {
             Event::Arrive { request, is_copy } => self.arrive(&request, is_copy),
-            Event::Finish { branch, op, what, cart } => {
+            Event::Callback { saga, step, op, tries, lies } => self.call_back(saga, step, op, tries, lies),
+            Event::Finish { branch, op, what, cart, call } => {
                 let did = self.participants.finish(branch, op, &what, &cart);
                 self.stir(&[7, u64::from(branch.1), op as u64]);
                 self.note(|_| format!("{what} of {} {} was put off; now: {did:?}", branch.0, branch.1));
                 self.noticed(branch, op, did);
+                if did == Did::Effect && self.random.chance(self.mix.callbacks) {
+                    let copies = if self.random.chance(300) { 2 } else { 1 };
+                    for _ in 0..copies {
+                        self.announce(branch.0, &call.step, op, false);
+                    }
+                }
             }
+        }
+    }
+
+    /// Lets a participant answer a call by itself, some time later.
+    fn announce(&mut self, saga: SagaId, step: &StepName, op: Op, lies: bool) {
+        let ms = if lies { self.random.within(5_000, 15_000) } else { self.random.within(1, 2_000) };
+        let callback = Event::Callback { saga, step: step.clone(), op, tries: 5, lies };
+        self.at(ms, WorldEvent::Network(callback));
+    }
+
+    /// Gives a participant's own answer to a coordinator; what contradicts an answer that is durable must be refused.
+    fn call_back(&mut self, saga: SagaId, step: StepName, op: Op, tries: u32, lies: bool) {
+        let done = self.checker.has_done(saga, &step, op);
+        let Some(node) = self.reach(saga).filter(|_| !self.random.chance(self.mix.loss)) else {
+            if tries > 0 && !self.settled {
+                let callback = Event::Callback { saga, step, op, tries: tries - 1, lies };
+                self.at(1000, WorldEvent::Network(callback));
+            }
+            return;
+        };
+        // Nobody contradicts what is not known yet: the first answer would be as good as any.
+        if lies && !done {
+            return;
+        }
+        let answer = match lies {
+            false => Answer::Done(Json::default()),
+            true => Answer::Refused(Report::new(Some(409), "not at all", 1)),
+        };
+        let seq = self.nodes[node].coordinator.get(saga).map(|saga| saga.seq);
+        let taken = self.signal(node, saga, Input::Callback { step: step.clone(), op, answer });
+        let changed = self.nodes[node].coordinator.get(saga).map(|saga| saga.seq) != seq;
+        self.stir(&[9, u64::from(taken), u64::from(changed)]);
+        self.note(|_| format!("{} {step} of {saga} is called back (lie {lies}): {taken}", op.as_str()));
+        match (lies, taken, changed) {
+            // Whoever takes it does not know what is durable, and is fenced.
+            (true, true, _) => {}
+            (true, false, _) => self.count(Situation::CallbackContradicted),
+            (false, true, true) => self.count(Situation::CallbackTaken),
+            (false, true, false) => self.count(Situation::CallbackRepeated),
+            (false, false, _) => {}
+        }
+        if !lies && taken && self.random.chance(300) {
+            self.announce(saga, &step, op, true);
         }
     }
 
@@ -134,9 +186,10 @@ impl World {
             return Some(Reply { retry_after, ..Reply::bare(status, "not now") });
         }
         let said = match key.question {
-            Question::Status => self.participants.status((request.saga, key.step.0), key.op),
+            Question::Status => self.participants.status(self.branch(request), key.op),
             Question::Call => match key.op {
-                Op::Action | Op::Confirm => self.act(request),
+                Op::Action => self.act(request),
+                Op::Confirm => self.confirm(request),
                 Op::Compensation => self.undo(request)?,
             },
         };
@@ -170,6 +223,7 @@ impl World {
         let (high, low) = request.saga.as_u64_pair();
         let key = request.call.key;
         let mix = Mix::new(what).add(high).add(low).add(u64::from(key.step.0)).add(key.op as u64);
+        let mix = mix.add(u64::from(request.call.round));
         (mix.finish() % 1000) as u32
     }
 
@@ -179,13 +233,30 @@ impl World {
             return Said::Done;
         }
         let cart = Cart::from_json(&request.call.body);
-        let branch = (request.saga, request.call.key.step.0);
+        let branch = self.branch(request);
+        self.participants.asked_in(branch, Op::Action, request.call.round);
         let refuse = self.whim(request, 1) < self.mix.refusals / 3;
         let defer = self.whim(request, 2) < self.mix.pending;
         let (said, did) = self.participants.act(branch, what, &cart, defer, refuse);
         self.put_off(said, did, request, &cart);
         self.noticed(branch, Op::Action, did);
         said
+    }
+
+    fn confirm(&mut self, request: &Request) -> Said {
+        let cart = Cart::from_json(&request.call.body);
+        let branch = self.branch(request);
+        self.participants.asked_in(branch, Op::Confirm, request.call.round);
+        let refuse = self.whim(request, 1) < self.mix.refusals / 3;
+        let what = request.call.operation.name.as_str();
+        let (said, did) = self.participants.confirm(branch, what, &cart, refuse);
+        self.noticed(branch, Op::Confirm, did);
+        said
+    }
+
+    /// What a participant knows a call by.
+    fn branch(&self, request: &Request) -> Branch {
+        (request.saga, self.checker.unit(request.saga, &request.call.step))
     }
 
     fn undo(&mut self, request: &Request) -> Option<Said> {
@@ -198,7 +269,7 @@ impl World {
         }
         let what = request.call.operation.name.as_str();
         let cart = Cart::from_json(&request.call.body);
-        let branch = (request.saga, request.call.key.step.0);
+        let branch = self.branch(request);
         let defer = self.whim(request, 4) < self.mix.pending;
         let (said, did) = self.participants.undo(branch, what, &cart, defer);
         self.put_off(said, did, request, &cart);
@@ -211,13 +282,17 @@ impl World {
         // Repeats find the work under way; finishing twice does nothing.
         if said == Said::Pending && did == Did::Nothing {
             let ms = self.random.within(10, 3000);
-            let (branch, what) = ((request.saga, key.step.0), request.call.operation.name.to_string());
-            let finish = Event::Finish { branch, op: key.op, what, cart: cart.clone() };
+            let (branch, what) = (self.branch(request), request.call.operation.name.to_string());
+            let call = Box::new(request.call.clone());
+            if self.bug == Some(Bug::CallbackTooEarly) && key.op == Op::Action {
+                return self.announce(request.saga, &request.call.step, key.op, false);
+            }
+            let finish = Event::Finish { branch, op: key.op, what, cart: cart.clone(), call };
             self.at(ms, WorldEvent::Network(finish));
         }
     }
 
-    fn noticed(&mut self, branch: Branch, op: Op, did: Did) {
+    pub(super) fn noticed(&mut self, branch: Branch, op: Op, did: Did) {
         match did {
             Did::Nothing => {}
             Did::Null => self.count(Situation::NullUndo),

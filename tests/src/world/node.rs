@@ -5,8 +5,8 @@ use super::{
     store,
 };
 use amends_saga::{
-    Answer, CallKey, Direction, Input, Millis, Report, Saga, SagaId, Start,
-    coordinator::{Admission, Coordinator, Effect, Limits, Written},
+    Answer, CallKey, Direction, Input, Millis, Rejected, Report, Saga, SagaId, Start,
+    coordinator::{Admission, Coordinator, Effect, Limits, NotTaken, Written},
     gate::{BreakerState, GateLimits, Why},
 };
 use amends_store::{Owner, Stored};
@@ -36,6 +36,8 @@ pub(super) enum Event {
     Start { client: usize },
     /// A caller wants a saga cancelled.
     Cancel { id: SagaId },
+    /// A caller wants a completed saga undone.
+    Revert { id: SagaId },
     /// Somebody does something about a stuck step.
     Repair(Box<operator::Ask>),
 }
@@ -164,7 +166,8 @@ impl World {
     pub(super) fn node(&mut self, node: usize, incarnation: u32, event: Event) {
         let it = &self.nodes[node];
         if !it.is_up
-            || (it.incarnation != incarnation && !matches!(event, Event::Start { .. } | Event::Cancel { .. }))
+            || (it.incarnation != incarnation
+                && !matches!(event, Event::Start { .. } | Event::Cancel { .. } | Event::Revert { .. }))
         {
             return;
         }
@@ -194,8 +197,12 @@ impl World {
             Event::Repair(ask) => self.repair(node, *ask),
             Event::Cancel { id } => {
                 let (now, reason) = (self.time(), "somebody changed their mind".to_owned());
-                let _ = self.nodes[node].coordinator.input(id, Input::Cancel { reason }, now);
+                let told = self.nodes[node].coordinator.input(id, Input::Cancel { reason }, now);
+                if told == Err(NotTaken::Rejected(Rejected::PastPivot)) {
+                    self.count(Situation::CancelTooLate);
+                }
             }
+            Event::Revert { id } => self.revert(node, id),
         }
         self.pump(node);
     }
@@ -252,6 +259,27 @@ impl World {
         self.claimed(node, claimed);
     }
 
+    /// Takes a completed saga from the store, to undo it.
+    fn revert(&mut self, node: usize, id: SagaId) {
+        let now = self.time();
+        if self.random.chance(self.mix.store_before) {
+            return;
+        }
+        let owner = self.nodes[node].owner.clone();
+        let Some(stored) = self.store.revive(&owner, id, now) else { return };
+        self.checker.claimed(id, stored.epoch);
+        let plan = Plan::find(&stored.head.hash);
+        let saga = Saga::replay(id, plan.definition.clone(), &stored.records);
+        let (print, taken) = (stored.head.fingerprint, (stored.epoch, owner.name.as_str()));
+        let reason = "it was sent back".to_owned();
+        let told = self.nodes[node].coordinator.revert(saga, print, taken, reason, now);
+        self.stir(&[10, u64::from(told.is_ok())]);
+        self.note(|_| format!("node {node} reverts {id}: {told:?}"));
+        if told == Err(Rejected::PastPivot) {
+            self.count(Situation::RevertRefused);
+        }
+    }
+
     fn claimed(&mut self, node: usize, claimed: Vec<Stored>) {
         for stored in &claimed {
             self.checker.claimed(stored.id, stored.epoch);
@@ -272,6 +300,9 @@ impl World {
     fn adopt(&mut self, node: usize, stored: Stored) {
         let plan = Plan::find(&stored.head.hash);
         let saga = Saga::replay(stored.id, plan.definition.clone(), &stored.records);
+        if saga.sleeps_until().is_some_and(|at| at <= self.time()) {
+            self.count(Situation::FoundAsleep);
+        }
         self.count(match saga.direction {
             Direction::Forward => Situation::TakeOverRunning,
             Direction::Backward => Situation::TakeOverCompensating,
@@ -332,7 +363,7 @@ impl World {
     }
 
     /// Hands the next batch to the store and sets the timer.
-    fn pump(&mut self, node: usize) {
+    pub(super) fn pump(&mut self, node: usize) {
         let incarnation = self.nodes[node].incarnation;
         if let Some(batch) = self.nodes[node].coordinator.take_batch() {
             self.nodes[node].batch_len = batch.len();
@@ -373,7 +404,8 @@ impl World {
                     }
                 }
                 Effect::Send { saga, epoch, call } => self.send(node, saga, epoch, call),
-                Effect::Advanced(_) | Effect::Repairs(_) | Effect::Shelved(_) | Effect::Asleep(_) => {}
+                Effect::Advanced(_) | Effect::Repairs(_) | Effect::Shelved(_) => {}
+                Effect::Asleep(_) => self.count(Situation::Asleep),
                 Effect::Wake(id) => {
                     self.count(Situation::Woken);
                     let (ms, incarnation) = (self.random.within(1, 50), self.nodes[node].incarnation);
@@ -403,7 +435,7 @@ impl World {
 
     fn send(&mut self, node: usize, id: SagaId, epoch: u64, call: amends_saga::Call) {
         let believes = self.nodes[node].coordinator.get(id).map_or(Direction::Forward, |saga| saga.direction);
-        self.checker.sent(id, call.key.step.0, call.key.op, believes);
+        self.checker.sent(id, &call.step, call.key.op, believes);
         self.next_send += 1;
         let send = self.next_send;
         self.nodes[node].sends.insert(send, (id, call.key, false));
@@ -448,8 +480,8 @@ impl World {
     fn admit(&mut self, node: usize, client: usize) {
         let (now, it) = (self.time(), &mut self.nodes[node]);
         let (definition, input, key, fingerprint) = self.clients[client].request();
-        let id = it.fresh_id(now.0);
-        let start = Start { key: Some(key), ..Start::new(id, definition, input) };
+        let (id, timeout) = (it.fresh_id(now.0), self.clients[client].timeout());
+        let start = Start { key: Some(key), timeout, ..Start::new(id, definition, input) };
         let early = self.bug == Some(Bug::EarlyAck);
         match it.coordinator.start(start, fingerprint, now) {
             Admission::New if early => self.acknowledge(node, client, id),
@@ -469,6 +501,26 @@ impl World {
     pub(super) fn holders(&self, id: SagaId) -> Vec<usize> {
         let holds = |n: &&Node| n.is_up && n.paused_until <= self.now && n.coordinator.get(id).is_some();
         self.nodes.iter().filter(holds).map(|n| n.index).collect()
+    }
+
+    /// A coordinator that can be reached and holds a saga; one that nobody holds is taken from the store.
+    pub(super) fn reach(&mut self, id: SagaId) -> Option<usize> {
+        let holders = self.holders(id);
+        if !holders.is_empty() {
+            return Some(*self.random.pick(&holders));
+        }
+        let node = self.any_node();
+        let it = &self.nodes[node];
+        if !it.is_up || it.paused_until > self.now {
+            return None;
+        }
+        self.take_back(node, id);
+        let held = self.nodes[node].coordinator.get(id).is_some();
+        if held {
+            self.count(Situation::SignalWoke);
+            self.pump(node);
+        }
+        held.then_some(node)
     }
 
     /// Gives a saga a signal through a coordinator; says whether it was taken.

@@ -4,7 +4,7 @@
 //! ask twice, ask a coordinator that is about to crash, and two of them often want different things of one item.
 
 use super::{Event as WorldEvent, World, count::Situation, node, participant::Said, shop::Plan};
-use amends_saga::{Audit, Json, Op, Saga, SagaId, StepIx, Verb, repair::RepairStatus};
+use amends_saga::{Audit, Json, Op, Saga, SagaId, StepName, Verb, repair::RepairStatus};
 use uuid::Uuid;
 
 /// What somebody asks a coordinator to do.
@@ -31,23 +31,24 @@ impl World {
             return;
         }
         self.look_after_queue();
-        let items: Vec<(SagaId, Uuid, StepIx, u32)> = self.store.stuck().iter().flat_map(unsettled).collect();
-        for (saga, item, step, number) in items {
+        let items: Vec<Stuck> = self.store.stuck().iter().flat_map(unsettled).collect();
+        for Stuck { saga, item, step, op, number } in items {
             let busy = if self.healed { 700 } else { self.mix.operators };
             if !self.random.chance(busy) {
                 continue;
             }
             let people = if self.random.chance(250) { 2 } else { 1 };
             for _ in 0..people {
-                let verb = self.choose(saga, step, number);
+                let verb = self.choose(saga, &step, op, number);
                 self.ask_for(saga, item, verb);
             }
         }
     }
 
     /// A retry at first; something final in the end.
-    fn choose(&mut self, saga: SagaId, step: StepIx, number: u32) -> Verb {
-        let is_undone = self.participants.status((saga, step.0), Op::Compensation) == Said::Done;
+    fn choose(&mut self, saga: SagaId, step: &StepName, op: Op, number: u32) -> Verb {
+        let branch = (saga, self.checker.unit(saga, step));
+        let is_undone = self.participants.status(branch, op) == Said::Done;
         let patience = if self.healed { 2 } else { 4 };
         match self.random.below(10) {
             0 => Verb::Assign { assignee: format!("person {}", self.random.below(3)) },
@@ -96,10 +97,24 @@ impl World {
     }
 }
 
-/// A saga's items that are not settled: the saga, the item, its step, and how often it was parked.
-fn unsettled(stored: &amends_store::Stored) -> Vec<(SagaId, Uuid, StepIx, u32)> {
+/// An item that is not settled.
+struct Stuck {
+    saga: SagaId,
+    item: Uuid,
+    step: StepName,
+    op: Op,
+    /// How often the call was parked.
+    number: u32,
+}
+
+/// A saga's items that are not settled.
+fn unsettled(stored: &amends_store::Stored) -> Vec<Stuck> {
     let plan = Plan::find(&stored.head.hash);
     let saga = Saga::replay(stored.id, plan.definition.clone(), &stored.records);
     let open = saga.items().filter(|(_, _, repair)| repair.status != RepairStatus::Settled);
-    open.map(|(ix, _, repair)| (saga.id, repair.item, ix, repair.number)).collect()
+    let stuck = |(ix, op, repair): (_, _, &amends_saga::Repair)| {
+        let (item, step, number) = (repair.item, saga.step_name(ix), repair.number);
+        Stuck { saga: saga.id, item, step, op, number }
+    };
+    open.map(stuck).collect()
 }

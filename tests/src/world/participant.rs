@@ -20,8 +20,14 @@ pub struct Barrier {
     pub action: Mark,
     /// Its compensation.
     pub undo: Mark,
+    /// What makes it final, of a branch of an open saga.
+    pub confirm: Mark,
+    /// The round in which its action, or its confirm, was asked for last.
+    pub round: u32,
     /// How often the action took effect.
     pub effects: u32,
+    /// How often it was made final.
+    pub confirm_effects: u32,
     /// How often the compensation took effect.
     pub undo_effects: u32,
 }
@@ -131,20 +137,53 @@ impl Participants {
     pub fn status(&self, branch: Branch, op: Op) -> Said {
         let Some(barrier) = self.barriers.get(&branch) else { return Said::NotSeen };
         match op {
-            Op::Action | Op::Confirm => say(barrier.action),
+            Op::Action => say(barrier.action),
+            Op::Confirm => say(barrier.confirm),
             Op::Compensation => say(barrier.undo),
         }
+    }
+
+    /// Forgets a no that was said in an earlier round: it is asked anew.
+    pub fn asked_in(&mut self, branch: Branch, op: Op, round: u32) {
+        let barrier = self.barriers.entry(branch).or_default();
+        let is_new = round > barrier.round;
+        barrier.round = barrier.round.max(round);
+        let mark = if op == Op::Confirm { &mut barrier.confirm } else { &mut barrier.action };
+        if is_new && *mark == Mark::Refused {
+            *mark = Mark::None;
+        }
+    }
+
+    /// Takes the confirm of a branch; `refuse` refuses it.
+    pub fn confirm(&mut self, branch: Branch, what: &str, cart: &Cart, refuse: bool) -> (Said, Did) {
+        let barrier = self.barriers.entry(branch).or_default();
+        if barrier.confirm != Mark::None {
+            return (say(barrier.confirm), Did::Nothing);
+        }
+        let stands = barrier.action == Mark::Done && barrier.undo == Mark::None;
+        if refuse || !stands {
+            barrier.confirm = Mark::Refused;
+            return (Said::Refused("there is nothing to confirm"), Did::Nothing);
+        }
+        assert_eq!(what, "confirm", "no branch has another confirm");
+        let done = self.move_hold(cart, Hold::Held, Hold::Sold);
+        let barrier = self.barriers.entry(branch).or_default();
+        barrier.confirm = if done { Mark::Done } else { Mark::Refused };
+        barrier.confirm_effects += u32::from(done);
+        (say(barrier.confirm), if done { Did::Effect } else { Did::Nothing })
     }
 
     /// Takes an action: `defer` accepts it and leaves the work for [`Participants::finish`], `refuse`
     /// refuses it for reasons of business.
     pub fn act(&mut self, branch: Branch, what: &str, cart: &Cart, defer: bool, refuse: bool) -> (Said, Did) {
+        let bug = self.bug;
         let barrier = self.barriers.entry(branch).or_default();
         let again = match barrier.action {
             Mark::Done => self.bug == Some(Bug::NoDedupe),
             Mark::Refused => self.bug == Some(Bug::RefusalForgotten),
             Mark::None => true,
-            Mark::Working | Mark::Tombstone => false,
+            Mark::Tombstone => bug == Some(Bug::LateWorkDone),
+            Mark::Working => false,
         };
         if !again {
             let did = if barrier.action == Mark::Tombstone { Did::Late } else { Did::Nothing };

@@ -8,7 +8,7 @@ use amends_saga::{
     due,
 };
 use amends_store::{
-    Error, Owner, Stored,
+    Error, Owner, Revived, Stored,
     memory::Tables,
     repairs::{Item, ItemFilter},
 };
@@ -30,6 +30,8 @@ pub(super) enum Event {
         /// Whether the answer is lost.
         mute: bool,
     },
+    /// A saga should be awake by now.
+    Look(Sleep),
 }
 
 /// The tables, and who wrote what for the sake of planted bugs.
@@ -75,6 +77,16 @@ impl SharedStore {
         let claimed = self.tables.reclaim(owner, ids, now)?;
         self.owned(owner, &claimed);
         Ok(claimed)
+    }
+
+    pub(super) fn revive(&mut self, owner: &Owner, id: SagaId, now: Timestamp) -> Option<Stored> {
+        match self.tables.revive(owner, id, now) {
+            Ok(Revived::Taken(stored)) => {
+                self.owners.insert(id, owner.clone());
+                Some(*stored)
+            }
+            _ => None,
+        }
     }
 
     fn owned(&mut self, owner: &Owner, claimed: &[Stored]) {
@@ -165,13 +177,63 @@ impl SharedStore {
         }
         let plan = super::shop::Plan::find(&stored.head.hash);
         let saga = Saga::replay(id, plan.definition.clone(), &stored.records);
-        !due(&saga).calls.is_empty()
+        let due = due(&saga);
+        !due.calls.is_empty() || due.wake_at.is_some()
     }
 }
 
+/// A saga that has gone to sleep, to be looked at when it should be awake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sleep {
+    id: SagaId,
+    seq: u64,
+    wake_at: i64,
+    /// Who let it sleep.
+    node: usize,
+    incarnation: u32,
+    /// Whether that one must have woken it, or anybody.
+    is_own: bool,
+}
+
+/// Within this time whoever let a saga sleep has woken it, where nothing goes wrong.
+const WOKEN_MS: i64 = 500;
+
+/// Within this time somebody else has: a lease, the grace for whoever let it sleep, a look at the store, and a write.
+const FOUND_MS: i64 = node::LEASE_MS + 2_000 + 2_000 + 1_000;
+
 impl World {
+    /// Notes that a saga sleeps, and looks after it at the time at which it must be awake.
+    fn watch_sleep(&mut self, node: usize, incarnation: u32, append: &Append) {
+        let Some(wake_at) = append.head.wake_at.filter(|_| append.head.asleep) else { return };
+        let seq = append.after_seq + append.records.len() as u64;
+        for (is_own, bound) in [(true, WOKEN_MS), (false, FOUND_MS)] {
+            let sleep = Sleep { id: append.id, seq, wake_at: wake_at.0, node, incarnation, is_own };
+            let ms = wake_at.0 + bound - self.now;
+            self.at(ms.max(0), WorldEvent::Store(Event::Look(sleep)));
+        }
+    }
+
+    /// A sleeping saga wakes at its time: by whoever let it sleep, or when that is gone by anybody.
+    fn look_at_sleeper(&mut self, sleep: Sleep) {
+        let Sleep { id, seq, wake_at, node, incarnation, is_own } = sleep;
+        let fair = self.healed_at.is_some_and(|healed| healed + 1_000 <= wake_at);
+        let it = &self.nodes[node];
+        let can = !is_own || (it.is_up && it.incarnation == incarnation);
+        let stored = self.store.load(id).expect("a saga that sleeps is in the store");
+        let sleeps = stored.head.asleep && stored.records.len() as u64 == seq;
+        if fair && can && sleeps {
+            let late = self.now - wake_at;
+            self.checker.violated(format!("I39: {id} should have been woken {late} ms ago and sleeps on"));
+        }
+    }
+
     pub(super) fn store(&mut self, event: Event) {
-        let Event::Write { node, incarnation, owner, mut batch, mute } = event;
+        let (node, incarnation, owner, mut batch, mute) = match event {
+            Event::Write { node, incarnation, owner, batch, mute } => {
+                (node, incarnation, owner, batch, mute)
+            }
+            Event::Look(sleep) => return self.look_at_sleeper(sleep),
+        };
         let originals: Vec<_> = batch.iter().map(|append| (append.epoch, append.head.clone())).collect();
         let outcomes = self.store.commit(&owner, &mut batch, self.time());
         self.stir(&[3, node as u64, batch.len() as u64]);
@@ -183,6 +245,7 @@ impl World {
             match outcome {
                 Written::Done => {
                     self.checker.committed(append.id, epoch, append.after_seq, &head, &append.records);
+                    self.watch_sleep(node, incarnation, append);
                     if is_zombie {
                         self.count(Situation::ZombieWrite);
                     }
