@@ -9,6 +9,7 @@
 //! `AMENDS_KILLS=1000` kills more often, `AMENDS_KILL_SEED=7` at other moments.
 
 mod check;
+mod language;
 mod ledger;
 mod load;
 mod process;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Json, StepName,
     answer::Report,
-    definition::{Kind, StepIx, Undo},
+    definition::{Kind, Operation, StepIx, Undo},
     event::{Cause, CauseKind, Event, Failure, Op},
     planted::{Bug, planted},
     repair::{How, Repair},
@@ -329,8 +329,13 @@ impl Saga {
                 let op = if op == Op::Action { self.forward_op(ix) } else { op };
                 let ask = self.asks_status(ix, op);
                 let draining = op == Op::Action && self.direction == Direction::Backward;
+                let is_child = self.spec(ix).operation(op).is_some_and(Operation::is_child);
                 let state = &mut self.steps[i];
                 let call = state.call_mut(op);
+                if let (true, OpPhase::Pending { .. }) = (is_child, call.phase) {
+                    // The word of its end may have been lost with the old owner.
+                    call.phase = OpPhase::Pending { at };
+                }
                 let open = matches!(call.phase, OpPhase::Due { .. } | OpPhase::Pending { .. });
                 call.doubt |= open && !planted(Bug::TakeOverTrusts);
                 let OpPhase::Due { at: due, .. } = call.phase else { continue };
