@@ -50,6 +50,8 @@ pub(super) struct Node {
     /// It crashed for ever.
     pub(super) is_gone: bool,
     pub(super) paused_until: i64,
+    /// When the last of what happened while it was paused reaches it.
+    pub(super) delayed_until: i64,
     pub(super) coordinator: Coordinator,
     limits: Limits,
     owner: Owner,
@@ -80,6 +82,7 @@ impl Node {
             is_up: true,
             is_gone: false,
             paused_until: 0,
+            delayed_until: 0,
             coordinator: Coordinator::new(limits),
             limits,
             owner: Owner { incarnation: SagaId::nil(), name: String::new() },
@@ -173,6 +176,7 @@ impl World {
         }
         if it.paused_until > self.now {
             let wait = it.paused_until - self.now;
+            self.nodes[node].delayed_until = it.paused_until;
             return self.at(wait, WorldEvent::Node { node, incarnation, event });
         }
         if self.mix.self_fence && self.now > it.lease_seen + LEASE_MS - 3000 {

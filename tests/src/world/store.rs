@@ -216,7 +216,9 @@ impl World {
     /// A sleeping saga wakes at its time: by whoever let it sleep, or when that is gone by anybody.
     fn look_at_sleeper(&mut self, sleep: Sleep) {
         let Sleep { id, seq, wake_at, node, incarnation, is_own } = sleep;
-        let fair = self.healed_at.is_some_and(|healed| healed + 1_000 <= wake_at);
+        // A pause that was cut short still delays what came in it.
+        let delayed = self.nodes.iter().map(|node| node.delayed_until).max().unwrap_or_default();
+        let fair = self.healed_at.is_some_and(|healed| healed.max(delayed) + 1_000 <= wake_at);
         let it = &self.nodes[node];
         let can = !is_own || (it.is_up && it.incarnation == incarnation);
         let stored = self.store.load(id).expect("a saga that sleeps is in the store");
