@@ -58,7 +58,7 @@ async fn main() -> Result<(), Failure> {
     let cart = |part: &str, qty: u64| json!({ "order": format!("{order}-{part}"), "lines": [{ "sku": 1, "qty": qty }] });
     for (key, carts) in [
         (format!("tcc-{order}-fits"), [cart("mine", 1), cart("gift", 2)]),
-        (format!("tcc-{order}-too-much"), [cart("mine", 1), cart("hoard", 999_999)]),
+        (format!("tcc-{order}-too-much"), [cart("ours", 1), cart("hoard", 999_999)]),
     ] {
         println!("before: {}", shop.stock(1).await?);
         println!("{key}: {:?}", shop.order(&key, &carts).await?);

@@ -2,7 +2,7 @@
 //! answers 202, prints by and by, and calls back.
 //!
 //! `cargo run -p amends-sdk --example pending` serves it on 127.0.0.1:7201 and registers it with a coordinator on
-//! 127.0.0.1:7070. Kill it while it prints, and start it again: the job is printed, and the saga goes on.
+//! 127.0.0.1:7070, or on the one of `AMENDS_COORDINATOR`. Kill it while it prints, and start it again: the job is printed, and the saga goes on.
 //!
 //! A job is printed at least once and settled exactly once: the row of the job goes in the transaction that keeps the
 //! answer. Where the saga was undone in the meantime, nobody is told, and the print is thrown away.
@@ -26,7 +26,8 @@ const JOB: &str = "create table job (id integer primary key, pages integer not n
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let participant = printer("sqlite:target/printer.db", Duration::from_millis(200)).await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:7201").await?;
-    let to = Registering { coordinator: "http://127.0.0.1:7070".to_owned(), ..Registering::default() };
+    let coordinator = std::env::var("AMENDS_COORDINATOR").unwrap_or("http://127.0.0.1:7070".to_owned());
+    let to = Registering { coordinator, ..Registering::default() };
     let stop = CancellationToken::new();
     tokio::spawn({
         let stop = stop.clone();
