@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// The path of the health check of participants that name none.
+pub const HEALTH_PATH: &str = "/healthz";
 /// The most instances one registration may bring.
 pub const INSTANCES_MAX: usize = 64;
 /// The longest schema of an operation's body, in bytes.
