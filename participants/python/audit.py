@@ -1,5 +1,5 @@
 """The audit of a participant: `GET /saga-audit`. By it the coordinator's monitor and `amends verify` compare what sagas
-believe with what the tables hold. It stands apart: a participant is right without it, and with it others can see that."""
+believe with what the tables hold. It stands apart: a participant is right without it; with it, others can see that."""
 
 import urllib.parse
 import uuid

@@ -62,6 +62,13 @@ impl World {
         })
     }
 
+    /// Asks the coordinator for something, which it must do.
+    fn ask(&self, path: &str, body: &Value) -> Value {
+        let (status, said) = self.send(Method::POST, &format!("{}{path}", self.coordinator.url), body, &[]);
+        assert!((200..300).contains(&status), "{path}: {status} {said}");
+        said
+    }
+
     /// What ada has: money and points.
     fn holds(&self) -> (i64, i64) {
         let get =
@@ -74,6 +81,11 @@ impl World {
         self.place.file("purchase.json", &json!({ "customer": "ada", "amount": amount }).to_string());
         let start = ["saga", "start", "purchase", "--input", "purchase.json", "--wait", "30s", "--json"];
         self.run(&start).json()
+    }
+
+    /// Waits for a saga's end.
+    fn ended(&self, saga: &str) -> Value {
+        self.run(&["saga", "show", saga, "--wait", "30s", "--json"]).json()["status"].clone()
     }
 }
 
@@ -148,4 +160,49 @@ fn the_python_services_pass_every_check_signed_or_not_and_stop_when_they_are_tol
         assert_eq!(world.purchase(100)["status"], "completed");
         assert_eq!((world.wallet.terminate(), world.loyalty.terminate()), (Some(0), Some(0)));
     }
+}
+
+#[test]
+fn both_python_services_take_part_in_an_open_saga() {
+    let world = World::open(Place::new());
+    let pay = |saga: &str, amount: i64| {
+        let body = json!({ "wallet": "ada", "amount": amount });
+        world.send(Method::POST, &format!("{}/pay", world.wallet.url), &body, &[("saga-id", saga)])
+    };
+    let begin =
+        || world.ask("/v1/sagas/open", &json!({ "timeout": "5m" }))["id"].as_str().expect("an id").to_owned();
+
+    let kept = begin();
+    let (status, paid) = pay(&kept, 1000);
+    assert_eq!(
+        (status, &paid["charged"]["balance"], &paid["earned"]["points"]),
+        (200, &json!(49_000), &json!(100))
+    );
+    assert_eq!(pay(&kept, 1000), (200, paid.clone()), "asked again, it is done once and answered alike");
+    assert_eq!(pay(&kept, 2000).0, 409, "another purchase under the same branch");
+    world.ask(&format!("/v1/sagas/{kept}/commit"), &json!({}));
+    assert_eq!((world.ended(&kept), world.holds()), (json!("completed"), (49_000, 100)));
+    assert_eq!(pay(&kept, 1000), (200, paid), "what was done stays done");
+    assert_eq!(pay(&kept, 2000).0, 409, "nothing more is done for it");
+
+    let taken_back = begin();
+    assert_eq!(pay(&taken_back, 500).0, 200);
+    assert_eq!(world.holds(), (48_500, 150));
+    world.ask(&format!("/v1/sagas/{taken_back}/rollback"), &json!({}));
+    assert_eq!((world.ended(&taken_back), world.holds()), (json!("compensated"), (49_000, 100)));
+    assert_eq!(pay(&taken_back, 500).0, 200, "what was answered before the decision");
+    assert_eq!(world.holds(), (49_000, 100), "and nothing of it is done again");
+
+    let too_late = begin();
+    world.ask(&format!("/v1/sagas/{too_late}/rollback"), &json!({}));
+    assert_eq!((pay(&too_late, 500).0, world.holds()), (409, (49_000, 100)));
+
+    // The second service says no; what the first did is undone with the saga.
+    let half = begin();
+    let (status, said) = pay(&half, 20_000);
+    assert_eq!(status, 409, "{said}");
+    assert_eq!(world.holds(), (29_000, 100));
+    world.ask(&format!("/v1/sagas/{half}/rollback"), &json!({}));
+    assert_eq!((world.ended(&half), world.holds()), (json!("compensated"), (49_000, 100)));
+    assert_eq!(pay("01890000-0000-7000-8000-000000000000", 5).0, 409, "there is no such saga");
 }
