@@ -51,6 +51,7 @@ fn every_law_holds_in_every_state() {
 
 /// Bugs that the model cannot see, each with the test that does.
 const FOUND_ELSEWHERE: &[(Bug, &str)] = &[
+    (Bug::Core(planted::Bug::SleeperForgotten), "the simulated world"),
     (Bug::Core(planted::Bug::BreakerIgnored), "the outage"),
     (Bug::Core(planted::Bug::PaceIgnored), "the outage"),
     (Bug::Core(planted::Bug::GateLeaksSlot), "the outage"),
@@ -67,6 +68,7 @@ fn every_planted_bug_is_found() {
         Bug::NoTombstone,
         Bug::RefusalForgotten,
         Bug::UndoRepeated,
+        Bug::LateWorkDone,
         Bug::NoCondition,
         Bug::UnknownCommitTrusted,
     ];

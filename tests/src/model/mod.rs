@@ -15,9 +15,10 @@ pub mod search;
 pub mod space;
 pub mod state;
 
-use amends_saga::{planted, sketch};
+use amends_saga::{Definition, planted, sketch};
 use space::Model;
 use state::Bounds;
+use std::sync::Arc;
 
 /// A bug of the model's participant or store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,8 @@ pub enum Bug {
     NoTombstone,
     /// The participant forgets that it refused an action.
     RefusalForgotten,
+    /// The participant does what it has undone before, because the call comes late.
+    LateWorkDone,
     /// The participant repeats a compensation that it has done before.
     UndoRepeated,
     /// The store writes whatever it is given, whoever owns the saga.
@@ -63,6 +66,14 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
     let pair = format!("pair\na: p.a / p.ua {ONCE}\nb: p.b / p.ub {ONCE} status");
     let wide_pair = format!("wide\na: p.a / p.ua {ONCE} after=-\nb: p.b / p.ub {ONCE} after=- eager");
     let aged = format!("aged\na: p.a / p.ua {AGED} status");
+    let pivot = format!("pivot\na: p.a / p.ua {ONCE}\nb: p.b none pivot attempts=1\nc: p.c none attempts=1");
+    let own = format!("own\na: p.a / p.ua {ONCE} pivot\nb: p.b none attempts=1");
+    let fan = format!(
+        "fan\na: p.a / p.ua {ONCE} each=input.list with=item\nb: p.b / p.ub {ONCE} when=input.no\n\
+         c: p.c / p.uc {ONCE} when=input.yes"
+    );
+    let whole = format!("whole\na: p.a / p.ua {ONCE}\nb: p.b / p.ub {ONCE}");
+    let open = String::new();
     let small = Bounds { claims: 1, ..Bounds::default() };
     let alone = Bounds { claims: 0, crashes: 0, refusals: 0, zombies: false, ..small };
     let list = [
@@ -86,11 +97,45 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
         ("a stuck step before another", &pair, Bounds { undo_refusals: 1, verbs: 2, ..alone }),
         ("a stuck step beside another", &wide_pair, Bounds { undo_refusals: 1, verbs: 1, ..alone }),
         ("status first, eager undoing", &asking, Bounds { undo_refusals: 1, crashes: 0, ..small }),
+        (
+            "a pivot, cancelled, repaired forward",
+            &pivot,
+            Bounds { refusals: 1, cancels: 1, verbs: 2, ..alone },
+        ),
+        (
+            "a pivot across a take-over",
+            &pivot,
+            Bounds { claims: 1, crashes: 1, cancels: 1, verbs: 1, ..alone },
+        ),
+        (
+            "a pivot with a way back of its own",
+            &own,
+            Bounds { claims: 1, crashes: 1, refusals: 1, cancels: 1, verbs: 1, ..alone },
+        ),
+        ("two items one after the other, and conditions", &fan, Bounds { claims: 1, refusals: 1, cancels: 1, ..alone }),
+        ("completed and sent back", &whole, Bounds { claims: 1, crashes: 1, reverts: 1, ..alone }),
+        ("a pivot is not sent back", &own, Bounds { reverts: 1, ..alone }),
+        (
+            "payment, expiry and cancel: one wins",
+            &payment,
+            Bounds { claims: 1, crashes: 1, cancels: 1, signals: 1, ..alone },
+        ),
+        (
+            "an open saga: commit, rollback and timeout",
+            &open,
+            Bounds { claims: 1, crashes: 1, cancels: 1, branches: 2, commits: 1, ..alone },
+        ),
+        (
+            "a branch whose confirm is refused",
+            &open,
+            Bounds { claims: 1, refusals: 1, branches: 1, commits: 1, verbs: 1, ..alone },
+        ),
     ];
     let widen = |bounds: Bounds| Bounds { claims: bounds.claims + 1, crashes: 2, zombies: true, ..bounds };
     let model = |(name, text, bounds): (&'static str, &String, Bounds)| {
         let bounds = if wide { widen(bounds) } else { bounds };
-        (name, Model::new(sketch::definition(text), bounds, bug))
+        let definition = if text.is_empty() { Arc::new(Definition::open()) } else { sketch::definition(text) };
+        (name, Model::new(definition, bounds, bug))
     };
     list.into_iter().map(model).collect()
 }

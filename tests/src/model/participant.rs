@@ -10,6 +10,11 @@ pub(super) struct Barrier {
     pub(super) undo: Mark,
     pub(super) effects: u8,
     pub(super) undo_effects: u8,
+    /// What makes it final, of a branch.
+    pub(super) confirm: Mark,
+    pub(super) confirm_effects: u8,
+    /// The round in which the forward call was refused.
+    pub(super) round: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -29,14 +34,47 @@ pub(super) enum Said {
     NotSeen,
 }
 
-impl Model {
-    /// Whether a request could still change something at the participant.
-    pub(super) fn is_live(&self, barrier: Barrier, op: Op) -> bool {
+/// A step, one of its calls, and the round in which that is asked for.
+pub(super) type Asked = (u16, Op, u8);
+
+impl Barrier {
+    fn mark(self, op: Op) -> Mark {
         match op {
-            Op::Action | Op::Confirm => match barrier.action {
+            Op::Action => self.action,
+            Op::Confirm => self.confirm,
+            Op::Compensation => self.undo,
+        }
+    }
+
+    /// Whether the participant says that a call has taken effect.
+    pub(super) fn has_done(self, op: Op) -> bool {
+        self.mark(op) == Mark::Done
+    }
+}
+
+impl Model {
+    /// A participant does the work of a branch, unless it was undone before.
+    pub(super) fn work(&self, state: &mut State, unit: u16) {
+        let it = &mut state.barriers[usize::from(unit)];
+        if self.is_live(*it, Op::Action, 0) {
+            it.action = Mark::Done;
+            it.effects += 1;
+        }
+    }
+
+    /// Whether a request could still change something at the participant.
+    pub(super) fn is_live(&self, barrier: Barrier, op: Op, round: u8) -> bool {
+        match op {
+            Op::Action => match barrier.action {
                 Mark::None => true,
                 Mark::Done => self.has(Bug::NoDedupe),
-                Mark::Refused => self.has(Bug::RefusalForgotten),
+                Mark::Refused => self.has(Bug::RefusalForgotten) || round > barrier.round,
+                Mark::Tombstone => self.has(Bug::LateWorkDone),
+            },
+            Op::Confirm => match barrier.confirm {
+                Mark::None => true,
+                Mark::Done => self.has(Bug::NoDedupe),
+                Mark::Refused => round > barrier.round,
                 Mark::Tombstone => false,
             },
             Op::Compensation => match barrier.undo {
@@ -48,26 +86,34 @@ impl Model {
     }
 
     /// The participant takes a call.
-    pub(super) fn handle(&self, state: &mut State, step: u16, op: Op, refuse: bool) -> Said {
+    pub(super) fn handle(&self, state: &mut State, (step, op, round): Asked, refuse: bool) -> Said {
         let at = usize::from(step);
         let barrier = state.barriers[at];
-        if !self.is_live(barrier, op) {
-            let mark = if op != Op::Compensation { barrier.action } else { barrier.undo };
+        if !self.is_live(barrier, op, round) {
+            let mark = barrier.mark(op);
             return if mark == Mark::Done { Said::Done } else { Said::Refused };
         }
         let intended = state.row.as_ref().is_some_and(|row| {
-            let calls = row.step(StepIx(step));
-            let call = if op != Op::Compensation { &calls.action } else { &calls.compensation };
-            call.input.is_some()
+            usize::from(step) < row.len() && row.step(StepIx(step)).call(op).input.is_some()
         });
         if !intended {
             state.broken = Some("I11: a call arrived whose intent is not durable");
         }
         let it = &mut state.barriers[at];
         match (op, refuse) {
-            (Op::Action | Op::Confirm, true) => it.action = Mark::Refused,
+            (Op::Action, true) => (it.action, it.round) = (Mark::Refused, round),
+            (Op::Confirm, true) => (it.confirm, it.round) = (Mark::Refused, round),
             (Op::Compensation, true) => it.undo = Mark::Refused,
-            (Op::Action | Op::Confirm, false) => {
+            (Op::Confirm, false) => {
+                let stands = it.action == Mark::Done && it.undo == Mark::None;
+                if !stands {
+                    (it.confirm, it.round) = (Mark::Refused, round);
+                    return Said::Refused;
+                }
+                it.confirm = Mark::Done;
+                it.confirm_effects += 1;
+            }
+            (Op::Action, false) => {
                 it.action = Mark::Done;
                 it.effects += 1;
                 self.check_action_order(state, step);
@@ -89,7 +135,7 @@ impl Model {
 
     pub(super) fn status(&self, state: &State, key: CallKey) -> Said {
         let barrier = state.barriers[usize::from(key.step.0)];
-        match if key.op == Op::Action { barrier.action } else { barrier.undo } {
+        match barrier.mark(key.op) {
             Mark::None => Said::NotSeen,
             Mark::Done => Said::Done,
             Mark::Refused | Mark::Tombstone => Said::Refused,

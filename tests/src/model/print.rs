@@ -14,11 +14,12 @@ pub(super) fn of_state(state: &State) -> u64 {
     mix = add_append(mix, state.zombie.as_deref());
     for b in &state.barriers {
         let word = (b.action as u64) << 24 | (b.undo as u64) << 16 | u64::from(b.effects) << 8;
+        let word = word | (b.confirm as u64) << 48 | u64::from(b.confirm_effects) << 40 | u64::from(b.round) << 32;
         mix = mix.add(word | u64::from(b.undo_effects));
     }
     mix = mix.add(state.loose.len() as u64);
-    for (step, op) in &state.loose {
-        mix = mix.add(u64::from(*step) << 1 | *op as u64);
+    for (step, op, round) in &state.loose {
+        mix = mix.add(u64::from(*round) << 32 | u64::from(*step) << 2 | *op as u64);
     }
     for (node, key, said) in &state.answers {
         mix = add_key(mix.add((*node as u64) << 8 | *said as u64), *key);
@@ -28,8 +29,18 @@ pub(super) fn of_state(state: &State) -> u64 {
         mix = add_key(mix.add(*node as u64), *key);
     }
     let left = state.left;
-    let words =
-        [left.crashes, left.refusals, left.gates, left.undo_refusals, left.cancels, left.signals, left.verbs];
+    let words = [
+        left.crashes,
+        left.refusals,
+        left.gates,
+        left.undo_refusals,
+        left.cancels,
+        left.signals,
+        left.verbs,
+        left.branches,
+        left.commits,
+        left.reverts,
+    ];
     words.iter().fold(mix, |mix, word| mix.add(u64::from(*word))).finish()
 }
 
@@ -71,6 +82,7 @@ fn add_key(mix: Mix, key: CallKey) -> Mix {
 pub(super) fn of_saga(saga: &Saga) -> u64 {
     let mut mix = Mix::new(2).add(saga.seq).add(saga.epoch).add(saga.direction as u64);
     mix = mix.add(saga.outcome.map_or(0, |outcome| outcome as u64 + 1)).add(saga.signals.len() as u64);
+    mix = mix.add(u64::from(saga.committed_at.is_some()));
     for (_, state) in saga.steps() {
         let phase = match state.phase {
             StepPhase::Pending => 0,
@@ -86,7 +98,7 @@ pub(super) fn of_saga(saga: &Saga) -> u64 {
             StepPhase::Registered => 10,
         };
         mix = mix.add(phase).add(of_call(&state.action)).add(of_call(&state.compensation));
-        if let Some(repair) = &state.compensation.repair {
+        for repair in state.action.repair.iter().chain(&state.compensation.repair) {
             let how = repair.settled.as_ref().map_or(0, |settled| settled.how as u64 + 1);
             mix = mix.add(u64::from(repair.number) << 16 | (repair.status as u64) << 8 | how);
         }
@@ -108,6 +120,7 @@ fn of_call(call: &OpState) -> u64 {
     u64::from(call.attempts) << 32
         | u64::from(call.spent) << 24
         | u64::from(call.polls) << 16
+        | u64::from(call.round) << 56
         | parked << 8
         | u64::from(call.doubt) << 4
         | phase

@@ -5,21 +5,33 @@ use super::{
     participant::{Barrier, Said},
     print,
     search::Space,
-    state::{Action, Bounds, ID, Left, NODES, Node, State, WORDS, Word},
+    state::{Action, Bounds, ID, Left, NODES, Node, State, WORDS, Winner, Word},
 };
 use amends_saga::{
-    Answer, Audit, CallKey, Definition, Direction, Input, Json, Name, Op, Question, Report, Saga, Start,
-    StepIx, Timestamp, Verb,
+    Answer, Audit, BranchTerms, CallKey, CauseKind, Definition, Direction, Input, Json, Name, Op, Question, Report, Saga, Start,
+    Event, Millis, Record, Status, Step, StepIx, StepPhase, Timestamp, Verb,
     coordinator::{Append, Effect, Written},
+    definition::Kind,
     due, planted,
+    schedule::{Schedule, UndoSchedule},
+    sketch,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::Arc,
 };
 
 /// Nobody waits for a timer this far ahead.
 const LIFETIME: Timestamp = Timestamp(1_000_000_000_000);
+
+/// How long an open saga has to be decided.
+const OPEN_FOR: Millis = Millis(60_000);
+
+/// Longer than anybody lives here.
+const FOR_EVER: Millis = Millis(3_600_000_000_000_000);
+
+/// The items of the one step of a definition that is fanned out.
+const ITEMS: usize = 2;
 
 /// A definition with its bounds.
 #[derive(Debug)]
@@ -34,6 +46,7 @@ pub struct Model {
 impl Model {
     /// Works out a model.
     pub fn new(definition: Arc<Definition>, bounds: Bounds, bug: Option<Bug>) -> Model {
+        let fans = definition.steps().filter(|(_, step)| step.fan.is_some()).map(|(ix, _)| ix.0);
         let mut later = vec![BTreeSet::new(); definition.len()];
         for _ in 0..definition.len() {
             for (ix, step) in definition.steps() {
@@ -44,16 +57,61 @@ impl Model {
                 }
             }
         }
+        let count = definition.len();
+        for fan in fans {
+            assert_eq!(later.len(), count, "one step at most is fanned out");
+            let below = later[usize::from(fan)].clone();
+            let items: Vec<u16> = (0..ITEMS).map(|item| (count + item) as u16).collect();
+            for before in later.iter_mut().filter(|after| after.contains(&fan)) {
+                before.extend(items.iter().copied());
+            }
+            // One at a time, so each stands before those that follow it.
+            later.extend((1..=ITEMS).map(|next| below.iter().chain(&items[next..]).copied().collect()));
+        }
+        if definition.is_open() {
+            let branches = u16::from(bounds.branches);
+            later = (0..branches).map(|branch| (branch + 1..branches).collect()).collect();
+        }
         let signal = Name::parse("pay").expect("a name");
         Model { definition, later, bounds, bug, signal }
     }
 
+    /// What describes a step or an item; nothing does of a branch.
+    fn spec(&self, step: u16) -> Option<&Step> {
+        if self.definition.is_open() {
+            return None;
+        }
+        let fanned = || self.definition.steps().find(|(_, step)| step.fan.is_some()).map(|(_, step)| step);
+        match usize::from(step) < self.definition.len() {
+            true => Some(self.definition.step(StepIx(step))),
+            false => fanned(),
+        }
+    }
+
     pub(super) fn has_undo(&self, step: u16) -> bool {
-        self.definition.step(StepIx(step)).undo().is_some()
+        self.spec(step).is_none_or(|step| step.undo().is_some())
     }
 
     pub(super) fn is_eager(&self, step: u16) -> bool {
-        self.definition.step(StepIx(step)).undo().is_some_and(|undo| undo.eager)
+        self.spec(step).and_then(Step::undo).is_some_and(|undo| undo.eager)
+    }
+
+    /// What decided a saga: the law is that this never changes, and that what stands agrees with it.
+    pub(super) fn winner(&self, saga: &Saga) -> Option<Winner> {
+        let back = saga.direction == Direction::Backward;
+        let expired = saga.error.as_ref().is_some_and(|error| error.kind == CauseKind::Timeout);
+        let turned = back.then_some(if expired { Winner::Expired } else { Winner::Cancelled });
+        if self.definition.is_open() {
+            return saga.committed_at.map(|_| Winner::Taken).or(turned);
+        }
+        let waits = |kind: &Kind| matches!(kind, Kind::Await(_));
+        let (ix, _) = self.definition.steps().find(|(_, step)| waits(&step.kind))?;
+        match saga.step(ix).phase {
+            StepPhase::Done => Some(Winner::Taken),
+            StepPhase::Refused => Some(Winner::Expired),
+            StepPhase::Skipped => Some(Winner::Cancelled),
+            _ => turned,
+        }
     }
 
     pub(super) fn has(&self, bug: Bug) -> bool {
@@ -70,7 +128,8 @@ impl Model {
             state.set_row(saga);
             return Written::Done;
         };
-        let expected = append.after_seq == row.seq && append.epoch == state.epoch && !row.is_terminal();
+        let is_live = !row.is_terminal() || state.left.reverts < self.bounds.reverts;
+        let expected = append.after_seq == row.seq && append.epoch == state.epoch && is_live;
         if !expected && !blind {
             return Written::Fenced;
         }
@@ -90,6 +149,23 @@ impl Model {
         if before.direction == Direction::Backward && saga.direction == Direction::Forward {
             state.broken = Some("I5: a saga turned back");
         }
+        let pivot = self.definition.pivot().map(|pivot| before.step(pivot).phase);
+        let past = pivot == Some(StepPhase::Done) || before.committed_at.is_some();
+        if past && saga.direction == Direction::Backward {
+            state.broken = Some("I37: a saga turned back past its point of no return");
+        }
+        let is_late = |record: &Record| {
+            let late = before.deadline_at.is_some_and(|deadline| record.at >= deadline);
+            matches!(record.event, Event::BranchRegistered { .. } | Event::Committed) && late
+        };
+        if append.records.iter().any(is_late) {
+            state.broken = Some("I35: a branch was registered, or its saga committed, after the time was up");
+        }
+        let winner = self.winner(&saga);
+        if state.winner.is_some() && state.winner != winner && self.bounds.reverts == 0 {
+            state.broken = Some("I40: of payment, expiry and cancel two have won");
+        }
+        state.winner = winner;
         state.set_row(saga);
         Written::Done
     }
@@ -132,11 +208,11 @@ impl Model {
     }
 
     /// Lets go of the requests of a coordinator that it no longer waits for: they may arrive at any time.
-    fn loosen(&self, state: &mut State, node: usize, before: &[CallKey]) {
+    fn loosen(&self, state: &mut State, node: usize, before: &[(CallKey, u8)]) {
         let flying: BTreeSet<CallKey> = state.nodes[node].coordinator.in_flight(ID).collect();
-        for key in before.iter().filter(|key| !flying.contains(key)) {
+        for (key, round) in before.iter().filter(|(key, _)| !flying.contains(key)) {
             if key.question == Question::Call && !state.gated.contains(&(node, *key)) {
-                state.loose.insert((key.step.0, key.op));
+                state.loose.insert((key.step.0, key.op, *round));
             }
         }
     }
@@ -144,7 +220,7 @@ impl Model {
     /// Forgets late requests that can change nothing any more.
     fn tidy(&self, state: &mut State) {
         let barriers = &state.barriers;
-        state.loose.retain(|(step, op)| self.is_live(barriers[usize::from(*step)], *op));
+        state.loose.retain(|(step, op, round)| self.is_live(barriers[usize::from(*step)], *op, *round));
     }
 }
 
@@ -154,16 +230,10 @@ impl Space for Model {
 
     fn initial(&self) -> State {
         let mut first = Node::new();
-        let start = Start {
-            id: ID,
-            definition: self.definition.clone(),
-            input: Json::default(),
-            key: None,
-            labels: BTreeMap::new(),
-            parent: None,
-            timeout: None,
-            barred: false,
-        };
+        let list: Vec<usize> = (0..ITEMS).collect();
+        let input = Arc::new(serde_json::json!({ "list": list, "yes": true, "no": false }));
+        let timeout = self.definition.is_open().then_some(OPEN_FOR);
+        let start = Start { timeout, ..Start::new(ID, self.definition.clone(), input) };
         first.coordinator().start(start, [0; 32], Timestamp(0));
         let bounds = self.bounds;
         let mut state = State {
@@ -173,7 +243,7 @@ impl Space for Model {
             epoch: 1,
             nodes: [Arc::new(first), Arc::new(Node::new())],
             zombie: None,
-            barriers: vec![Barrier::default(); self.definition.len()],
+            barriers: vec![Barrier::default(); self.later.len()],
             loose: BTreeSet::new(),
             answers: BTreeSet::new(),
             gated: BTreeSet::new(),
@@ -185,7 +255,11 @@ impl Space for Model {
                 cancels: bounds.cancels,
                 signals: bounds.signals,
                 verbs: bounds.verbs,
+                branches: bounds.branches,
+                commits: bounds.commits,
+                reverts: bounds.reverts,
             },
+            winner: None,
             now: Timestamp(0),
             broken: None,
         };
@@ -198,7 +272,13 @@ impl Space for Model {
             self.node_actions(state, node, actions);
         }
         actions.extend(state.zombie.as_ref().map(|_| Action::Zombie));
-        actions.extend(state.loose.iter().map(|(step, op)| Action::Loose(*step, *op)));
+        actions.extend(state.loose.iter().map(|(step, op, round)| Action::Loose(*step, *op, *round)));
+        let registered = state.row.as_ref().filter(|row| row.definition.is_open());
+        for branch in registered.into_iter().flat_map(|row| 0..row.len() as u16) {
+            if self.is_live(state.barriers[usize::from(branch)], Op::Action, 0) {
+                actions.push(Action::Work(branch));
+            }
+        }
         actions.extend(state.answers.iter().map(|(node, key, _)| Action::Answer(*node, *key)));
     }
 
@@ -213,6 +293,9 @@ impl Space for Model {
             | Action::Timeout(n, _)
             | Action::Cancel(n)
             | Action::Signal(n)
+            | Action::Register(n)
+            | Action::Commit(n)
+            | Action::Revert(n)
             | Action::Repair(n, ..)
             | Action::Wake(n) => n,
             Action::Apply(n) => {
@@ -225,13 +308,15 @@ impl Space for Model {
             | Action::Refuse(..)
             | Action::Gate(..)
             | Action::Zombie
+            | Action::Work(_)
             | Action::Loose(..) => {
                 self.happen(&mut next, action);
                 self.tidy(&mut next);
                 return next;
             }
         };
-        let flying: Vec<CallKey> = state.nodes[touched].coordinator.in_flight(ID).collect();
+        let flying = state.nodes[touched].coordinator.in_flight(ID);
+        let flying: Vec<(CallKey, u8)> = flying.map(|key| (key, state.round(touched, key))).collect();
         self.happen(&mut next, action);
         self.loosen(&mut next, touched, &flying);
         self.settle(&mut next, touched);
@@ -291,12 +376,22 @@ impl Model {
         if state.left.verbs > 0 {
             self.repair_actions(state, node, actions);
         }
+        let completed = state.row.as_ref().is_some_and(|row| row.status() == Status::Completed);
+        if state.left.reverts > 0 && completed && held.is_none() {
+            actions.push(Action::Revert(node));
+        }
         let Some(saga) = held else { return };
         if state.left.cancels > 0 && saga.direction == Direction::Forward && !saga.is_terminal() {
             actions.push(Action::Cancel(node));
         }
         if state.left.signals > 0 && !saga.is_terminal() {
             actions.push(Action::Signal(node));
+        }
+        if self.definition.is_open() && !saga.is_terminal() {
+            let worked = |branch: usize| state.barriers[branch].has_done(Op::Action);
+            let all = state.row.as_ref().is_some_and(|row| !row.is_empty() && (0..row.len()).all(worked));
+            actions.extend((state.left.branches > 0).then_some(Action::Register(node)));
+            actions.extend((state.left.commits > 0 && all).then_some(Action::Commit(node)));
         }
         if it.coordinator.next_wake().is_some_and(|at| at < LIFETIME) {
             actions.push(Action::Wake(node));
@@ -308,9 +403,14 @@ impl Model {
         let held = state.holds(node);
         let shelved = state.row.as_deref().filter(|row| row.is_shelved());
         let Some(saga) = held.or(shelved) else { return };
-        for (ix, _, _) in saga.items().filter(|(_, _, repair)| repair.is_unsettled()) {
+        for (ix, op, _) in saga.items().filter(|(_, _, repair)| repair.is_unsettled()) {
             let barrier = state.barriers[usize::from(ix.0)];
-            let is_undone = barrier.effects == barrier.undo_effects && !self.is_live(barrier, Op::Action);
+            let is_undone = match op {
+                Op::Action | Op::Confirm => barrier.has_done(op),
+                Op::Compensation => {
+                    barrier.effects == barrier.undo_effects && !self.is_live(barrier, Op::Action, 0)
+                }
+            };
             let words = WORDS.iter().filter(|word| **word != Word::Prove || is_undone);
             actions.extend(words.map(|word| Action::Repair(node, ix.0, *word)));
         }
@@ -322,7 +422,8 @@ impl Model {
             claim(state, node);
         }
         let saga = state.holds(node).expect("a saga with an item");
-        let item = saga.step(StepIx(step)).compensation.repair.as_ref().expect("an item").item;
+        let item = saga.items().find(|(ix, _, repair)| ix.0 == step && repair.is_unsettled());
+        let item = item.map(|(_, _, repair)| repair.item).expect("an item");
         let verb = match word {
             Word::Retry => Verb::Retry { input: None },
             Word::Resolve => Verb::Resolve { output: None },
@@ -341,7 +442,7 @@ impl Model {
         }
         actions.push(Action::Deliver(node, key));
         let barrier = state.barriers[usize::from(key.step.0)];
-        let fresh = key.question == Question::Call && self.is_live(barrier, key.op);
+        let fresh = key.question == Question::Call && self.is_live(barrier, key.op, state.round(node, key));
         let refusals = match key.op {
             Op::Action | Op::Confirm => state.left.refusals,
             Op::Compensation => state.left.undo_refusals,
@@ -384,7 +485,10 @@ impl Model {
             Action::Claim(node) => claim(state, node),
             Action::Deliver(node, key) => {
                 let said = match key.question {
-                    Question::Call => self.handle(state, key.step.0, key.op, false),
+                    Question::Call => {
+                        let round = state.round(node, key);
+                        self.handle(state, (key.step.0, key.op, round), false)
+                    }
                     Question::Status => self.status(state, key),
                 };
                 state.answers.insert((node, key, said));
@@ -394,7 +498,8 @@ impl Model {
                     Op::Action | Op::Confirm => state.left.refusals -= 1,
                     Op::Compensation => state.left.undo_refusals -= 1,
                 }
-                let said = self.handle(state, key.step.0, key.op, true);
+                let round = state.round(node, key);
+                let said = self.handle(state, (key.step.0, key.op, round), true);
                 state.answers.insert((node, key, said));
             }
             Action::Gate(node, key) => {
@@ -407,9 +512,16 @@ impl Model {
                 let answer = Answer::Unknown { report: nothing(), retry_after: None };
                 self.input(state, node, Input::Answer { key, answer });
             }
-            Action::Loose(step, op) => {
-                self.handle(state, step, op, false);
+            Action::Loose(step, op, round) => {
+                self.handle(state, (step, op, round), false);
             }
+            Action::Register(node) => self.register(state, node),
+            Action::Work(branch) => self.work(state, branch),
+            Action::Commit(node) => {
+                state.left.commits -= 1;
+                self.input(state, node, Input::Commit);
+            }
+            Action::Revert(node) => revert(state, node),
             Action::Cancel(node) => {
                 state.left.cancels -= 1;
                 self.input(state, node, Input::Cancel { reason: String::new() });
@@ -422,6 +534,21 @@ impl Model {
             Action::Repair(node, step, word) => self.repair(state, node, step, word),
             Action::Wake(node) => self.wake(state, node),
         }
+    }
+
+    fn register(&self, state: &mut State, node: usize) {
+        let number = self.bounds.branches - state.left.branches;
+        state.left.branches -= 1;
+        let retry = UndoSchedule { quick: 1, slow: Schedule { attempts: 0, ..Schedule::QUICK }, ..UndoSchedule::DEFAULT };
+        let terms = BranchTerms {
+            compensation: sketch::operation_of("p.undo"),
+            undo_retry: UndoSchedule { within: FOR_EVER, ..retry },
+            confirm: Some(sketch::operation_of("p.confirm")),
+            retry: UndoSchedule { within: FOR_EVER, ..retry },
+            input: Json::default(),
+        };
+        let name = Name::parse(&format!("b{number}")).expect("a name");
+        self.input(state, node, Input::Branch { name, terms: Box::new(terms) });
     }
 
     fn wake(&self, state: &mut State, node: usize) {
@@ -468,6 +595,16 @@ fn claim(state: &mut State, node: usize) {
     state.owner = node;
     let (row, epoch, now) = (state.row.clone().expect("a row to claim"), state.epoch, state.now);
     state.node(node).coordinator().adopt(Saga::clone(&row), [0; 32], epoch, "another", now);
+}
+
+/// Takes a completed saga from the store, to undo it.
+fn revert(state: &mut State, node: usize) {
+    state.left.reverts -= 1;
+    state.epoch += 1;
+    state.owner = node;
+    let (row, epoch, now) = (state.row.clone().expect("a completed row"), state.epoch, state.now);
+    let coordinator = state.node(node).coordinator();
+    let _ = coordinator.revert(Saga::clone(&row), [0; 32], (epoch, "another"), String::new(), now);
 }
 
 fn nothing() -> Report {

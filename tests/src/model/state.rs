@@ -35,6 +35,12 @@ pub struct Bounds {
     pub signals: u8,
     /// What operators do about stuck steps.
     pub verbs: u8,
+    /// Branches of an open saga.
+    pub branches: u8,
+    /// Commits of it, where all its branches have done their work.
+    pub commits: u8,
+    /// Reverts of a completed saga.
+    pub reverts: u8,
     /// Whether a write of a crashed coordinator may still arrive.
     pub zombies: bool,
 }
@@ -50,6 +56,9 @@ impl Default for Bounds {
             cancels: 0,
             signals: 0,
             verbs: 0,
+            branches: 0,
+            commits: 0,
+            reverts: 0,
             zombies: true,
         }
     }
@@ -81,9 +90,17 @@ pub enum Action {
     /// No answer arrives in time.
     Timeout(usize, CallKey),
     /// A request that nobody waits for arrives.
-    Loose(u16, Op),
-    /// Somebody cancels.
+    Loose(u16, Op, u8),
+    /// Somebody cancels, or rolls an open saga back.
     Cancel(usize),
+    /// The next branch of an open saga is registered.
+    Register(usize),
+    /// A participant does the work of a branch that it has seen registered.
+    Work(u16),
+    /// An open saga is committed.
+    Commit(usize),
+    /// A completed saga is sent back.
+    Revert(usize),
     /// The signal arrives.
     Signal(usize),
     /// Time passes until a coordinator's next timer.
@@ -133,13 +150,26 @@ pub struct State {
     pub(super) zombie: Option<Arc<Append>>,
     pub(super) barriers: Vec<Barrier>,
     /// Requests still on their way that nobody waits for.
-    pub(super) loose: BTreeSet<(u16, Op)>,
+    pub(super) loose: BTreeSet<(u16, Op, u8)>,
     pub(super) answers: BTreeSet<(usize, CallKey, Said)>,
     /// Requests that were stopped; no copy of them arrives either.
     pub(super) gated: BTreeSet<(usize, CallKey)>,
     pub(super) left: Left,
+    /// Which way the saga was decided, once it durably was.
+    pub(super) winner: Option<Winner>,
     pub(super) now: Timestamp,
     pub(super) broken: Option<&'static str>,
+}
+
+/// What decided a saga that waits for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Winner {
+    /// The payment, or the commit.
+    Taken,
+    /// The time was up.
+    Expired,
+    /// Somebody cancelled, or rolled back.
+    Cancelled,
 }
 
 /// How often what is bounded can still happen.
@@ -152,6 +182,9 @@ pub(super) struct Left {
     pub(super) cancels: u8,
     pub(super) signals: u8,
     pub(super) verbs: u8,
+    pub(super) branches: u8,
+    pub(super) commits: u8,
+    pub(super) reverts: u8,
 }
 
 impl State {
@@ -166,6 +199,11 @@ impl State {
 
     pub(super) fn holds(&self, node: usize) -> Option<&Saga> {
         self.nodes[node].coordinator.get(ID)
+    }
+
+    /// The round of a call that a coordinator has in flight.
+    pub(super) fn round(&self, node: usize, key: CallKey) -> u8 {
+        self.holds(node).map_or(0, |saga| saga.step(key.step).call(key.op).round as u8)
     }
 
     /// Whether the saga would be driven on if this coordinator lost it: somebody may claim it still.

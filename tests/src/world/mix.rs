@@ -73,6 +73,8 @@ pub struct Mix {
     pub gates: bool,
     /// Calls in flight to one participant.
     pub in_flight_max: usize,
+    /// Retries a second of one participant that fails.
+    pub retries: u64,
     /// Calls waiting for one participant before starts that need it are refused.
     pub waiting_max: usize,
 }
@@ -112,6 +114,7 @@ impl Mix {
             gates: some(1) == 1,
             in_flight_max: if random.chance(300) { random.within(1, 5) as usize } else { 512 },
             waiting_max: if random.chance(300) { random.within(1, 10) as usize } else { 10_000 },
+            retries: if random.chance(300) { 1 } else { 10 },
             nodes: 1 + random.below(3) as usize,
             definitions: (0..1 + random.below(2))
                 .map(|_| random.below(definitions as u64) as usize)

@@ -71,6 +71,8 @@ impl Node {
         let gates = mix.gates.then(|| GateLimits {
             in_flight_max: mix.in_flight_max,
             waiting_max: mix.waiting_max,
+            retry_floor: mix.retries,
+            slow_start: if mix.retries < 10 { 1 } else { GateLimits::default().slow_start },
             // Short, so that what never works has spent its attempts before the run is over.
             open_first: Millis(1_000),
             open_max: Millis(4_000),
