@@ -11,13 +11,14 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use lines::Form;
 pub use transport::{BodyError, HttpTransport, Transport, TransportError};
 pub(crate) use transport::{chain, client, retry_after};
 
 use crate::{
     handle::Handle,
     metrics::Metrics,
-    registry::Registry,
+    registry::{Nowhere, Registry, Sign},
     run::Command,
     trace::{Carried, Tracer},
 };
@@ -40,6 +41,9 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
+
+/// How long a call waits for a participant that has no instance, at most.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A call with everything needed to send it.
 #[derive(Debug, Clone)]
@@ -111,8 +115,8 @@ impl Dispatcher {
         let mut gathered = Vec::new();
         for (saga, epoch, call) in calls {
             let order = Order { saga, epoch, call };
-            match self.inner.registry.batch_max(&order.call.operation) {
-                Some(max) if order.call.key.question == Question::Call => gathered.push((max, order)),
+            match self.inner.registry.batching(&order.call.operation) {
+                Some(form) if order.call.key.question == Question::Call => gathered.push((form, order)),
                 _ => {
                     let inner = self.inner.clone();
                     tokio::spawn(async move { inner.send_single(order).await });
@@ -150,6 +154,22 @@ impl Dispatcher {
     }
 }
 
+impl Dispatcher {
+    /// Asks an instance for its health, signed as calls are, and returns the status it answers with.
+    pub(crate) async fn probe(
+        &self,
+        instance: &crate::registry::Instance,
+        url: &reqwest::Url,
+        timeout: Duration,
+    ) -> Result<StatusCode, TransportError> {
+        let mut headers = HeaderMap::new();
+        sign_as(&mut headers, instance, b"", &format!("probe-{}", uuid::Uuid::now_v7().as_simple()));
+        tokio::time::timeout(timeout, self.inner.transport.probe(url, headers))
+            .await
+            .unwrap_or(Err(TransportError::TimedOut(timeout)))
+    }
+}
+
 impl Inner {
     /// Sends batches of one line until nothing waits.
     async fn work(self: Arc<Self>, line: lines::Line, max: usize) {
@@ -176,14 +196,15 @@ impl Inner {
             let answer = self.children.perform(order).await;
             return (answer, Carried { status: None, calls: 1, took: begun.elapsed() });
         }
-        let reply = match self.registry.instance(&order.call.operation.participant) {
-            None => Err(TransportError::NotRegistered),
-            Some(instance) => {
+        let timeout = order.call.operation.timeout.into();
+        let reply = match self.registry.instance(&order.call.operation, PATIENCE.min(timeout)).await {
+            Err(nowhere) => Err(nowhere.into()),
+            Ok(instance) => {
                 let body = Bytes::from(order.call.body.to_string());
                 let headers = headers(order, &instance, &body, self.tracer.parent(order), &self.callbacks);
                 let url = instance.address(&order.call.operation.name);
-                let reply = self.post(&url.single, headers, body, order.call.operation.timeout.into()).await;
-                rest_if_broken(&instance, &reply);
+                let reply = self.post(&url.single, headers, body, timeout).await;
+                instance.note(sign_of(&reply));
                 reply
             }
         };
@@ -207,20 +228,25 @@ impl Inner {
     async fn send_batch(self: &Arc<Self>, orders: Vec<Order>) {
         let begun = Instant::now();
         let operation = orders[0].call.operation.clone();
-        let Some(instance) = self.registry.instance(&operation.participant) else {
-            let carried = Carried { status: None, calls: orders.len(), took: begun.elapsed() };
-            for order in orders {
-                let answer = read(&order, Err(TransportError::NotRegistered), carried.took);
-                self.report(order, answer, carried).await;
+        let timeout = operation.timeout.into();
+        let instance = match self.registry.instance(&operation, PATIENCE.min(timeout)).await {
+            Ok(instance) => instance,
+            Err(nowhere) => {
+                let carried = Carried { status: None, calls: orders.len(), took: begun.elapsed() };
+                for order in orders {
+                    let answer = read(&order, Err(nowhere.into()), carried.took);
+                    self.report(order, answer, carried).await;
+                }
+                return;
             }
-            return;
         };
         let body = batch_body(&orders, &self.tracer, &self.callbacks);
         let url = instance.address(&operation.name);
         let mut headers = json_headers();
         sign(&mut headers, &instance, &body, &orders[0]);
-        let reply = self.post(&url.batch, headers, body, operation.timeout.into()).await;
-        rest_if_broken(&instance, &reply);
+        let reply = self.post(&url.batch, headers, body, timeout).await;
+        instance.note(sign_of(&reply));
+        drop(instance);
         let took = begun.elapsed();
         if let Ok(reply) = &reply
             && must_go_one_by_one(reply)
@@ -259,10 +285,24 @@ impl Inner {
     }
 }
 
-/// Passes an instance over for a while when no connection to it holds.
-fn rest_if_broken(instance: &crate::registry::Instance, reply: &Result<Reply, TransportError>) {
-    if matches!(reply, Err(TransportError::Broken(_))) {
-        instance.rest();
+impl From<Nowhere> for TransportError {
+    fn from(nowhere: Nowhere) -> TransportError {
+        match nowhere {
+            Nowhere::NotRegistered => TransportError::NotRegistered,
+            Nowhere::NotOffered => TransportError::NotOffered,
+        }
+    }
+}
+
+/// What an exchange tells of the instance. That it has much to do (429) tells nothing of its health.
+fn sign_of(reply: &Result<Reply, TransportError>) -> Sign {
+    match reply {
+        Err(TransportError::Broken(_)) => Sign::Broken,
+        Err(_) => Sign::Missed,
+        Ok(reply) if reply.status.is_server_error() || matches!(reply.body, Err(BodyError::Cut(_))) => {
+            Sign::Missed
+        }
+        Ok(_) => Sign::Answered,
     }
 }
 

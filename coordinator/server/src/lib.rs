@@ -130,7 +130,7 @@ pub struct Server {
     stop_bulk: CancellationToken,
     bulk: JoinHandle<()>,
     stop_watching: CancellationToken,
-    watching: [JoinHandle<()>; 2],
+    watching: [JoinHandle<()>; 3],
     ended: CancellationToken,
     listener: JoinHandle<bool>,
     driver: JoinHandle<()>,
@@ -216,10 +216,12 @@ impl Server {
         let [stop_listening, stop_driving, stop_bulk, stop_watching] =
             std::array::from_fn(|_| CancellationToken::new());
         let bulk = tokio::spawn(bulk::run(app.clone(), stop_bulk.clone()));
+        let checking = registry::health::run(app.registry.clone(), dispatcher.clone(), stop_watching.clone());
         let monitor =
             monitor::Monitor { app: app.clone(), dispatcher, outbox: outbox.clone(), config: config.monitor };
         let telling = hooks::run(app.clone(), config.hooks, outbox, stop_watching.clone());
-        let watching = [tokio::spawn(monitor::run(monitor, stop_watching.clone())), tokio::spawn(telling)];
+        let monitoring = monitor::run(monitor, stop_watching.clone());
+        let watching = [tokio::spawn(monitoring), tokio::spawn(telling), tokio::spawn(checking)];
         let router = api::router(app, config.tokens);
         let ended = CancellationToken::new();
         let driver = drive(driver.run(taken, stop_driving.clone()), &ended);

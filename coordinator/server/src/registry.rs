@@ -6,14 +6,21 @@
 
 mod branches;
 mod children;
+mod condition;
 mod gates;
+pub(crate) mod health;
+mod instance;
+mod kept;
 mod participants;
 
+pub(crate) use condition::Sign;
 pub(crate) use gates::GateBoard;
-pub(crate) use participants::Instance;
+pub(crate) use instance::{Chosen, Instance};
+pub(crate) use participants::Nowhere;
 
 use crate::{
     api::unavailable,
+    dispatch::Form,
     http::{Failure, problem},
 };
 use amends_saga::{
@@ -295,14 +302,33 @@ impl Registry {
         self.participants.instances(participant)
     }
 
-    /// Where to send the next call to a participant.
-    pub(crate) fn instance(&self, participant: &Name) -> Option<Arc<Instance>> {
-        self.participants.instance(participant)
+    /// Where to send the next call of an operation; counted as on its way until it is dropped.
+    ///
+    /// A participant without any instance has `patience` to register one: it is being started again, as a rule.
+    ///
+    /// # Errors
+    /// [`Nowhere`].
+    pub(crate) async fn instance(
+        &self,
+        operation: &Operation,
+        patience: Duration,
+    ) -> Result<Chosen, Nowhere> {
+        let until = Instant::now() + patience;
+        loop {
+            let changed = self.participants.changed();
+            let chosen = self.participants.choose(&operation.participant, &operation.name);
+            if !matches!(chosen, Err(Nowhere::NotRegistered)) {
+                return chosen;
+            }
+            if tokio::time::timeout_at(until, changed).await.is_err() {
+                return chosen;
+            }
+        }
     }
 
-    /// How many calls of an operation may go as one, `None` when it has no batch form.
-    pub(crate) fn batch_max(&self, operation: &Operation) -> Option<usize> {
-        self.participants.batch_max(&operation.participant, &operation.name)
+    /// How calls of an operation may go as one, `None` when it has no batch form.
+    pub(crate) fn batching(&self, operation: &Operation) -> Option<Form> {
+        self.participants.batching(&operation.participant, &operation.name)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Definitions> {

@@ -1,7 +1,7 @@
 //! Gathering calls of one operation into batches, without ever waiting for more.
 //!
 //! A line is one operation of one participant. When it is idle a call leaves at once; while
-//! [`WORKERS_MAX`] requests of it are on their way, what comes gathers, and the first to return takes
+//! [`WORKERS_EACH`] requests of it are on their way to each instance, what comes gathers, and the first to return takes
 //! everything that waits, up to the batch's limit. So load sets the size of a batch.
 
 use super::Order;
@@ -11,8 +11,17 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Requests of one line on their way at a time.
-const WORKERS_MAX: usize = 2;
+/// Requests of one line on their way at a time, for each instance of the participant.
+const WORKERS_EACH: usize = 2;
+
+/// How the calls of a line are gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// Calls in one batch, at most.
+    pub(crate) max: usize,
+    /// The instances that batches can be sent to.
+    pub(crate) instances: usize,
+}
 
 /// The participant and its operation.
 pub(crate) type Line = (Name, Name);
@@ -29,19 +38,19 @@ pub(crate) struct Lines(Mutex<BTreeMap<Line, Queue>>);
 
 impl Lines {
     /// Queues these calls and returns the lines that need one more worker.
-    pub(crate) fn queue(&self, orders: Vec<(usize, Order)>) -> Vec<(Line, usize)> {
+    pub(crate) fn queue(&self, orders: Vec<(Form, Order)>) -> Vec<(Line, usize)> {
         let mut start = Vec::new();
         if orders.is_empty() {
             return start;
         }
         let mut lines = self.lock();
-        for (max, order) in orders {
+        for (Form { max, instances }, order) in orders {
             let operation = &order.call.operation;
             let line = (operation.participant.clone(), operation.name.clone());
             let queue = lines.entry(line.clone()).or_default();
             queue.waiting.push_back(order);
             // One worker takes `max` calls; another starts only for what that leaves behind.
-            if queue.workers < WORKERS_MAX && queue.waiting.len() > queue.workers * max {
+            if queue.workers < WORKERS_EACH * instances.max(1) && queue.waiting.len() > queue.workers * max {
                 queue.workers += 1;
                 start.push((line, max));
             }

@@ -2,7 +2,7 @@
 
 use super::{transport::MockTransport, *};
 use amends_saga::{
-    CallKey, Name, StepIx, Timestamp,
+    CallKey, Name, StepIx, StepName, Timestamp,
     definition::{Operation, Target},
 };
 use amends_store::{Store, memory::MemoryStore};
@@ -28,7 +28,7 @@ fn call(participant: &str, operation: &str, op: Op) -> (SagaId, u64, Call) {
     let key = CallKey { step: StepIx(0), op, attempt: 1, poll: 0, question: Question::Call };
     let id = SagaId::now_v7();
     let body = Arc::new(json!({ "saga": id }));
-    (id, 1, Call { key, step: name("step"), operation, body, at: Timestamp(0) })
+    (id, 1, Call { key, step: name("step").into(), operation, body, round: 0, at: Timestamp(0) })
 }
 
 /// A dispatcher that knows participant `p` with `one` and, with a batch form for up to 4 calls, `many`.
@@ -49,6 +49,8 @@ async fn dispatcher(transport: impl Transport + 'static) -> (Dispatcher, mpsc::R
             Arc::new(Metrics::new()),
             Tracer::default(),
             answers,
+            store,
+            Callbacks { tokens: Tokens::new([7; 32]), public_url: "http://amends.test".to_owned() },
         ),
         taken,
     )
@@ -104,6 +106,17 @@ async fn a_single_call_is_answered_once_whatever_the_transport_does() {
         dispatcher.dispatch(vec![call("p", "one", Op::Action)]);
         let answers = answers(&mut taken, 1).await;
         assert!(answers.values().all(expected), "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_of_an_operation_that_is_offered_no_longer_says_so_and_is_not_sent() {
+    for (operation, count) in [("gone", 1), ("gone", 3)] {
+        let (dispatcher, mut taken) = dispatcher(MockTransport::new()).await;
+        dispatcher.dispatch((0..count).map(|_| call("p", operation, Op::Compensation)).collect());
+        let answers = answers(&mut taken, count).await;
+        let says_so = |answer| is_unknown(answer, "offers this operation any more");
+        assert!(answers.values().all(says_so), "{answers:?}");
     }
 }
 
@@ -203,7 +216,7 @@ fn a_line_gathers_only_while_it_is_busy() {
     let lines = Lines::default();
     let order = || {
         let (saga, epoch, call) = call("p", "many", Op::Action);
-        (4, Order { saga, epoch, call })
+        (Form { max: 4, instances: 1 }, Order { saga, epoch, call })
     };
     let orders = |count: usize| (0..count).map(|_| order()).collect::<Vec<_>>();
     assert_eq!(lines.queue(vec![]).len(), 0);
@@ -222,6 +235,18 @@ fn a_line_gathers_only_while_it_is_busy() {
 }
 
 #[test]
+fn each_instance_of_a_participant_has_batches_of_its_own() {
+    for (instances, expected) in [(0, 2), (1, 2), (2, 4), (3, 6), (64, 25)] {
+        let orders = (0..100).map(|_| {
+            let (saga, epoch, call) = call("p", "many", Op::Action);
+            (Form { max: 4, instances }, Order { saga, epoch, call })
+        });
+        let started = Lines::default().queue(orders.collect()).len();
+        assert_eq!(started, expected, "{instances} instances, 100 calls in batches of 4");
+    }
+}
+
+#[test]
 fn the_wish_of_a_participant_is_read_in_both_forms() {
     let read = |text: &str| {
         let mut headers = HeaderMap::new();
@@ -237,4 +262,175 @@ fn the_wish_of_a_participant_is_read_in_both_forms() {
         assert_eq!(read(nonsense), None, "{nonsense}");
     }
     assert_eq!(transport::retry_after(&HeaderMap::new()), None);
+}
+
+/// The headers of a single call, as text.
+async fn headers_of(order: (SagaId, u64, Call)) -> BTreeMap<String, String> {
+    let (sender, mut sent) = mpsc::channel(1);
+    let mut transport = MockTransport::new();
+    transport.expect_post().times(1).returning(move |_, headers, _| {
+        sender.try_send(headers).expect("room for one");
+        reply(200, &json!({}))
+    });
+    let (dispatcher, mut taken) = dispatcher(transport).await;
+    dispatcher.dispatch(vec![order]);
+    answers(&mut taken, 1).await;
+    let headers = sent.recv().await.expect("it was sent");
+    let text = |value: &HeaderValue| value.to_str().expect("text").to_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+#[tokio::test]
+async fn each_call_carries_its_token_and_where_it_is_answered() {
+    let tokens = Tokens::new([7; 32]);
+    let table = [
+        ("step", 0, Op::Action, "step", "step/action"),
+        ("step", 2, Op::Action, "step", "step/action:r2"),
+        ("step[17]", 0, Op::Compensation, "step%5B17%5D", "step[17]/compensation"),
+        ("step[17]", 1, Op::Confirm, "step%5B17%5D", "step[17]/confirm:r1"),
+    ];
+    for (step, round, op, encoded, key) in table {
+        let (saga, epoch, mut order) = call("p", "one", op);
+        (order.step, order.round) = (StepName::parse(step).expect("a step"), round);
+        for question in [Question::Call, Question::Status] {
+            order.key.question = question;
+            let headers = headers_of((saga, epoch, order.clone())).await;
+            let base = format!("http://amends.test/v1/sagas/{saga}/steps");
+            assert_eq!(headers["saga-callback"], format!("{base}/{encoded}/answer"));
+            assert_eq!(headers["saga-token"], tokens.token(saga, step, op.as_str(), round));
+            assert_eq!(headers["idempotency-key"], format!("{saga}/{key}"));
+            assert_eq!(headers["saga-step"], step);
+            let shown = (round > 0).then(|| round.to_string());
+            assert_eq!(headers.get("saga-round"), shown.as_ref());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_in_a_batch_carries_what_a_single_one_does() {
+    let (sender, mut sent) = mpsc::channel(1);
+    let mut transport = MockTransport::new();
+    transport.expect_post().times(1).returning(move |_, _, body| {
+        sender.try_send(body).expect("room for one");
+        reply(200, &json!({ "results": [{ "status": 200 }, { "status": 200 }] }))
+    });
+    let (dispatcher, mut taken) = dispatcher(transport).await;
+    let (one, mut two) = (call("p", "many", Op::Action), call("p", "many", Op::Confirm));
+    two.2.round = 3;
+    dispatcher.dispatch(vec![one.clone(), two.clone()]);
+    answers(&mut taken, 2).await;
+    let body = sent.recv().await.expect("it was sent");
+    let batch: Value = serde_json::from_slice(&body).expect("JSON");
+    for (call, (saga, _, order)) in batch["calls"].as_array().expect("calls").iter().zip([one, two]) {
+        let op = order.key.op.as_str();
+        assert_eq!(call["token"], json!(Tokens::new([7; 32]).token(saga, "step", op, order.round)));
+        assert_eq!(call["callback"], json!(format!("http://amends.test/v1/sagas/{saga}/steps/step/answer")));
+        assert_eq!(call.get("round").cloned(), (order.round > 0).then(|| json!(order.round)));
+        let suffix = if order.round > 0 { ":r3" } else { "" };
+        assert_eq!(call["key"], json!(format!("{saga}/step/{op}{suffix}")));
+    }
+}
+
+/// Sends one call for each of these results in one batch; the answers, in the order of the calls.
+async fn each_of(op: Op, results: Vec<Value>) -> Vec<Answer> {
+    let (count, body) = (results.len(), json!({ "results": results }));
+    let mut transport = MockTransport::new();
+    transport.expect_post().times(1).returning(move |_, _, _| reply(200, &body));
+    let (dispatcher, mut taken) = dispatcher(transport).await;
+    let orders: Vec<_> = (0..count).map(|_| call("p", "many", op)).collect();
+    dispatcher.dispatch(orders.clone());
+    let mut answers = answers(&mut taken, count).await;
+    orders.iter().filter_map(|(saga, ..)| answers.remove(saga)).collect()
+}
+
+#[tokio::test]
+async fn each_result_of_a_batch_is_read_by_the_table_of_single_calls() {
+    let results = vec![
+        json!({ "status": 200, "body": { "a": 1 } }),
+        json!({ "status": 409, "body": { "message": "no" } }),
+        json!({ "status": 422, "body": { "detail": "wrong" } }),
+        json!({ "status": 202 }),
+    ];
+    let answers = each_of(Op::Action, results).await;
+    assert!(matches!(&answers[0], Answer::Done(body) if body["a"] == 1), "{answers:?}");
+    assert!(matches!(&answers[1], Answer::Refused(report) if report.message == "no"), "{answers:?}");
+    assert!(matches!(&answers[2], Answer::Contract(report) if report.message == "wrong"), "{answers:?}");
+    assert!(matches!(&answers[3], Answer::Pending { retry_after: None, repair: false }), "{answers:?}");
+    let results = vec![
+        json!({ "status": 503, "retry_after": 7 }),
+        json!({ "status": 204, "body": null }),
+        json!({ "status": 410 }),
+        json!({ "status": 999 }),
+    ];
+    let answers = each_of(Op::Compensation, results).await;
+    let later = Some(Millis::from_secs(7));
+    assert!(
+        matches!(&answers[0], Answer::Unknown { retry_after, report } if *retry_after == later && report.status == Some(503)),
+        "{answers:?}"
+    );
+    assert!(matches!(&answers[1], Answer::Done(body) if body.is_null()), "{answers:?}");
+    assert!(matches!(&answers[2], Answer::Done(_)), "forgotten is done: {answers:?}");
+    assert!(matches!(&answers[3], Answer::Unknown { .. }), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_not_taken_now_is_sent_again_when_the_participant_wishes() {
+    for status in [408, 425, 429, 500, 503] {
+        let mut transport = MockTransport::new();
+        transport.expect_post().times(1).returning(move |_, _, _| {
+            let (status, retry_after) = (StatusCode::from_u16(status).expect("a status"), Some(Millis(1500)));
+            Ok(Reply { status, retry_after, body: Ok(Bytes::new()) })
+        });
+        let (dispatcher, mut taken) = dispatcher(transport).await;
+        dispatcher.dispatch((0..3).map(|_| call("p", "many", Op::Action)).collect());
+        let is_later = |answer: &Answer| match answer {
+            Answer::Unknown { retry_after, report } => {
+                *retry_after == Some(Millis(1500)) && report.status == Some(status)
+            }
+            _ => false,
+        };
+        let answers = answers(&mut taken, 3).await;
+        assert!(answers.values().all(is_later), "{status}: {answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_cannot_be_read_answers_nobody_definitely() {
+    type Case = (fn() -> Result<Reply, TransportError>, &'static str);
+    let table: [Case; 5] = [
+        (|| Err(TransportError::Broken("reset by peer".to_owned())), "reset by peer"),
+        (|| garbage(Ok(Bytes::from_static(b"<html>"))), "the batch's answer"),
+        (|| garbage(Ok(Bytes::new())), "the batch's answer"),
+        (|| garbage(Err(BodyError::Cut("it ended early".to_owned()))), "it ended early"),
+        (
+            || garbage(Ok(Bytes::from_static(br#"{"results":[{"status":200},{"body":1},{"status":200}]}"#))),
+            "missing field `status`",
+        ),
+    ];
+    for (outcome, words) in table {
+        let mut transport = MockTransport::new();
+        transport.expect_post().times(1).returning(move |_, _, _| outcome());
+        let (dispatcher, mut taken) = dispatcher(transport).await;
+        dispatcher.dispatch((0..3).map(|_| call("p", "many", Op::Action)).collect());
+        let answers = answers(&mut taken, 3).await;
+        assert!(answers.values().all(|answer| is_unknown(answer, words)), "{words}: {answers:?}");
+    }
+}
+
+fn garbage(body: Result<Bytes, BodyError>) -> Result<Reply, TransportError> {
+    Ok(Reply { status: StatusCode::OK, retry_after: None, body })
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_is_too_long_goes_call_by_call() {
+    let mut transport = MockTransport::new();
+    transport.expect_post().times(4).returning(|url, _, sent| match url.path() {
+        "/many/batch" => garbage(Err(BodyError::TooLong)),
+        _ => garbage(Ok(sent)),
+    });
+    let (dispatcher, mut taken) = dispatcher(transport).await;
+    dispatcher.dispatch((0..3).map(|_| call("p", "many", Op::Action)).collect());
+    for (saga, answer) in answers(&mut taken, 3).await {
+        assert!(is_its_own(&saga, &answer), "{answer:?}");
+    }
 }

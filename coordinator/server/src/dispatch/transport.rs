@@ -15,12 +15,21 @@ pub(super) const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// The largest page that is read of what a participant shows, in bytes.
 pub(crate) const PAGE_BYTES_MAX: usize = 16 << 20;
 
+/// The largest answer to a health check that is read to its end, in bytes.
+const PROBE_BYTES_MAX: usize = 16 << 10;
+
 /// Why there is no answer at all. Whether the call took effect is then not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// No instance of the participant is registered.
     #[error("the participant has no registered instance; register it with PUT /v1/participants/{{name}}")]
     NotRegistered,
+    /// The participant has instances, and none of them offers the operation.
+    #[error(
+        "no instance of the participant offers this operation any more; the call goes on as soon as one registers it \
+         again"
+    )]
+    NotOffered,
     /// The operation's timeout passed.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
@@ -56,6 +65,14 @@ pub trait Transport: Send + Sync {
     /// [`TransportError::Broken`] when no answer came.
     async fn get(&self, _url: &Url, _headers: HeaderMap) -> Result<Reply, TransportError> {
         Ok(Reply { status: http::StatusCode::NOT_FOUND, retry_after: None, body: Ok(Bytes::new()) })
+    }
+
+    /// Asks `url` for the status it answers with. A transport that carries calls only says that there is nothing.
+    ///
+    /// # Errors
+    /// [`TransportError::Broken`] when no answer came.
+    async fn probe(&self, _url: &Url, _headers: HeaderMap) -> Result<http::StatusCode, TransportError> {
+        Ok(http::StatusCode::NOT_FOUND)
     }
 }
 
@@ -105,6 +122,12 @@ impl Transport for HttpTransport {
 
     async fn get(&self, url: &Url, headers: HeaderMap) -> Result<Reply, TransportError> {
         read(self.client.get(url.clone()).headers(headers).send().await, PAGE_BYTES_MAX).await
+    }
+
+    async fn probe(&self, url: &Url, headers: HeaderMap) -> Result<http::StatusCode, TransportError> {
+        let sent = self.client.get(url.clone()).headers(headers).send().await;
+        // What it says beside its status is read only so that the connection can be used again.
+        Ok(read(sent, PROBE_BYTES_MAX).await?.status)
     }
 }
 

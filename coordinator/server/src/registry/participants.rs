@@ -1,76 +1,64 @@
 //! Participants: where they are and what they offer.
+//!
+//! What they offer may change while sagas run. A call goes to an instance that offers its operation, by what that
+//! instance itself was registered with, so two versions of a participant can stand beside each other. Where none
+//! offers it the call is not sent, and not lost either: it is tried again as any call without an answer.
 
+use super::{
+    condition::Condition,
+    instance::{self, Chosen, Instance},
+    kept::{Kept, read},
+};
 use crate::{
-    address,
     api::unavailable,
     clock::now,
+    dispatch::Form,
     http::{Failure, problem},
 };
-use amends_saga::{Millis, Name, Timestamp, hash::Mix};
+use amends_saga::{Name, Timestamp, definition::CHILD_PARTICIPANT};
 use amends_store::Store;
 use amends_wire::{
     api::{BreakerState, BreakerView, InstanceView, ParticipantView},
     participant::Secret,
     problem::Slug,
-    registration::{OperationTerms, Registration},
+    registration::{HEALTH_PATH, OperationTerms, Registration},
 };
 use reqwest::Url;
-use serde::{Deserialize, Serialize};
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
+use tokio::sync::Notify;
 
 /// Participants at a time.
 const PARTICIPANTS_MAX: usize = 10_000;
 
-/// How long an instance that could not be reached is passed over while there are others.
-const REST: Millis = Millis::from_secs(2);
+/// Why there is nowhere to send a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nowhere {
+    /// The participant has no instance.
+    NotRegistered,
+    /// It has, and none of them offers the operation.
+    NotOffered,
+}
 
-/// One address to call.
+/// A health check to be made.
 #[derive(Debug)]
-pub(crate) struct Instance {
-    pub(crate) id: String,
-    pub(crate) secret: Option<Secret>,
-    /// Until when others are asked first, in milliseconds since 1970.
-    resting_until: AtomicI64,
-    base: Url,
-    /// Where each operation is called, parsed once.
-    addresses: BTreeMap<Name, Address>,
-}
-
-/// Where one operation of an instance is called.
-#[derive(Debug, Clone)]
-pub(crate) struct Address {
-    pub(crate) single: Url,
-    pub(crate) batch: Url,
-}
-
-/// What the store keeps of a participant.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Kept {
-    instances: Vec<KeptInstance>,
-    operations: BTreeMap<Name, OperationTerms>,
-    secret: Option<String>,
-    health: Option<String>,
-    updated_at: Timestamp,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct KeptInstance {
-    url: String,
-    /// Of a heartbeating instance; the store's copy is as old as the last change.
-    ttl_ms: Option<u64>,
-    expires_at: Option<Timestamp>,
+pub(crate) struct Check {
+    pub(super) participant: Name,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) url: Url,
+    /// Whether the participant has said that it has a health check; a path that nobody spoke of may be missing.
+    pub(super) is_declared: bool,
 }
 
 #[derive(Debug)]
 struct Participant {
     kept: Kept,
+    /// In the order of `kept.instances`.
     instances: Vec<Arc<Instance>>,
     turn: AtomicUsize,
 }
@@ -82,12 +70,14 @@ pub(super) struct Participants {
     generation: AtomicU64,
     /// One registration at a time: the store's order is the memory's order.
     writing: tokio::sync::Mutex<()>,
+    /// Told of each registration that changes something.
+    changed: Notify,
 }
 
 impl Participants {
     pub(super) async fn load(store: &dyn Store) -> Result<Participants, amends_store::Error> {
         let kept = read(store).await?.into_iter();
-        let by_name = kept.map(|(name, kept)| (name, Arc::new(Participant::new(kept.renewed()))));
+        let by_name = kept.map(|(name, kept)| (name, Arc::new(Participant::new(kept.renewed(), None))));
         Ok(Participants { by_name: RwLock::new(by_name.collect()), ..Participants::default() })
     }
 
@@ -101,8 +91,10 @@ impl Participants {
         }
         for (name, kept) in theirs {
             // Where only times differ, ours are newer: a heartbeat is not written.
-            if self.get(&name).is_none_or(|ours| !ours.kept.says_the_same(&kept)) {
-                self.write(name, Some(Arc::new(Participant::new(kept.renewed()))), true);
+            let ours = self.get(&name);
+            if ours.as_ref().is_none_or(|ours| !ours.kept.says_the_same(&kept)) {
+                let participant = Participant::new(kept.renewed(), ours.as_deref());
+                self.write(name, Some(Arc::new(participant)), true);
             }
         }
         Ok(())
@@ -113,48 +105,61 @@ impl Participants {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Returns when something has been registered or removed since the future was made.
+    pub(super) fn changed(&self) -> impl Future<Output = ()> + '_ {
+        self.changed.notified()
+    }
+
     pub(super) fn terms(&self, participant: &Name, operation: &Name) -> Option<OperationTerms> {
         self.get(participant)?.kept.operations.get(operation).cloned()
     }
 
-    pub(super) fn batch_max(&self, participant: &Name, operation: &Name) -> Option<usize> {
+    pub(super) fn batching(&self, participant: &Name, operation: &Name) -> Option<Form> {
         let found = self.get(participant)?;
-        Some(found.kept.operations.get(operation)?.batch?.max as usize)
+        let max = found.kept.operations.get(operation)?.batch?.max as usize;
+        Some(Form { max, instances: found.instances.len() })
     }
 
-    /// The next instance in turn that has neither expired nor lately been out of reach, where there is one.
-    pub(super) fn instance(&self, participant: &Name) -> Option<Arc<Instance>> {
-        let found = self.get(participant)?;
-        let count = found.instances.len();
-        if count <= 1 {
-            return found.instances.first().cloned();
+    /// The instance that the next call of an operation goes to.
+    pub(super) fn choose(&self, participant: &Name, operation: &Name) -> Result<Chosen, Nowhere> {
+        let found = self.get(participant).ok_or(Nowhere::NotRegistered)?;
+        if found.instances.is_empty() {
+            return Err(Nowhere::NotRegistered);
         }
         let turn = found.turn.fetch_add(1, Ordering::Relaxed);
-        let at = now();
-        let order = (0..count).map(|i| (turn + i) % count);
-        let is_live = |i: usize| {
-            let expires_at = found.kept.instances[i].expires_at;
-            expires_at.is_none_or(|end| end > at) && !found.instances[i].is_resting(at)
-        };
-        let live = order.clone().find(|i| is_live(*i));
-        found.instances.get(live.unwrap_or(turn % count)).cloned()
+        instance::choose(&found.instances, operation, turn).ok_or(Nowhere::NotOffered)
     }
 
-    /// Every instance, those first that have neither expired nor lately been out of reach.
+    /// Every instance, those first that are well.
     pub(super) fn instances(&self, participant: &Name) -> Vec<Arc<Instance>> {
-        let Some(found) = self.get(participant) else { return Vec::new() };
+        let mut all = self.get(participant).map(|found| found.instances.clone()).unwrap_or_default();
         let at = now();
-        let mut all: Vec<(bool, Arc<Instance>)> = found
-            .instances
-            .iter()
-            .zip(&found.kept.instances)
-            .map(|(instance, kept)| {
-                let has_expired = kept.expires_at.is_some_and(|end| end <= at);
-                (has_expired || instance.is_resting(at), instance.clone())
-            })
-            .collect();
-        all.sort_by_key(|(is_ill, _)| *is_ill);
-        all.into_iter().map(|(_, instance)| instance).collect()
+        all.sort_by_cached_key(|one| !one.is_well(at));
+        all
+    }
+
+    /// The health checks that are due, the longest overdue first, `max` at most; each counts as being made.
+    pub(super) fn checks(&self, max: usize, at: Timestamp) -> Vec<Check> {
+        let all: Vec<(Name, Arc<Participant>)> =
+            self.read().iter().map(|(name, found)| (name.clone(), found.clone())).collect();
+        let due = |found: &Participant, one: &Instance| {
+            one.condition.check_at(found.instances.len() > 1, at).filter(|next| *next <= at)
+        };
+        let mut checks = Vec::new();
+        for (name, found) in &all {
+            let of_it = found.instances.iter().filter_map(|one| Some((due(found, one)?, name, found, one)));
+            checks.extend(of_it);
+        }
+        checks.sort_by_key(|(due, ..)| *due);
+        checks.truncate(max);
+        let begin = |(_, name, found, one): (Timestamp, &Name, &Arc<Participant>, &Arc<Instance>)| {
+            one.condition.checking(&one.id, at);
+            let path = found.kept.health.as_deref();
+            let url = one.below(path.unwrap_or(HEALTH_PATH));
+            let (participant, instance, is_declared) = (name.clone(), one.clone(), path.is_some());
+            Check { participant, instance, url, is_declared }
+        };
+        checks.into_iter().map(begin).collect()
     }
 
     pub(super) async fn register(
@@ -164,6 +169,10 @@ impl Participants {
         registration: Registration,
     ) -> Result<(bool, ParticipantView), Failure> {
         let _one = self.writing.lock().await;
+        if name.as_str() == CHILD_PARTICIPANT {
+            let detail = format!("\"{name}\" stands for child sagas; give the participant another name");
+            return Err(problem(Slug::BadRegistration, detail));
+        }
         registration.check().map_err(|what| problem(Slug::BadRegistration, what))?;
         let secret = registration.secret.as_deref().map(Secret::parse).transpose();
         secret.map_err(|what| problem(Slug::BadRegistration, what))?;
@@ -176,13 +185,12 @@ impl Participants {
         let kept = Kept::merge(before.as_deref().map(|p| &p.kept), registration, now())?;
         let changed = before.as_ref().is_none_or(|before| !before.kept.says_the_same(&kept));
         if changed {
-            let json = serde_json::to_string(&kept)
-                .map_err(|error| problem(Slug::Internal, format!("the registration: {error}")))?;
-            store.put_participant(&name, &json).await.map_err(unavailable)?;
+            put(store, &name, &kept).await?;
         }
-        let participant = Arc::new(Participant::new(kept));
+        let participant = Participant::new(kept, before.as_deref());
+        participant.check_soon();
         let view = participant.view(&name);
-        self.write(name, Some(participant), changed);
+        self.write(name, Some(Arc::new(participant)), changed);
         Ok((is_new, view))
     }
 
@@ -193,6 +201,7 @@ impl Participants {
         Ok(was)
     }
 
+    /// Removes one address. What is on its way to it is still answered; its idle connections close within seconds.
     pub(super) async fn remove_instance(
         &self,
         store: &dyn Store,
@@ -202,14 +211,12 @@ impl Participants {
         let _one = self.writing.lock().await;
         let Some(found) = self.get(name) else { return Ok(false) };
         let mut kept = found.kept.clone();
-        kept.instances.retain(|instance| instance_id(&instance.url) != id);
+        kept.instances.retain(|instance| instance::id(&instance.url) != id);
         if kept.instances.len() == found.kept.instances.len() {
             return Ok(false);
         }
-        let json = serde_json::to_string(&kept)
-            .map_err(|error| problem(Slug::Internal, format!("the registration: {error}")))?;
-        store.put_participant(name, &json).await.map_err(unavailable)?;
-        self.write(name.clone(), Some(Arc::new(Participant::new(kept))), true);
+        put(store, name, &kept).await?;
+        self.write(name.clone(), Some(Arc::new(Participant::new(kept, Some(&found)))), true);
         Ok(true)
     }
 
@@ -237,115 +244,43 @@ impl Participants {
         };
         if changed {
             self.generation.fetch_add(1, Ordering::Release);
+            self.changed.notify_waiters();
         }
     }
 }
 
-impl Instance {
-    /// Notes that no connection could be made, so that the next calls go to other instances first.
-    pub(crate) fn rest(&self) {
-        self.resting_until.store(now().after(REST).0, Ordering::Relaxed);
-    }
-
-    fn is_resting(&self, at: Timestamp) -> bool {
-        self.resting_until.load(Ordering::Relaxed) > at.0
-    }
-
-    /// The address of a path below its base; `path` begins with a slash.
-    pub(crate) fn below(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        url
-    }
-
-    /// Where an operation is called; one that is no longer offered is still called where it was.
-    pub(crate) fn address(&self, operation: &Name) -> Cow<'_, Address> {
-        match self.addresses.get(operation) {
-            Some(address) => Cow::Borrowed(address),
-            None => Cow::Owned(Address::of(&self.base, operation)),
-        }
-    }
-}
-
-impl Address {
-    fn of(base: &Url, operation: &Name) -> Address {
-        let mut single = base.clone();
-        single.set_path(&format!("{}/{operation}", base.path().trim_end_matches('/')));
-        let mut batch = single.clone();
-        batch.set_path(&format!("{}/batch", single.path()));
-        Address { single, batch }
-    }
-}
-
-async fn read(store: &dyn Store) -> Result<BTreeMap<Name, Kept>, amends_store::Error> {
-    let corrupt = |name: &str, error: &dyn std::fmt::Display| {
-        amends_store::Error::Corrupt(format!("the registration of participant \"{name}\": {error}"))
-    };
-    let mut found = BTreeMap::new();
-    for (name, json) in store.participants().await? {
-        let kept: Kept = serde_json::from_str(&json).map_err(|error| corrupt(&name, &error))?;
-        found.insert(Name::parse(&name).map_err(|error| corrupt(&name, &error))?, kept);
-    }
-    Ok(found)
-}
-
-impl Kept {
-    /// What is kept after a registration: its instances beside those known before, its operations alone.
-    fn merge(before: Option<&Kept>, new: Registration, at: Timestamp) -> Result<Kept, Failure> {
-        let mut instances: Vec<KeptInstance> = before.map(|kept| kept.instances.clone()).unwrap_or_default();
-        // An instance that expired long ago will not come back under its old address.
-        instances.retain(|i| {
-            i.expires_at.is_none_or(|end| at.since(end).0 < 10 * i.ttl_ms.unwrap_or(0).max(30_000))
-        });
-        for url in &new.instances {
-            let url = address::check_url(url).map_err(|what| problem(Slug::AddressRefused, what))?;
-            let expires_at = new.ttl.map(|ttl| at.after(ttl.millis()));
-            let ttl_ms = new.ttl.map(|ttl| ttl.millis().0);
-            instances.retain(|known| known.url != url);
-            instances.push(KeptInstance { url, ttl_ms, expires_at });
-        }
-        instances.sort_by(|a, b| a.url.cmp(&b.url));
-        let limit = amends_wire::registration::INSTANCES_MAX;
-        if instances.len() > limit {
-            let detail = format!("{} instances exceed the limit of {limit}; remove some", instances.len());
-            return Err(problem(Slug::BadRegistration, detail));
-        }
-        let secret = new.secret.or_else(|| before.and_then(|kept| kept.secret.clone()));
-        Ok(Kept { instances, operations: new.operations, secret, health: new.health, updated_at: at })
-    }
-
-    /// Whether only times differ, so that a heartbeat need not be written.
-    fn says_the_same(&self, other: &Kept) -> bool {
-        let places = |kept: &Kept| -> Vec<(String, Option<u64>)> {
-            kept.instances.iter().map(|i| (i.url.clone(), i.ttl_ms)).collect()
-        };
-        places(self) == places(other)
-            && self.operations == other.operations
-            && self.secret == other.secret
-            && self.health == other.health
-    }
-
-    /// After a restart every instance has one more `ttl` to be heard of.
-    fn renewed(mut self) -> Kept {
-        let at = now();
-        for instance in &mut self.instances {
-            instance.expires_at = instance.ttl_ms.map(|ms| at.after(amends_saga::Millis(ms)));
-        }
-        self
-    }
+async fn put(store: &dyn Store, name: &Name, kept: &Kept) -> Result<(), Failure> {
+    let json = serde_json::to_string(kept)
+        .map_err(|error| problem(Slug::Internal, format!("the registration: {error}")))?;
+    store.put_participant(name, &json).await.map_err(unavailable)
 }
 
 impl Participant {
-    fn new(kept: Kept) -> Participant {
+    /// A participant as it is kept; of the instances that there were `before`, what is known of them stays known.
+    fn new(kept: Kept, before: Option<&Participant>) -> Participant {
         let secret = kept.secret.as_deref().and_then(|text| Secret::parse(text).ok());
-        let instances = kept.instances.iter().filter_map(|known| {
-            let base = Url::parse(&known.url).ok()?;
-            let addresses = kept.operations.keys();
-            let addresses = addresses.map(|name| (name.clone(), Address::of(&base, name))).collect();
-            let (id, secret) = (instance_id(&known.url), secret.clone());
-            Some(Arc::new(Instance { id, secret, resting_until: AtomicI64::new(0), base, addresses }))
+        let known: BTreeMap<&str, &Arc<Condition>> = before
+            .iter()
+            .flat_map(|found| &found.instances)
+            .map(|one| (one.id.as_str(), &one.condition))
+            .collect();
+        let instances = kept.instances.iter().filter_map(|known_as| {
+            let base = Url::parse(&known_as.url).ok()?;
+            let condition = known
+                .get(instance::id(&known_as.url).as_str())
+                .map(|known| Arc::clone(known))
+                .unwrap_or_default();
+            let offers = kept.offers(known_as);
+            Some(Arc::new(Instance::new(base, offers, secret.clone(), known_as.expires_at, condition)))
         });
-        Participant { instances: instances.collect(), kept, turn: AtomicUsize::new(0) }
+        let turn = before.map_or(0, |before| before.turn.load(Ordering::Relaxed));
+        Participant { instances: instances.collect(), turn: AtomicUsize::new(turn), kept }
+    }
+
+    /// Has those checked at once that are not well: one of them has just said that it is there.
+    fn check_soon(&self) {
+        let at = now();
+        self.instances.iter().filter(|one| !one.is_well(at)).for_each(|one| one.condition.check_soon());
     }
 
     fn view(&self, name: &Name) -> ParticipantView {
@@ -354,7 +289,7 @@ impl Participant {
             self.instances.iter().zip(&self.kept.instances).map(|(instance, kept)| InstanceView {
                 id: instance.id.clone(),
                 url: kept.url.clone(),
-                healthy: kept.expires_at.map(|end| end > at),
+                healthy: instance.health(at),
                 expires_at: kept.expires_at.map(Into::into),
             });
         let operations = self
@@ -370,9 +305,4 @@ impl Participant {
             updated_at: self.kept.updated_at.into(),
         }
     }
-}
-
-/// An instance's id: a hash of its address, so that registering it again is the same instance.
-fn instance_id(url: &str) -> String {
-    format!("{:016x}", Mix::new(0).bytes(url.as_bytes()).finish())
 }

@@ -19,7 +19,7 @@ fn order(op: Op, question: Question, poll: u32) -> Order {
     };
     let key = CallKey { step: StepIx(0), op, attempt: 2, poll, question };
     let body = Arc::new(serde_json::json!({ "card": "secret" }));
-    let call = Call { key, step: name("reserve"), operation, body, at: Timestamp(0) };
+    let call = Call { key, step: name("reserve").into(), operation, body, round: 0, at: Timestamp(0) };
     Order { saga: Uuid::from_u128(7), epoch: 1, call }
 }
 
