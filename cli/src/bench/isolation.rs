@@ -8,7 +8,7 @@
 
 mod bulk;
 mod fleet;
-mod open;
+pub(super) mod open;
 mod park;
 mod phase;
 mod queue;
@@ -24,7 +24,7 @@ use phase::Shape;
 use report::Report;
 use std::time::Duration;
 
-pub(super) use ten::serve;
+pub(super) use ten::{WELL as LOADS, serve};
 
 /// Sagas a second that need the dead participant.
 const TRICKLE_PER_SECOND: u32 = 20;

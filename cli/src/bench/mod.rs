@@ -5,7 +5,7 @@
 //! waiting for its end and starting the next. A saga that does not end as it should fails the whole run.
 //!
 //! `amends bench --isolation` asks something else: what sagas notice of a dead participant and of a full repair
-//! queue that are none of their business.
+//! queue that are none of their business. `amends bench --sleepers` asks what a million sagas cost that wait.
 
 mod cell;
 mod connection;
@@ -15,6 +15,7 @@ mod noop;
 mod proc;
 mod processes;
 mod report;
+mod sleepers;
 mod workload;
 
 use crate::{exit::Exit, globals::Globals, progress};
@@ -32,13 +33,17 @@ Examples:
   amends bench --isolation                       100,000 parked items and a dead participant beside
   amends bench --isolation --parked 500 --rate 50 --seconds 3 --rounds 1   a short one
 
+  amends bench --sleepers                        a million holds asleep, and 500 a second that expire
+  amends bench --sleepers --holds 2000 --expiring 50 --seconds 5          a short one
+
 With --isolation it ends with 1 when the p99 beside them is more than --ratio-max times the p99
-alone, or when the repair queue takes longer than --queue-ms-max to answer.")]
+alone, or when the repair queue takes longer than --queue-ms-max to answer; with --sleepers
+when the p99 of the holds' lateness or the coordinator's memory is more than it may be.")]
 pub struct Args {
     /// Sagas in flight, one cell for each number
     #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", conflicts_with = "isolation")]
     in_flight: Vec<usize>,
-    /// Seconds measured in each cell or round, after a warm-up of one second [default: 5, with --isolation 10]
+    /// Seconds measured in each cell or round, after a warm-up of one second [default: 5, with --isolation 10, with --sleepers 60]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
     /// What is run; may repeat or be a list with commas [default: all of them]
@@ -55,6 +60,11 @@ pub struct Args {
     isolation: bool,
     #[command(flatten)]
     isolated: isolation::Flags,
+    /// Measures a million sleeping holds, and how late those are whose time is up
+    #[arg(long, conflicts_with_all = ["isolation", "in_flight", "workload"])]
+    sleepers: bool,
+    #[command(flatten)]
+    asleep: sleepers::Flags,
     /// Serves the no-op participant that the bench itself starts
     #[arg(long, hide = true, value_name = "COORDINATOR")]
     serve_noop: Option<String>,
@@ -76,6 +86,9 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     if args.isolation {
         return isolation::run(&args, globals).await;
+    }
+    if args.sleepers {
+        return sleepers::run(&args, globals).await;
     }
     let seconds = args.seconds.unwrap_or(5);
     let workloads = if args.workload.is_empty() { Workload::ALL.to_vec() } else { args.workload.clone() };

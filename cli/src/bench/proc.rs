@@ -5,6 +5,37 @@ use anyhow::Context;
 /// Ticks of the processor clock a second, as Linux has it on every platform this runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// A process's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Memory {
+    resident_kib: u64,
+    peak_kib: u64,
+}
+
+impl Memory {
+    /// Reads the memory of a process.
+    pub(super) fn of(pid: u32) -> anyhow::Result<Memory> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+            .with_context(|| format!("process {pid} is gone; its log says why"))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.trim().parse().ok()
+        };
+        let (resident, peak) = (kib("VmRSS:"), kib("VmHWM:"));
+        Ok(Memory { resident_kib: resident.unwrap_or(0), peak_kib: peak.unwrap_or(0) })
+    }
+
+    /// What is resident now.
+    pub(super) fn resident_mib(self) -> f64 {
+        self.resident_kib as f64 / 1024.0
+    }
+
+    /// The most that ever was.
+    pub(super) fn peak_mib(self) -> f64 {
+        self.peak_kib as f64 / 1024.0
+    }
+}
+
 /// A process's use of the machine so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Usage {
