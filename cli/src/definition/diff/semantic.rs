@@ -156,10 +156,9 @@ fn body_of(body: &Value) -> Value {
     body.retain(|key, value| {
         !(matches!(key.as_str(), "pivot" | "read_only") && *value == Value::Bool(false))
     });
-    if let Some(operation) = body.get("compensation").filter(|undo| undo.is_string()).cloned() {
-        if operation.as_str() != Some("none") {
-            body.insert("compensation".to_owned(), under("operation", Some(operation)));
-        }
+    let short = body.get("compensation").filter(|undo| undo.as_str().is_some_and(|undo| undo != "none"));
+    if let Some(operation) = short.cloned() {
+        body.insert("compensation".to_owned(), under("operation", Some(operation)));
     }
     Value::Object(body)
 }

@@ -287,8 +287,11 @@ fn undo(does: &Does, body: &Map<String, Value>) -> Undo {
     }
 }
 
+/// A step's name, and what stands below it.
+type Body<'a> = (&'a str, &'a Map<String, Value>);
+
 /// The steps by name, each with its body.
-fn list(content: &Value) -> Result<Vec<(&str, &Map<String, Value>)>, ModelError> {
+fn list(content: &Value) -> Result<Vec<Body<'_>>, ModelError> {
     let items = content.get("steps").and_then(Value::as_array);
     let items = items.ok_or_else(|| malformed("it has no list of steps"))?;
     items
@@ -301,7 +304,7 @@ fn list(content: &Value) -> Result<Vec<(&str, &Map<String, Value>)>, ModelError>
         .ok_or_else(|| malformed("a step is no object of one member, its name"))
 }
 
-fn edges(bodies: &[(&str, &Map<String, Value>)]) -> Result<Vec<Edge>, ModelError> {
+fn edges(bodies: &[Body<'_>]) -> Result<Vec<Edge>, ModelError> {
     let mut places = HashMap::new();
     for (place, (name, _)) in bodies.iter().enumerate() {
         if places.insert(*name, place).is_some() {

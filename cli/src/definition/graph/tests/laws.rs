@@ -116,6 +116,9 @@ fn flowchart_has_everything_once(graph: &Graph, chart: &str) {
     }
 }
 
+/// Where a text begins, and how wide it is: x, y, width.
+type Written = (f64, f64, f64);
+
 /// What is found in a drawing, read from its text: each element stands on a line of its own.
 #[derive(Debug, Default)]
 pub(super) struct Drawing {
@@ -124,7 +127,7 @@ pub(super) struct Drawing {
     forward: BTreeMap<(String, String), usize>,
     back: BTreeMap<(String, String), usize>,
     /// Each box with the texts that follow it.
-    boxes: Vec<(Rect, Vec<(f64, f64, f64)>)>,
+    boxes: Vec<(Rect, Vec<Written>)>,
 }
 
 impl Drawing {

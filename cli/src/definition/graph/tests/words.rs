@@ -69,7 +69,7 @@ fn words_from_outside_stay_words() {
     assert!(drawing.contains("&lt;script&gt;"), "{drawing}");
     let chart = mermaid::draw(&graph, None);
     assert!(!chart.contains("<script") && !chart.contains("\nclick") && !chart.contains('`'), "{chart}");
-    let opening = |line: &str| line.matches('"').count() % 2 == 0;
+    let opening = |line: &str| line.matches('"').count().is_multiple_of(2);
     assert!(chart.lines().all(opening), "{chart}");
 }
 
