@@ -12,8 +12,8 @@ use crate::{
     run::{Refusal, Started, answer_of},
 };
 use amends_saga::{
-    Answer, Input, Json, Millis, Op, Parent, Question, Rejected, Report, Saga, SagaId, Start, Status, child_id,
-    definition::Target,
+    Answer, Input, Json, Millis, Op, Parent, Question, Rejected, Report, Saga, SagaId, Start, Status,
+    child_id, definition::Target,
 };
 use amends_store::Store;
 use amends_wire::{
@@ -24,6 +24,12 @@ use std::sync::Arc;
 
 /// How many sagas may stand above a child.
 pub(crate) const DEPTH_MAX: u8 = 8;
+
+/// The child is on its way; its end is told, and asking is the fallback.
+const PENDING: Answer = Answer::Pending { retry_after: None, repair: false };
+
+/// The child cannot be got at now. To the next question it is not there, or not undone, and the call is made again.
+const LATER: Answer = Answer::Pending { retry_after: Some(Millis::from_secs(5)), repair: false };
 
 /// Performs the calls of parents.
 #[derive(Debug, Clone)]
@@ -56,7 +62,8 @@ impl Children {
         if let Ok((Some(saga), _)) = self.handle.get(id, false).await {
             return Ok(Some(saga));
         }
-        let unavailable = |error: amends_store::Error| Problem::new(Slug::StoreUnavailable, error.to_string());
+        let unavailable =
+            |error: amends_store::Error| Problem::new(Slug::StoreUnavailable, error.to_string());
         let Some(stored) = self.store.load(id).await.map_err(unavailable)? else { return Ok(None) };
         if !self.registry.knows(&stored.head.hash) {
             self.registry.refresh(self.store.as_ref()).await.map_err(unavailable)?;
@@ -88,9 +95,9 @@ impl Children {
         let wanted = DefinitionRef::Named { name: operation.name.clone(), version };
         let definition = match self.registry.to_run(&self.store, &wanted, &order.call.body).await {
             Ok(definition) => definition,
+            Err(Failure(problem)) if problem.slug == Slug::StoreUnavailable => return unknown(&problem),
             // What cannot be started never was, nor will be by a call that comes late.
             Err(_) if barred => return Answer::Done(Json::default()),
-            Err(Failure(problem)) if problem.slug == Slug::StoreUnavailable => return unknown(&problem),
             Err(Failure(problem)) => return contract(problem.detail),
         };
         let parent_of = Parent { saga: order.saga, step: order.call.step.clone(), depth };
@@ -102,11 +109,11 @@ impl Children {
         };
         match self.handle.start(start, [0; 32], false).await {
             Ok((Started::New, _)) if barred => Answer::Done(Json::default()),
-            Ok((Started::New | Started::Repeat(_), _)) => Answer::Pending { retry_after: None, repair: false },
-            Ok((Started::Full, _)) => wait("as many sagas are in flight as may be"),
-            Ok((Started::Busy(participant), _)) => wait(&format!("too much waits for participant \"{participant}\"")),
+            Ok((Started::New | Started::Repeat(_), _)) => PENDING,
+            // It is put off, and no attempt is spent on it: the step's `within` and the saga's deadline bound it.
+            Ok((Started::Full | Started::Busy(_), _)) => LATER,
             Ok((Started::KeyReused(_) | Started::Unavailable, _)) | Err(_) => {
-                wait("the child's start could not be written")
+                unwritten("the child's start could not be written")
             }
         }
     }
@@ -120,14 +127,13 @@ impl Children {
             _ => return stands(child, Op::Compensation),
         };
         match asked {
-            Ok(Ok(())) => Answer::Pending { retry_after: None, repair: false },
+            Ok(Ok(())) => PENDING,
             Ok(Err(Refusal::Rejected(why @ Rejected::PastPivot))) => {
                 Answer::Refused(Report::new(None, format!("child saga {}: {why}", child.id), 0))
             }
-            // It has gone on meanwhile: the next question finds out how.
-            Ok(Err(Refusal::Rejected(_) | Refusal::NotHeld | Refusal::Unavailable)) | Err(_) => {
-                wait("the child has gone on meanwhile, or could not be written")
-            }
+            // It has gone on meanwhile, or another coordinator drives it: the next question finds out.
+            Ok(Err(Refusal::Rejected(_) | Refusal::NotHeld)) => LATER,
+            Ok(Err(Refusal::Unavailable)) | Err(_) => unwritten("the child's undoing could not be written"),
         }
     }
 }
@@ -147,9 +153,15 @@ fn contract(message: String) -> Answer {
 }
 
 fn unknown(problem: &Problem) -> Answer {
-    Answer::Unknown { report: Report::new(None, problem.detail.clone(), 0), retry_after: Some(Millis::from_secs(1)) }
+    Answer::Unknown {
+        report: Report::new(None, problem.detail.clone(), 0),
+        retry_after: Some(Millis::from_secs(1)),
+    }
 }
 
-fn wait(message: &str) -> Answer {
+fn unwritten(message: &str) -> Answer {
     Answer::Unknown { report: Report::new(None, message, 0), retry_after: Some(Millis::from_secs(1)) }
 }
+
+#[cfg(test)]
+mod tests;
