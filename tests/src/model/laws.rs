@@ -5,7 +5,9 @@ use super::{
     space::Model,
     state::{ID, Node, State, Winner},
 };
-use amends_saga::{Direction, How, Op, OpPhase, Outcome, ParkReason, Saga, StepIx, StepPhase, schedule::Schedule};
+use amends_saga::{
+    Direction, How, Op, OpPhase, Outcome, ParkReason, Saga, StepIx, StepPhase, schedule::Schedule,
+};
 use std::sync::Arc;
 
 /// The law that a state breaks.
@@ -35,7 +37,9 @@ pub(super) fn broken(model: &Model, state: &State) -> Option<&'static str> {
         return Some("I25: a saga that waits for an operator only is held");
     }
     let row = state.row.as_ref()?;
-    model.saga_broken(state, row).or_else(|| row.steps().find_map(|(ix, _)| model.step_broken(state, row, ix)))
+    model
+        .saga_broken(state, row)
+        .or_else(|| row.steps().find_map(|(ix, _)| model.step_broken(state, row, ix)))
 }
 
 impl Model {
@@ -54,7 +58,8 @@ impl Model {
         if paid && state.winner == Some(Winner::Expired) && row.outcome.is_some() && !self.has_taken(row) {
             return Some("I40: a payment was taken and its time was up");
         }
-        let wide = row.steps().filter(|(ix, step)| row.item(*ix).is_some() && step.phase == StepPhase::Running);
+        let wide =
+            row.steps().filter(|(ix, step)| row.item(*ix).is_some() && step.phase == StepPhase::Running);
         (wide.count() > 1).then_some("I33: two items are under way, and one may be")
     }
 

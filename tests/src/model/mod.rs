@@ -78,6 +78,23 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
     let alone = Bounds { claims: 0, crashes: 0, refusals: 0, zombies: false, ..small };
     let list = [
         ("an await that nothing answers", &payment, alone),
+        (
+            "two items one after the other, and conditions",
+            &fan,
+            Bounds { claims: 1, refusals: 1, cancels: 1, ..alone },
+        ),
+        ("completed and sent back", &whole, Bounds { claims: 1, crashes: 1, reverts: 1, ..alone }),
+        ("a pivot is not sent back", &own, Bounds { reverts: 1, ..alone }),
+        (
+            "a branch whose confirm is refused",
+            &open,
+            Bounds { claims: 1, refusals: 1, branches: 1, commits: 1, verbs: 1, ..alone },
+        ),
+        (
+            "an open saga: commit, rollback and timeout",
+            &open,
+            Bounds { claims: 1, crashes: 1, cancels: 1, branches: 2, commits: 1, ..alone },
+        ),
         ("an undo given up by its age", &aged, Bounds { claims: 1, crashes: 1, verbs: 1, ..alone }),
         ("claimed again while still held", &single, Bounds { claims: 2, crashes: 1, ..alone }),
         ("a gateway in the way", &asking, Bounds { claims: 1, gates: 1, ..alone }),
@@ -112,29 +129,17 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
             &own,
             Bounds { claims: 1, crashes: 1, refusals: 1, cancels: 1, verbs: 1, ..alone },
         ),
-        ("two items one after the other, and conditions", &fan, Bounds { claims: 1, refusals: 1, cancels: 1, ..alone }),
-        ("completed and sent back", &whole, Bounds { claims: 1, crashes: 1, reverts: 1, ..alone }),
-        ("a pivot is not sent back", &own, Bounds { reverts: 1, ..alone }),
         (
             "payment, expiry and cancel: one wins",
             &payment,
             Bounds { claims: 1, crashes: 1, cancels: 1, signals: 1, ..alone },
         ),
-        (
-            "an open saga: commit, rollback and timeout",
-            &open,
-            Bounds { claims: 1, crashes: 1, cancels: 1, branches: 2, commits: 1, ..alone },
-        ),
-        (
-            "a branch whose confirm is refused",
-            &open,
-            Bounds { claims: 1, refusals: 1, branches: 1, commits: 1, verbs: 1, ..alone },
-        ),
     ];
     let widen = |bounds: Bounds| Bounds { claims: bounds.claims + 1, crashes: 2, zombies: true, ..bounds };
     let model = |(name, text, bounds): (&'static str, &String, Bounds)| {
         let bounds = if wide { widen(bounds) } else { bounds };
-        let definition = if text.is_empty() { Arc::new(Definition::open()) } else { sketch::definition(text) };
+        let definition =
+            if text.is_empty() { Arc::new(Definition::open()) } else { sketch::definition(text) };
         (name, Model::new(definition, bounds, bug))
     };
     list.into_iter().map(model).collect()

@@ -14,7 +14,8 @@ pub(super) fn of_state(state: &State) -> u64 {
     mix = add_append(mix, state.zombie.as_deref());
     for b in &state.barriers {
         let word = (b.action as u64) << 24 | (b.undo as u64) << 16 | u64::from(b.effects) << 8;
-        let word = word | (b.confirm as u64) << 48 | u64::from(b.confirm_effects) << 40 | u64::from(b.round) << 32;
+        let word =
+            word | (b.confirm as u64) << 48 | u64::from(b.confirm_effects) << 40 | u64::from(b.round) << 32;
         mix = mix.add(word | u64::from(b.undo_effects));
     }
     mix = mix.add(state.loose.len() as u64);

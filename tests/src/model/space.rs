@@ -8,18 +8,15 @@ use super::{
     state::{Action, Bounds, ID, Left, NODES, Node, State, WORDS, Winner, Word},
 };
 use amends_saga::{
-    Answer, Audit, BranchTerms, CallKey, CauseKind, Definition, Direction, Input, Json, Name, Op, Question, Report, Saga, Start,
-    Event, Millis, Record, Status, Step, StepIx, StepPhase, Timestamp, Verb,
+    Answer, Audit, BranchTerms, CallKey, CauseKind, Definition, Direction, Event, Input, Json, Millis, Name,
+    Op, Question, Record, Report, Saga, Start, Status, Step, StepIx, StepPhase, Timestamp, Verb,
     coordinator::{Append, Effect, Written},
     definition::Kind,
     due, planted,
     schedule::{Schedule, UndoSchedule},
     sketch,
 };
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Nobody waits for a timer this far ahead.
 const LIFETIME: Timestamp = Timestamp(1_000_000_000_000);
@@ -539,7 +536,11 @@ impl Model {
     fn register(&self, state: &mut State, node: usize) {
         let number = self.bounds.branches - state.left.branches;
         state.left.branches -= 1;
-        let retry = UndoSchedule { quick: 1, slow: Schedule { attempts: 0, ..Schedule::QUICK }, ..UndoSchedule::DEFAULT };
+        let retry = UndoSchedule {
+            quick: 1,
+            slow: Schedule { attempts: 0, ..Schedule::QUICK },
+            ..UndoSchedule::DEFAULT
+        };
         let terms = BranchTerms {
             compensation: sketch::operation_of("p.undo"),
             undo_retry: UndoSchedule { within: FOR_EVER, ..retry },

@@ -45,7 +45,8 @@ const TRIES_MAX: u32 = 25;
 
 impl Opening {
     pub(super) fn draw(random: &mut Random) -> Opening {
-        let timeout = if random.chance(500) { random.within(3_000, 15_000) } else { random.within(31_000, 90_000) };
+        let timeout =
+            if random.chance(500) { random.within(3_000, 15_000) } else { random.within(31_000, 90_000) };
         Opening {
             timeout: Millis(timeout as u64),
             branches: random.below(u64::from(BRANCHES_MAX)) as Unit + 1,
@@ -121,12 +122,13 @@ impl World {
         }
         let Some(node) = self.reach(id) else { return };
         let now = self.time();
-        let (is_branch, is_commit) =
-            (matches!(input, Input::Branch { .. }), matches!(input, Input::Commit));
+        let (is_branch, is_commit) = (matches!(input, Input::Branch { .. }), matches!(input, Input::Commit));
         let told = self.nodes[node].coordinator.input(id, input, now);
         self.pump(node);
         self.stir(&[11, u64::from(told.is_ok())]);
-        self.note(|_| format!("node {node} is told of {id} (branch {is_branch}, commit {is_commit}): {told:?}"));
+        self.note(|_| {
+            format!("node {node} is told of {id} (branch {is_branch}, commit {is_commit}): {told:?}")
+        });
         let refused = matches!(told, Err(NotTaken::Rejected(_)));
         if refused && is_branch {
             self.count(Situation::BranchTooLate);

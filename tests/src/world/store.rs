@@ -231,9 +231,7 @@ impl World {
 
     pub(super) fn store(&mut self, event: Event) {
         let (node, incarnation, owner, mut batch, mute) = match event {
-            Event::Write { node, incarnation, owner, batch, mute } => {
-                (node, incarnation, owner, batch, mute)
-            }
+            Event::Write { node, incarnation, owner, batch, mute } => (node, incarnation, owner, batch, mute),
             Event::Look(sleep) => return self.look_at_sleeper(sleep),
         };
         let originals: Vec<_> = batch.iter().map(|append| (append.epoch, append.head.clone())).collect();

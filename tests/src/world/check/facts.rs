@@ -8,9 +8,7 @@ use crate::world::{
     participant::{Branch, Participants},
     shop::{Cart, Plan, Unit},
 };
-use amends_saga::{
-    CauseKind, Event, Op, Record, SagaId, Status, Timestamp, schedule::Schedule,
-};
+use amends_saga::{CauseKind, Event, Op, Record, SagaId, Status, Timestamp, schedule::Schedule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of one saga from its durable journal.
