@@ -2,8 +2,9 @@
 
 use crate::{
     stub::Stub,
-    world::{ORDER, World},
+    world::{ORDER, PAID, World, send},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -24,9 +25,40 @@ async fn a_definition_is_registered_once_and_never_changes() {
     assert_eq!((shown.status, &shown.body), (200, &first.body));
     let mut brief = first.body.clone();
     brief.as_object_mut().expect("an object").remove("content");
+    let uncounted = json!({ "items": [brief.clone()], "next": null });
+    brief["live"] = json!(0);
     let list = json!({ "items": [brief], "next": null });
     assert_eq!(world.get("/v1/definitions").await.body, list);
     assert_eq!(world.get("/v1/definitions/order").await.body, list);
+    assert_eq!(world.get("/v1/definitions?live=false").await.body, uncounted);
+    assert_eq!(world.get("/v1/definitions/order?live=true").await.body, list);
+    world.get("/v1/definitions?live=perhaps").await.is_problem(400, "bad_query");
+    world.get("/v1/definitions/order?alive").await.is_problem(400, "bad_query");
+}
+
+#[tokio::test]
+async fn definitions_are_listed_with_the_sagas_that_still_run_each_version() {
+    let world = World::new().await;
+    let newer = PAID.replace("version: 1", "version: 2");
+    let request = world.request(Method::PUT, "/v1/definitions/paid/2");
+    assert_eq!(send(request.header("content-type", "application/yaml").body(newer)).await.status, 201);
+    let start = |definition: &str| json!({ "definition": definition, "input": {} });
+    let old = world.post("/v1/sagas", &start("paid@1")).await.id();
+    for _ in 0..2 {
+        assert_eq!(world.post("/v1/sagas", &start("paid")).await.body["version"], 2);
+    }
+    let live = || async {
+        let list = world.get("/v1/definitions/paid").await.body;
+        let items = list["items"].as_array().expect("items").iter();
+        items.map(|item| (item["version"].clone(), item["live"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(live().await, [(json!(1), json!(1)), (json!(2), json!(2))]);
+    world.post(&format!("/v1/sagas/{old}/cancel?wait=10s"), &json!({})).await;
+    assert_eq!(
+        live().await,
+        [(json!(1), json!(0)), (json!(2), json!(2))],
+        "a saga keeps its version to its end"
+    );
 }
 
 #[tokio::test]

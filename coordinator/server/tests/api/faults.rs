@@ -146,13 +146,14 @@ async fn a_coordinator_whose_lease_was_lost_joins_again() {
     let world = World { server: first, store: store.clone(), stub: shop, url, http };
     world.register_shop(json!({})).await;
     world.define("order", crate::world::ORDER).await;
-    world.define("paid", crate::world::PAID).await;
+    // They wait too shortly to sleep: what sleeps is nobody's, and there would be nothing to take over.
+    world.define("paid", &crate::world::PAID.replace("15m", "25s")).await;
     let held = world.post("/v1/sagas", &json!({ "definition": "paid", "input": {} })).await.id();
     world.until_step(&held, 1, "waiting").await;
 
     let second = serve(Config { timing, ..config() }, Arc::new(store)).await;
     // One that came with its start, and which the second one has not read.
-    let step = json!({ "await": "payment", "timeout": "15m" });
+    let step = json!({ "await": "payment", "timeout": "25s" });
     let whole = json!({ "saga": "once", "version": 1, "steps": [{ "payment": step }] });
     let once = world.post("/v1/sagas", &json!({ "definition": whole, "input": {} })).await.id();
     // The first one was not heard of for ten minutes, and the second one takes its saga over.

@@ -106,7 +106,12 @@ pub(crate) async fn serve(config: Config, store: Arc<dyn Store>) -> Server {
 impl World {
     /// A coordinator that knows `shop`, `order@1` and `paid@1`.
     pub(crate) async fn new() -> World {
-        let world = World::bare(config()).await;
+        World::with(config()).await
+    }
+
+    /// As [`World::new`], set up as told.
+    pub(crate) async fn with(config: Config) -> World {
+        let world = World::bare(config).await;
         world.register_shop(json!({})).await;
         for (name, text) in [("order", ORDER), ("paid", PAID)] {
             world.define(name, text).await;
@@ -127,6 +132,12 @@ impl World {
     pub(crate) async fn register_shop(&self, terms: Value) -> Answer {
         let mut operations = json!({ "hold": {}, "release": {}, "refund": {} });
         operations["charge"] = terms;
+        let body = json!({ "instances": [self.stub.url], "operations": operations });
+        self.put("/v1/participants/shop", &body).await
+    }
+
+    /// Registers `shop` with operations of these names and terms.
+    pub(crate) async fn offer(&self, operations: Value) -> Answer {
         let body = json!({ "instances": [self.stub.url], "operations": operations });
         self.put("/v1/participants/shop", &body).await
     }
@@ -184,6 +195,14 @@ impl World {
             assert!(begin.elapsed() < PATIENCE, "saga {id} is not {status}: {saga:#}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Stops the coordinator and starts another one on the same store.
+    pub(crate) async fn restart(&mut self) {
+        let store = Arc::new(self.store.clone());
+        let new = serve(config(), store).await;
+        self.url = format!("http://{}", new.address());
+        std::mem::replace(&mut self.server, new).stop().await;
     }
 
     /// Waits until a step of a saga has this status.
