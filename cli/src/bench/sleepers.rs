@@ -72,7 +72,8 @@ async fn measure(args: &Args, globals: &Globals) -> anyhow::Result<Exit> {
 
     let busy = progress::busy(globals, "holds expire, others complete");
     let load = OpenLoad::start(fleet.address(), flags.expiring);
-    let started = fill::pace(fleet.address(), "expiring", flags.expiring, Duration::from_secs(seconds)).await?;
+    let started =
+        fill::pace(fleet.address(), "expiring", flags.expiring, Duration::from_secs(seconds)).await?;
     tokio::time::sleep(HOLD + Duration::from_secs(5)).await;
     if load.has_failed() {
         bail!("the sagas beside them do not complete; the coordinator's log says why");

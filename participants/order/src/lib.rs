@@ -51,8 +51,12 @@ pub const NAME: &str = "order";
 pub const BATCH_MAX: u32 = 64;
 
 /// The scripts that make an order database, in order.
-pub const SQLITE: [&str; 4] =
-    [barrier::SQLITE, include_str!("../../../migrations/order/sqlite/0001_order.sql"), barrier::BY_TIME, barrier::ROUND];
+pub const SQLITE: [&str; 4] = [
+    barrier::SQLITE,
+    include_str!("../../../migrations/order/sqlite/0001_order.sql"),
+    barrier::BY_TIME,
+    barrier::ROUND,
+];
 
 /// The orders of a shop.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@
 //! invariants.
 
 mod laws;
+mod open;
 mod participant;
 mod print;
 pub mod search;

@@ -2,30 +2,22 @@
 
 use super::{
     Bug, laws,
+    open::{OPEN_FOR, revert},
     participant::{Barrier, Said},
     print,
     search::Space,
-    state::{Action, Bounds, ID, Left, NODES, Node, State, WORDS, Winner, Word},
+    state::{Action, Bounds, ID, Left, NODES, Node, State, WORDS, Word},
 };
 use amends_saga::{
-    Answer, Audit, BranchTerms, CallKey, CauseKind, Definition, Direction, Event, Input, Json, Millis, Name,
-    Op, Question, Record, Report, Saga, Start, Status, Step, StepIx, StepPhase, Timestamp, Verb,
+    Answer, Audit, CallKey, Definition, Direction, Event, Input, Json, Name, Op, Question, Record, Report,
+    Saga, Start, Status, Step, StepIx, StepPhase, Timestamp, Verb,
     coordinator::{Append, Effect, Written},
-    definition::Kind,
     due, planted,
-    schedule::{Schedule, UndoSchedule},
-    sketch,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Nobody waits for a timer this far ahead.
 const LIFETIME: Timestamp = Timestamp(1_000_000_000_000);
-
-/// How long an open saga has to be decided.
-const OPEN_FOR: Millis = Millis(60_000);
-
-/// Longer than anybody lives here.
-const FOR_EVER: Millis = Millis(3_600_000_000_000_000);
 
 /// The items of the one step of a definition that is fanned out.
 const ITEMS: usize = 2;
@@ -35,7 +27,7 @@ const ITEMS: usize = 2;
 pub struct Model {
     pub(super) definition: Arc<Definition>,
     pub(super) later: Vec<BTreeSet<u16>>,
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     bug: Option<Bug>,
     signal: Name,
 }
@@ -91,24 +83,6 @@ impl Model {
 
     pub(super) fn is_eager(&self, step: u16) -> bool {
         self.spec(step).and_then(Step::undo).is_some_and(|undo| undo.eager)
-    }
-
-    /// What decided a saga: the law is that this never changes, and that what stands agrees with it.
-    pub(super) fn winner(&self, saga: &Saga) -> Option<Winner> {
-        let back = saga.direction == Direction::Backward;
-        let expired = saga.error.as_ref().is_some_and(|error| error.kind == CauseKind::Timeout);
-        let turned = back.then_some(if expired { Winner::Expired } else { Winner::Cancelled });
-        if self.definition.is_open() {
-            return saga.committed_at.map(|_| Winner::Taken).or(turned);
-        }
-        let waits = |kind: &Kind| matches!(kind, Kind::Await(_));
-        let (ix, _) = self.definition.steps().find(|(_, step)| waits(&step.kind))?;
-        match saga.step(ix).phase {
-            StepPhase::Done => Some(Winner::Taken),
-            StepPhase::Refused => Some(Winner::Expired),
-            StepPhase::Skipped => Some(Winner::Cancelled),
-            _ => turned,
-        }
     }
 
     pub(super) fn has(&self, bug: Bug) -> bool {
@@ -167,7 +141,7 @@ impl Model {
         Written::Done
     }
 
-    fn input(&self, state: &mut State, node: usize, input: Input) {
+    pub(super) fn input(&self, state: &mut State, node: usize, input: Input) {
         let now = state.now;
         let it = state.node(node);
         let before = it.coordinator.get(ID).map(|saga| (saga.seq, saga.is_terminal()));
@@ -533,25 +507,6 @@ impl Model {
         }
     }
 
-    fn register(&self, state: &mut State, node: usize) {
-        let number = self.bounds.branches - state.left.branches;
-        state.left.branches -= 1;
-        let retry = UndoSchedule {
-            quick: 1,
-            slow: Schedule { attempts: 0, ..Schedule::QUICK },
-            ..UndoSchedule::DEFAULT
-        };
-        let terms = BranchTerms {
-            compensation: sketch::operation_of("p.undo"),
-            undo_retry: UndoSchedule { within: FOR_EVER, ..retry },
-            confirm: Some(sketch::operation_of("p.confirm")),
-            retry: UndoSchedule { within: FOR_EVER, ..retry },
-            input: Json::default(),
-        };
-        let name = Name::parse(&format!("b{number}")).expect("a name");
-        self.input(state, node, Input::Branch { name, terms: Box::new(terms) });
-    }
-
     fn wake(&self, state: &mut State, node: usize) {
         let at = state.nodes[node].coordinator.next_wake().expect("a timer");
         state.now = at.max(state.now);
@@ -596,16 +551,6 @@ fn claim(state: &mut State, node: usize) {
     state.owner = node;
     let (row, epoch, now) = (state.row.clone().expect("a row to claim"), state.epoch, state.now);
     state.node(node).coordinator().adopt(Saga::clone(&row), [0; 32], epoch, "another", now);
-}
-
-/// Takes a completed saga from the store, to undo it.
-fn revert(state: &mut State, node: usize) {
-    state.left.reverts -= 1;
-    state.epoch += 1;
-    state.owner = node;
-    let (row, epoch, now) = (state.row.clone().expect("a completed row"), state.epoch, state.now);
-    let coordinator = state.node(node).coordinator();
-    let _ = coordinator.revert(Saga::clone(&row), [0; 32], (epoch, "another"), String::new(), now);
 }
 
 fn nothing() -> Report {

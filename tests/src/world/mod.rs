@@ -17,6 +17,7 @@ mod node;
 mod opener;
 mod operator;
 pub mod participant;
+mod reach;
 pub mod shop;
 mod store;
 

@@ -7,7 +7,7 @@ use super::{
 use amends_saga::{
     Answer, CallKey, Direction, Input, Millis, Rejected, Report, Saga, SagaId, Start,
     coordinator::{Admission, Coordinator, Effect, Limits, NotTaken, Written},
-    gate::{BreakerState, GateLimits, Why},
+    gate::GateLimits,
 };
 use amends_store::{Owner, Stored};
 use std::collections::BTreeMap;
@@ -54,8 +54,8 @@ pub(super) struct Node {
     pub(super) delayed_until: i64,
     pub(super) coordinator: Coordinator,
     limits: Limits,
-    owner: Owner,
-    index: usize,
+    pub(super) owner: Owner,
+    pub(super) index: usize,
     lease_seen: i64,
     wake_at: Option<i64>,
     /// The calls made, and whether an answer was given for each.
@@ -72,7 +72,6 @@ impl Node {
             in_flight_max: mix.in_flight_max,
             waiting_max: mix.waiting_max,
             retry_floor: mix.retries,
-            slow_start: if mix.retries < 10 { 1 } else { GateLimits::default().slow_start },
             // Short, so that what never works has spent its attempts before the run is over.
             open_first: Millis(1_000),
             open_max: Millis(4_000),
@@ -265,27 +264,6 @@ impl World {
         self.claimed(node, claimed);
     }
 
-    /// Takes a completed saga from the store, to undo it.
-    fn revert(&mut self, node: usize, id: SagaId) {
-        let now = self.time();
-        if self.random.chance(self.mix.store_before) {
-            return;
-        }
-        let owner = self.nodes[node].owner.clone();
-        let Some(stored) = self.store.revive(&owner, id, now) else { return };
-        self.checker.claimed(id, stored.epoch);
-        let plan = Plan::find(&stored.head.hash);
-        let saga = Saga::replay(id, plan.definition.clone(), &stored.records);
-        let (print, taken) = (stored.head.fingerprint, (stored.epoch, owner.name.as_str()));
-        let reason = "it was sent back".to_owned();
-        let told = self.nodes[node].coordinator.revert(saga, print, taken, reason, now);
-        self.stir(&[10, u64::from(told.is_ok())]);
-        self.note(|_| format!("node {node} reverts {id}: {told:?}"));
-        if told == Err(Rejected::PastPivot) {
-            self.count(Situation::RevertRefused);
-        }
-    }
-
     fn claimed(&mut self, node: usize, claimed: Vec<Stored>) {
         for stored in &claimed {
             self.checker.claimed(stored.id, stored.epoch);
@@ -340,30 +318,6 @@ impl World {
                     let ms = self.random.within(50, 500);
                     self.at(ms, WorldEvent::Node { node, incarnation, event: Event::Reclaim(ids) });
                 }
-            }
-        }
-    }
-
-    /// Counts what its gates have come to.
-    pub(super) fn count_gates(&mut self, node: usize) {
-        for view in self.nodes[node].coordinator.gates(self.time()) {
-            let mut found = Vec::new();
-            found.extend((view.opened > 0).then_some(Situation::BreakerOpened));
-            let closed = view.breaker == BreakerState::Closed;
-            found.extend((view.opened > 0 && closed).then_some(Situation::BreakerClosed));
-            for (why, count) in view.deferred {
-                let situation = match why {
-                    Why::Limit => Situation::DeferredByLimit,
-                    Why::Breaker => Situation::DeferredByBreaker,
-                    Why::Budget => Situation::DeferredByBudget,
-                    Why::Pace => Situation::DeferredByPace,
-                };
-                found.extend((count > 0).then_some(situation));
-            }
-            found.into_iter().for_each(|situation| self.count(situation));
-            if view.in_flight > self.mix.in_flight_max {
-                self.checker
-                    .violated(format!("I25: {} calls are in flight to {}", view.in_flight, view.participant));
             }
         }
     }
@@ -501,39 +455,5 @@ impl World {
             Admission::Full => self.count(Situation::AdmissionRefused),
             Admission::Busy { .. } => self.count(Situation::ParticipantBusy),
         }
-    }
-
-    /// The coordinators that hold a saga and can be reached.
-    pub(super) fn holders(&self, id: SagaId) -> Vec<usize> {
-        let holds = |n: &&Node| n.is_up && n.paused_until <= self.now && n.coordinator.get(id).is_some();
-        self.nodes.iter().filter(holds).map(|n| n.index).collect()
-    }
-
-    /// A coordinator that can be reached and holds a saga; one that nobody holds is taken from the store.
-    pub(super) fn reach(&mut self, id: SagaId) -> Option<usize> {
-        let holders = self.holders(id);
-        if !holders.is_empty() {
-            return Some(*self.random.pick(&holders));
-        }
-        let node = self.any_node();
-        let it = &self.nodes[node];
-        if !it.is_up || it.paused_until > self.now {
-            return None;
-        }
-        self.take_back(node, id);
-        let held = self.nodes[node].coordinator.get(id).is_some();
-        if held {
-            self.count(Situation::SignalWoke);
-            self.pump(node);
-        }
-        held.then_some(node)
-    }
-
-    /// Gives a saga a signal through a coordinator; says whether it was taken.
-    pub(super) fn signal(&mut self, node: usize, id: SagaId, input: Input) -> bool {
-        let now = self.time();
-        let taken = self.nodes[node].coordinator.input(id, input, now).is_ok();
-        self.pump(node);
-        taken
     }
 }

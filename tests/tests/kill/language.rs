@@ -50,7 +50,6 @@ steps:
   - part:
       saga: part
       with: { refuse: "${{ input.refuse_part }}" }
-      retry: { attempts: 40, first: 20ms, factor: 2, max: 200ms }
   - pause:
       await: nothing
       timeout: 50ms
@@ -59,8 +58,7 @@ steps:
       action: ledger.apply
       with: { refuse: "${{ input.refuse }}" }
       retry: { attempts: 40, first: 20ms, factor: 2, max: 200ms }
-      compensation: none
-      reason: it is the point of no return
+      compensation: { operation: ledger.revert, retry: { quick: 3, attempts: 60, first: 20ms, factor: 2, max: 200ms } }
       pivot: true
   - after:
       action: ledger.apply
@@ -81,7 +79,6 @@ steps:
   - part:
       saga: part
       with: { refuse: "${{ input.refuse_part }}" }
-      retry: { attempts: 40, first: 20ms, factor: 2, max: 200ms }
 "#;
 
 const PART_TEXT: &str = r#"

@@ -168,7 +168,7 @@ impl Caller {
     async fn work(self, stop: CancellationToken) {
         let mut turn = 0;
         while !stop.is_cancelled() {
-            let key = format!("caller-{}-{turn}", self.number);
+            let key = format!("{}-{}-{turn}", self.load.definition, self.number);
             let input = (self.load.input)(self.number as u64, turn);
             let told = self.until_answered(&key, input, turn % self.load.waited == 0).await;
             self.note(|seen| drop(seen.acknowledged.insert(key, told)));

@@ -5,9 +5,7 @@ use crate::{
     clock::now,
     trace::{reason, word},
 };
-use amends_saga::{
-    Answer, Input, Json, Op, Parent, RepairRow, RepairStatus, Report, Saga, Status,
-};
+use amends_saga::{Answer, Input, Json, Op, Parent, RepairRow, RepairStatus, Report, Saga, Status};
 use tokio::sync::oneshot;
 
 impl Loop {
