@@ -46,6 +46,9 @@ pub struct Args {
     /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<Listen>,
+    /// The address by which participants call back, where it is not that it listens on [env: AMENDS_PUBLIC_URL]
+    #[arg(long, value_name = "URL")]
+    public_url: Option<BaseUrl>,
     /// Where sagas are kept [env: AMENDS_STORE] [default: sqlite:./amends-data/coordinator.db]
     #[arg(long, value_name = "sqlite:PATH")]
     store: Option<Store>,
@@ -117,6 +120,10 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let (monitor, hooks) = (args.watch.monitoring(settings)?, args.watch.hooks(settings)?);
 
     let listener = process::listen(listen).await?;
+    let public_url = match settings.get::<BaseUrl>(&keys::SERVE_PUBLIC_URL, args.public_url)? {
+        Some(url) => url.to_string(),
+        None => reachable(listener.local_addr()?),
+    };
     let store = Arc::new(open(&at, shared, &name).await?);
     if let Some(dir) = definitions {
         register_all(store.as_ref(), &dir).await?;
@@ -131,6 +138,7 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         defaults,
         traces,
         monitor,
+        public_url: Some(public_url),
         hooks,
     };
     let stop = process::stop_on_signal()?;
@@ -244,6 +252,15 @@ fn token_line(line: &str) -> Result<Option<(&str, Role)>, String> {
     };
     token.trim().parse::<Token>()?;
     Ok(Some((token.trim(), role)))
+}
+
+/// By which address others most likely reach a listener.
+fn reachable(address: std::net::SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        format!("http://{}:{}", host_name(), address.port())
+    } else {
+        BaseUrl::of(address).to_string()
+    }
 }
 
 fn host_name() -> String {

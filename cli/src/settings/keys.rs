@@ -89,6 +89,14 @@ pub static OTLP: Key =
 pub static SERVE_LISTEN: Key = Key::new("serve", "listen", "AMENDS_LISTEN", "the address to listen on")
     .or("127.0.0.1:7070")
     .is(read::<Listen>);
+/// By which address participants reach a coordinator.
+pub static SERVE_PUBLIC_URL: Key = Key::new(
+    "serve",
+    "public_url",
+    "AMENDS_PUBLIC_URL",
+    "the address by which participants call back, if not that it listens on",
+)
+.is(read::<BaseUrl>);
 /// Where a coordinator keeps its sagas.
 pub static SERVE_STORE: Key = Key::new("serve", "store", "AMENDS_STORE", "where sagas are kept")
     .or("sqlite:./amends-data/coordinator.db")
@@ -241,6 +249,7 @@ pub static ALL: &[&Key] = &[
     &LOG_FORMAT,
     &OTLP,
     &SERVE_LISTEN,
+    &SERVE_PUBLIC_URL,
     &SERVE_STORE,
     &SERVE_SHARED,
     &SERVE_NAME,

@@ -276,7 +276,7 @@ impl Walk {
                 self.oracle.pending.insert(name.clone());
             }
             Event::CallNotSeen { op, .. } if *op != Op::Compensation => {
-                drop(self.oracle.pending.remove(name))
+                self.oracle.pending.remove(name);
             }
             Event::CallRefused { op, .. }
             | Event::CallExhausted { op, .. }
@@ -427,7 +427,7 @@ impl Walk {
     fn branch(&mut self, number: u8) -> Result<(), Rejected> {
         let name = Name::parse(&format!("b{number}")).expect("a name");
         let compensation = sketch::operation_of("p.undo");
-        let confirm = (number % 2 == 0).then(|| sketch::operation_of("p.confirm"));
+        let confirm = number.is_multiple_of(2).then(|| sketch::operation_of("p.confirm"));
         let retry = UndoSchedule { quick: 1, ..UndoSchedule::DEFAULT };
         let input = Json::default();
         let terms = BranchTerms { compensation, undo_retry: retry, confirm, retry, input };

@@ -38,11 +38,11 @@ pub(crate) enum Command {
     /// A call's answer.
     Answer { saga: SagaId, key: CallKey, answer: Answer },
     /// Cancel, a signal, or a verb about a stuck step. The reply comes when what follows is durable.
-    Input { saga: SagaId, input: Input, reply: oneshot::Sender<Result<(), Refusal>> },
+    Input { saga: SagaId, input: Input, reply: Reply },
     /// The durable state of a live saga, and optionally word of its end.
     Get { saga: SagaId, reply: oneshot::Sender<Option<Arc<Saga>>>, ended: Option<oneshot::Sender<Arc<Saga>>> },
     /// Turn a completed saga round. The reply comes when what follows is durable.
-    Revert { saga: SagaId, reason: String, reply: oneshot::Sender<Result<(), Refusal>> },
+    Revert { saga: SagaId, reason: String, reply: Reply },
     /// Word each time the saga's journal grows, until it ends.
     Follow { saga: SagaId, grown: mpsc::Sender<()> },
 }
@@ -110,8 +110,14 @@ const DOUBT: Duration = Duration::from_millis(100);
 
 type Writing = Pin<Box<dyn Future<Output = (Result<Vec<Written>, Error>, Duration)> + Send>>;
 
+/// Who waits to hear what became of a verb.
+type Reply = oneshot::Sender<Result<(), Refusal>>;
+
 /// A verb on its way to a saga, and who waits to hear of it.
-type Wish = (Input, oneshot::Sender<Result<(), Refusal>>);
+type Wish = (Input, Reply);
+
+/// A completed saga to be turned round, with why, and who waits to hear of it.
+type Reversal = (SagaId, String, Reply);
 
 /// The loop's own state.
 pub(crate) struct Loop {
@@ -126,13 +132,12 @@ pub(crate) struct Loop {
     /// Starts whose durability somebody waits for.
     starts: BTreeMap<SagaId, Vec<oneshot::Sender<Started>>>,
     /// Inputs whose durability somebody waits for.
-    inputs: BTreeMap<SagaId, Vec<oneshot::Sender<Result<(), Refusal>>>>,
+    inputs: BTreeMap<SagaId, Vec<Reply>>,
     ends: BTreeMap<SagaId, Vec<oneshot::Sender<Arc<Saga>>>>,
     followers: BTreeMap<SagaId, Vec<mpsc::Sender<()>>>,
     /// What is meant for sagas that nobody holds, until those are taken back.
     wanted: BTreeMap<SagaId, Vec<Wish>>,
-    /// Completed sagas to be turned round, with why, and who waits to hear of it.
-    reverts: Vec<(SagaId, String, oneshot::Sender<Result<(), Refusal>>)>,
+    reverts: Vec<Reversal>,
     /// Sagas to be read again, because a batch's outcome is not known or their sleep is over.
     doubtful: BTreeSet<SagaId>,
     /// When to read them.
@@ -373,13 +378,7 @@ impl Loop {
         }
     }
 
-    fn input(
-        &mut self,
-        saga: SagaId,
-        input: Input,
-        reply: oneshot::Sender<Result<(), Refusal>>,
-        at: Timestamp,
-    ) {
+    fn input(&mut self, saga: SagaId, input: Input, reply: Reply, at: Timestamp) {
         if self.coordinator.get(saga).is_none() && !self.stopping {
             self.wanted.entry(saga).or_default().push((input, reply));
             return;

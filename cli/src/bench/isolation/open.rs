@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(65);
 
 /// One saga of the load.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sample {
+pub(in super::super) struct Sample {
     /// When it was meant to begin, since the load began.
     pub(super) at: Duration,
     /// From then until its end.
@@ -36,7 +36,7 @@ pub(super) struct Sample {
 
 /// A load that goes on until it is told to stop, or dropped.
 #[derive(Debug)]
-pub(super) struct OpenLoad {
+pub(in super::super) struct OpenLoad {
     begun: Instant,
     stop: DropGuard,
     caller: std::thread::JoinHandle<anyhow::Result<Vec<Sample>>>,
@@ -44,7 +44,7 @@ pub(super) struct OpenLoad {
 
 impl OpenLoad {
     /// Begins to start `rate` sagas a second at `address`.
-    pub(super) fn start(address: String, rate: u32) -> OpenLoad {
+    pub(in super::super) fn start(address: String, rate: u32) -> OpenLoad {
         let (begun, stop) = (Instant::now(), CancellationToken::new());
         let (due, taken) = mpsc::channel(DUE_MAX);
         let told = stop.clone();
@@ -57,7 +57,7 @@ impl OpenLoad {
     }
 
     /// Whether it has ended by itself, which it does only by a fault.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in super::super) fn has_failed(&self) -> bool {
         self.caller.is_finished()
     }
 
@@ -70,7 +70,7 @@ impl OpenLoad {
     ///
     /// # Errors
     /// When a saga did not complete.
-    pub(super) async fn finish(self) -> anyhow::Result<Vec<Sample>> {
+    pub(in super::super) async fn finish(self) -> anyhow::Result<Vec<Sample>> {
         drop(self.stop);
         let ended = tokio::task::spawn_blocking(move || self.caller.join()).await?;
         ended.map_err(|_| anyhow::anyhow!("the callers of the load panicked"))?

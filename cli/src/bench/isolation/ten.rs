@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// Participants that do what they are asked.
-pub(super) const WELL: usize = 8;
+pub(in super::super) const WELL: usize = 8;
 
 /// Serves all nine, each on a free port and registered with the coordinator, until the process is ended. Says where
 /// `p8` listens.

@@ -75,7 +75,7 @@ impl Draft<'_> {
     fn undecided(&self) -> Result<(), Rejected> {
         let in_time = self.saga.deadline_at.is_none_or(|deadline| deadline > self.now);
         let undecided = self.saga.direction == Direction::Forward && self.saga.committed_at.is_none();
-        let takes = (undecided && in_time) || (undecided && planted(Bug::BranchAfterTimeout));
+        let takes = undecided && (in_time || planted(Bug::BranchAfterTimeout));
         if takes && self.saga.definition.is_open() { Ok(()) } else { Err(decided(&self.saga)) }
     }
 

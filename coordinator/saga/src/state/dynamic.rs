@@ -26,7 +26,7 @@ pub enum Dynamic {
         name: StepName,
     },
     /// A branch of an open saga.
-    Branch(Branch),
+    Branch(Box<Branch>),
 }
 
 /// A branch of an open saga.
@@ -113,7 +113,8 @@ impl Saga {
     pub fn step_name(&self, ix: StepIx) -> StepName {
         match self.dynamic(ix) {
             None => StepName::from(&self.definition.step(ix).name),
-            Some(Dynamic::Item { name, .. } | Dynamic::Branch(Branch { name, .. })) => name.clone(),
+            Some(Dynamic::Item { name, .. }) => name.clone(),
+            Some(Dynamic::Branch(branch)) => branch.name.clone(),
         }
     }
 

@@ -68,7 +68,7 @@ impl Saga {
                 assert!(self.definition.is_open(), "only an open saga has branches");
                 let undecided = self.direction == Direction::Forward && self.committed_at.is_none();
                 assert!(undecided, "branch \"{step}\" comes before the decision");
-                let branch = Dynamic::Branch(Branch::new(step.clone(), terms.clone()));
+                let branch = Dynamic::Branch(Box::new(Branch::new(step.clone(), terms.clone())));
                 self.add(step.clone(), branch, StepPhase::Registered);
             }
             Event::Renewed { deadline_at } => {
