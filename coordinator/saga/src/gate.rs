@@ -326,12 +326,16 @@ impl Gate {
     }
 
     /// Which line is next, and from which end: seven times of eight whoever came last of the fresh calls, whose saga has the
-    /// most of its time left, and then whoever has waited longest, compensations before retries before actions.
+    /// most of its time left, before compensations and retries; and then whoever has waited longest, of each line in turn.
     fn next_class(&mut self, now: Timestamp) -> Option<(queue::Line, Permit, bool)> {
         use queue::Line;
         self.turn += 1;
         let order = match self.turn.is_multiple_of(8) {
-            true => [(Line::Undo, false), (Line::Retry, false), (Line::Fresh, false)],
+            true => {
+                let mut order = [(Line::Undo, false), (Line::Retry, false), (Line::Fresh, false)];
+                order.rotate_left((self.turn / 8 % 3) as usize);
+                order
+            }
             false => [(Line::Fresh, true), (Line::Undo, false), (Line::Retry, false)],
         };
         for (line, newest) in order {

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// How long everything may take to end once nobody is killed any more.
-const HEALING: Duration = Duration::from_secs(40);
+const HEALING: Duration = Duration::from_secs(90);
 
 /// Everything there is to compare.
 #[derive(Debug)]

@@ -22,8 +22,8 @@ pub(crate) type Effects = BTreeMap<(String, String), u64>;
 
 /// What the participant offers: `apply`, undone by `revert`.
 ///
-/// `apply` refuses when its body says so. One in three first attempts of `revert` is answered 503, unless its
-/// body says `how` it behaves.
+/// `apply` refuses when its body says so. One in six first attempts of `revert` is answered 503, unless its
+/// body says `how` it behaves; which of them says the saga and the step, so that they are never many in a row.
 pub(crate) async fn serve(listener: TcpListener, file: &Path) {
     let participant = open(file).await;
     let stop = CancellationToken::new();
@@ -69,7 +69,10 @@ fn unwilling(call: &Call) -> Option<Reply> {
     let (body, caller) = (&call.body, &call.caller);
     let not_now = || Reply::unavailable("not now", None);
     match body["how"].as_str() {
-        None => (caller.attempt == 1 && caller.saga.as_u128() % 3 == 0).then(not_now),
+        None => {
+            let step: u128 = caller.step.bytes().map(u128::from).sum();
+            (caller.attempt == 1 && (caller.saga.as_u128() + step) % 6 == 0).then(not_now)
+        }
         Some("fails") => (u64::from(caller.attempt) <= body["fails"].as_u64().unwrap_or(0)).then(not_now),
         Some("well") => None,
         Some(how) => {
