@@ -89,6 +89,12 @@ pub(crate) struct Callbacks {
     pub(crate) public_url: String,
 }
 
+impl Callbacks {
+    pub(crate) fn new(tokens: Tokens, public_url: &str) -> Callbacks {
+        Callbacks { tokens, public_url: public_url.trim_end_matches('/').to_owned() }
+    }
+}
+
 impl Dispatcher {
     pub(crate) fn new(
         transport: Arc<dyn Transport>,

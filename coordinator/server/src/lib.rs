@@ -31,7 +31,7 @@ pub use run::Timing;
 pub use trace::Traces;
 
 use amends_store::{Owner, Store};
-use amends_wire::token::Tokens as CallbackTokens;
+use amends_wire::{listen, token::Tokens as CallbackTokens};
 use api::App;
 use dispatch::{Callbacks, Dispatcher};
 use handle::{COMMANDS_MAX, Handle};
@@ -76,6 +76,16 @@ pub struct Config {
     pub hooks: Vec<hooks::Hook>,
 }
 
+impl Config {
+    /// That it may be used behind a listener.
+    fn check(&self, address: SocketAddr) -> Result<(), StartError> {
+        if !address.ip().is_loopback() && self.tokens.is_empty() {
+            return Err(StartError::OpenWithoutToken(address));
+        }
+        Ok(hooks::Hook::check_all(&self.hooks)?)
+    }
+}
+
 impl Default for Config {
     /// A coordinator on this machine, without tokens, traces or hooks.
     fn default() -> Self {
@@ -118,6 +128,34 @@ pub enum StartError {
     /// The listener's address could not be read.
     #[error("the listener: {0}")]
     Listener(#[from] std::io::Error),
+}
+
+/// Says that this coordinator is there, and whom it tells of repair items.
+async fn appear(store: &dyn Store, config: &Config, owner: &Owner) -> Result<(), StartError> {
+    let lease_ms = u64::try_from(config.timing.lease.as_millis()).unwrap_or(u64::MAX);
+    store.heartbeat(owner, lease_ms).await?;
+    store.set_hooks(&hooks::for_store(&config.hooks)).await?;
+    Ok(())
+}
+
+/// What goes on beside the run loop and changes no saga by itself.
+struct Watchers {
+    monitor: Monitoring,
+    hooks: Vec<hooks::Hook>,
+    dispatcher: Dispatcher,
+    outbox: hooks::Nudge,
+}
+
+impl Watchers {
+    /// Starts the monitor, the telling of hooks, and the checks of instances.
+    fn start(self, app: &App, stop: &CancellationToken) -> [JoinHandle<()>; 3] {
+        let Watchers { monitor: config, hooks, dispatcher, outbox } = self;
+        let checking = registry::health::run(app.registry.clone(), dispatcher.clone(), stop.clone());
+        let telling = hooks::run(app.clone(), hooks, outbox.clone(), stop.clone());
+        let monitor = monitor::Monitor { app: app.clone(), dispatcher, outbox, config };
+        let monitoring = monitor::run(monitor, stop.clone());
+        [tokio::spawn(monitoring), tokio::spawn(telling), tokio::spawn(checking)]
+    }
 }
 
 /// A running coordinator.
@@ -165,23 +203,15 @@ impl Server {
         transport: Arc<dyn Transport>,
     ) -> Result<Server, StartError> {
         let address = listener.local_addr()?;
-        if !address.ip().is_loopback() && config.tokens.is_empty() {
-            return Err(StartError::OpenWithoutToken(address));
-        }
+        config.check(address)?;
         let owner = Owner { incarnation: uuid::Uuid::now_v7(), name: config.name.clone() };
-        let lease_ms = u64::try_from(config.timing.lease.as_millis()).unwrap_or(u64::MAX);
-        store.heartbeat(&owner, lease_ms).await?;
-        hooks::Hook::check_all(&config.hooks)?;
-        store.set_hooks(&hooks::for_store(&config.hooks)).await?;
+        appear(store.as_ref(), &config, &owner).await?;
         let registry = Arc::new(Registry::load(store.as_ref(), config.defaults).await?);
         let metrics = Arc::new(Metrics::new());
         let (commands, taken) = mpsc::channel(COMMANDS_MAX);
         let tracer = Tracer::start(config.traces, &config.name, &metrics)?;
         let public_url = config.public_url.unwrap_or_else(|| format!("http://{address}"));
-        let callbacks = Callbacks {
-            tokens: CallbackTokens::new(store.secret().await?),
-            public_url: public_url.trim_end_matches('/').to_owned(),
-        };
+        let callbacks = Callbacks::new(CallbackTokens::new(store.secret().await?), &public_url);
         let dispatcher = Dispatcher::new(
             transport,
             registry.clone(),
@@ -210,23 +240,16 @@ impl Server {
             metrics: metrics.clone(),
             bulk: bulk::Bulk::new(in_bulk),
             callbacks,
-            stopping,
+            stopping: stopping.clone(),
         };
-        let stopping = app.stopping.clone();
-        let [stop_listening, stop_driving, stop_bulk, stop_watching] =
+        let [stop_listening, stop_driving, stop_bulk, stop_watching, ended] =
             std::array::from_fn(|_| CancellationToken::new());
         let bulk = tokio::spawn(bulk::run(app.clone(), stop_bulk.clone()));
-        let checking = registry::health::run(app.registry.clone(), dispatcher.clone(), stop_watching.clone());
-        let monitor =
-            monitor::Monitor { app: app.clone(), dispatcher, outbox: outbox.clone(), config: config.monitor };
-        let telling = hooks::run(app.clone(), config.hooks, outbox, stop_watching.clone());
-        let monitoring = monitor::run(monitor, stop_watching.clone());
-        let watching = [tokio::spawn(monitoring), tokio::spawn(telling), tokio::spawn(checking)];
+        let watchers = Watchers { monitor: config.monitor, hooks: config.hooks, dispatcher, outbox };
+        let watching = watchers.start(&app, &stop_watching);
         let router = api::router(app, config.tokens);
-        let ended = CancellationToken::new();
         let driver = drive(driver.run(taken, stop_driving.clone()), &ended);
-        let listener =
-            tokio::spawn(amends_wire::listen::serve(listener, router, config.listen, stop_listening.clone()));
+        let listener = tokio::spawn(listen::serve(listener, router, config.listen, stop_listening.clone()));
         Ok(Server {
             address,
             stopping,

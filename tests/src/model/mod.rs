@@ -53,8 +53,63 @@ const ONCE: &str = "attempts=1 quick=1 slow=0 undo_within=1000000h";
 /// state of undoing and there would be ten times as many.
 const AGED: &str = "attempts=1 quick=1 slow=0";
 
-/// The models, with the bounds of the ordinary run or wider ones.
-pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
+/// What a model is made of: its title, its definition as text, none for an open saga, and its bounds.
+type Sketched = (&'static str, String, Bounds);
+
+/// One take-over and nothing else; each model adds what it is about.
+fn alone() -> Bounds {
+    Bounds { claims: 0, crashes: 0, refusals: 0, zombies: false, ..Bounds { claims: 1, ..Bounds::default() } }
+}
+
+/// Conditions, lists, pivots, reverts and open sagas.
+fn of_the_language() -> Vec<Sketched> {
+    let alone = alone();
+    let fan = format!(
+        "fan\na: p.a / p.ua {ONCE} each=input.list with=item\nb: p.b / p.ub {ONCE} when=input.no\n\
+         c: p.c / p.uc {ONCE} when=input.yes"
+    );
+    let whole = format!("whole\na: p.a / p.ua {ONCE}\nb: p.b / p.ub {ONCE}");
+    let pivot = format!("pivot\na: p.a / p.ua {ONCE}\nb: p.b none pivot attempts=1\nc: p.c none attempts=1");
+    let own = format!("own\na: p.a / p.ua {ONCE} pivot\nb: p.b none attempts=1");
+    let open = String::new();
+    vec![
+        (
+            "two items one after the other, and conditions",
+            fan,
+            Bounds { claims: 1, refusals: 1, cancels: 1, ..alone },
+        ),
+        ("completed and sent back", whole, Bounds { claims: 1, crashes: 1, reverts: 1, ..alone }),
+        ("a pivot is not sent back", own.clone(), Bounds { reverts: 1, ..alone }),
+        (
+            "a branch whose confirm is refused",
+            open.clone(),
+            Bounds { claims: 1, refusals: 1, branches: 1, commits: 1, verbs: 1, ..alone },
+        ),
+        (
+            "an open saga: commit, rollback and timeout",
+            open,
+            Bounds { claims: 1, crashes: 1, cancels: 1, branches: 2, commits: 1, ..alone },
+        ),
+        (
+            "a pivot, cancelled, repaired forward",
+            pivot.clone(),
+            Bounds { refusals: 1, cancels: 1, verbs: 2, ..alone },
+        ),
+        (
+            "a pivot across a take-over",
+            pivot,
+            Bounds { claims: 1, crashes: 1, cancels: 1, verbs: 1, ..alone },
+        ),
+        (
+            "a pivot with a way back of its own",
+            own,
+            Bounds { claims: 1, crashes: 1, refusals: 1, cancels: 1, verbs: 1, ..alone },
+        ),
+    ]
+}
+
+/// Calls, awaits, take-overs and the queue.
+fn of_the_course() -> Vec<Sketched> {
     let linear = format!("linear\na: p.a / p.ua {QUICK}\nb: p.b / p.ub {ONCE}\nc: p.c / p.uc {ONCE}");
     let single = format!("single\na: p.a / p.ua {ONCE}");
     let diamond = format!(
@@ -67,81 +122,45 @@ pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
     let pair = format!("pair\na: p.a / p.ua {ONCE}\nb: p.b / p.ub {ONCE} status");
     let wide_pair = format!("wide\na: p.a / p.ua {ONCE} after=-\nb: p.b / p.ub {ONCE} after=- eager");
     let aged = format!("aged\na: p.a / p.ua {AGED} status");
-    let pivot = format!("pivot\na: p.a / p.ua {ONCE}\nb: p.b none pivot attempts=1\nc: p.c none attempts=1");
-    let own = format!("own\na: p.a / p.ua {ONCE} pivot\nb: p.b none attempts=1");
-    let fan = format!(
-        "fan\na: p.a / p.ua {ONCE} each=input.list with=item\nb: p.b / p.ub {ONCE} when=input.no\n\
-         c: p.c / p.uc {ONCE} when=input.yes"
-    );
-    let whole = format!("whole\na: p.a / p.ua {ONCE}\nb: p.b / p.ub {ONCE}");
-    let open = String::new();
     let small = Bounds { claims: 1, ..Bounds::default() };
-    let alone = Bounds { claims: 0, crashes: 0, refusals: 0, zombies: false, ..small };
-    let list = [
-        ("an await that nothing answers", &payment, alone),
-        (
-            "two items one after the other, and conditions",
-            &fan,
-            Bounds { claims: 1, refusals: 1, cancels: 1, ..alone },
-        ),
-        ("completed and sent back", &whole, Bounds { claims: 1, crashes: 1, reverts: 1, ..alone }),
-        ("a pivot is not sent back", &own, Bounds { reverts: 1, ..alone }),
-        (
-            "a branch whose confirm is refused",
-            &open,
-            Bounds { claims: 1, refusals: 1, branches: 1, commits: 1, verbs: 1, ..alone },
-        ),
-        (
-            "an open saga: commit, rollback and timeout",
-            &open,
-            Bounds { claims: 1, crashes: 1, cancels: 1, branches: 2, commits: 1, ..alone },
-        ),
-        ("an undo given up by its age", &aged, Bounds { claims: 1, crashes: 1, verbs: 1, ..alone }),
-        ("claimed again while still held", &single, Bounds { claims: 2, crashes: 1, ..alone }),
-        ("a gateway in the way", &asking, Bounds { claims: 1, gates: 1, ..alone }),
-        ("three steps in a row", &linear, Bounds { cancels: 1, ..small }),
-        ("two take-overs", &linear, Bounds { claims: 2, zombies: false, refusals: 0, ..small }),
-        ("a diamond", &diamond, Bounds { zombies: false, crashes: 0, refusals: 0, ..small }),
+    let alone = alone();
+    vec![
+        ("an await that nothing answers", payment.clone(), alone),
+        ("an undo given up by its age", aged, Bounds { claims: 1, crashes: 1, verbs: 1, ..alone }),
+        ("claimed again while still held", single, Bounds { claims: 2, crashes: 1, ..alone }),
+        ("a gateway in the way", asking.clone(), Bounds { claims: 1, gates: 1, ..alone }),
+        ("three steps in a row", linear.clone(), Bounds { cancels: 1, ..small }),
+        ("two take-overs", linear, Bounds { claims: 2, zombies: false, refusals: 0, ..small }),
+        ("a diamond", diamond, Bounds { zombies: false, crashes: 0, refusals: 0, ..small }),
         (
             "an await: signal, timeout, cancel",
-            &payment,
+            payment.clone(),
             Bounds { cancels: 1, signals: 1, refusals: 0, ..small },
         ),
         (
             "a stuck step across a take-over",
-            &stuck,
+            stuck,
             Bounds { claims: 1, crashes: 1, undo_refusals: 1, verbs: 2, ..alone },
         ),
-        ("a stuck step before another", &pair, Bounds { undo_refusals: 1, verbs: 2, ..alone }),
-        ("a stuck step beside another", &wide_pair, Bounds { undo_refusals: 1, verbs: 1, ..alone }),
-        ("status first, eager undoing", &asking, Bounds { undo_refusals: 1, crashes: 0, ..small }),
-        (
-            "a pivot, cancelled, repaired forward",
-            &pivot,
-            Bounds { refusals: 1, cancels: 1, verbs: 2, ..alone },
-        ),
-        (
-            "a pivot across a take-over",
-            &pivot,
-            Bounds { claims: 1, crashes: 1, cancels: 1, verbs: 1, ..alone },
-        ),
-        (
-            "a pivot with a way back of its own",
-            &own,
-            Bounds { claims: 1, crashes: 1, refusals: 1, cancels: 1, verbs: 1, ..alone },
-        ),
+        ("a stuck step before another", pair, Bounds { undo_refusals: 1, verbs: 2, ..alone }),
+        ("a stuck step beside another", wide_pair, Bounds { undo_refusals: 1, verbs: 1, ..alone }),
+        ("status first, eager undoing", asking, Bounds { undo_refusals: 1, crashes: 0, ..small }),
         (
             "payment, expiry and cancel: one wins",
-            &payment,
+            payment,
             Bounds { claims: 1, crashes: 1, cancels: 1, signals: 1, ..alone },
         ),
-    ];
+    ]
+}
+
+/// The models, with the bounds of the ordinary run or wider ones; small worlds first, where a bug is met soon.
+pub fn models(bug: Option<Bug>, wide: bool) -> Vec<Named> {
     let widen = |bounds: Bounds| Bounds { claims: bounds.claims + 1, crashes: 2, zombies: true, ..bounds };
-    let model = |(name, text, bounds): (&'static str, &String, Bounds)| {
+    let model = |(name, text, bounds): Sketched| {
         let bounds = if wide { widen(bounds) } else { bounds };
         let definition =
-            if text.is_empty() { Arc::new(Definition::open()) } else { sketch::definition(text) };
+            if text.is_empty() { Arc::new(Definition::open()) } else { sketch::definition(&text) };
         (name, Model::new(definition, bounds, bug))
     };
-    list.into_iter().map(model).collect()
+    of_the_language().into_iter().chain(of_the_course()).map(model).collect()
 }

@@ -71,7 +71,7 @@ fn unwilling(call: &Call) -> Option<Reply> {
     match body["how"].as_str() {
         None => {
             let step: u128 = caller.step.bytes().map(u128::from).sum();
-            (caller.attempt == 1 && (caller.saga.as_u128() + step) % 6 == 0).then(not_now)
+            (caller.attempt == 1 && (caller.saga.as_u128() + step).is_multiple_of(6)).then(not_now)
         }
         Some("fails") => (u64::from(caller.attempt) <= body["fails"].as_u64().unwrap_or(0)).then(not_now),
         Some("well") => None,

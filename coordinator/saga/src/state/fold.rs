@@ -13,7 +13,7 @@ use crate::{
     Json, StepName,
     answer::Report,
     definition::{Kind, Operation, StepIx, Undo},
-    event::{Cause, CauseKind, Event, Failure, Op},
+    event::{BranchTerms, Cause, CauseKind, Event, Failure, Op},
     planted::{Bug, planted},
     repair::{How, Repair},
     time::Timestamp,
@@ -64,36 +64,27 @@ impl Saga {
                 self.add_items(self.index(step), items);
             }
             Event::FanDone { step, output } => self.fan_done(step, output),
-            Event::BranchRegistered { step, terms } => {
-                assert!(self.definition.is_open(), "only an open saga has branches");
-                let undecided = self.direction == Direction::Forward && self.committed_at.is_none();
-                assert!(undecided, "branch \"{step}\" comes before the decision");
-                let branch = Dynamic::Branch(Box::new(Branch::new(step.clone(), terms.clone())));
-                self.add(step.clone(), branch, StepPhase::Registered);
-            }
+            Event::BranchRegistered { step, terms } => self.branch_registered(step, terms),
             Event::Renewed { deadline_at } => {
                 assert!(self.committed_at.is_none(), "only an undecided saga is renewed");
                 self.deadline_at = Some(*deadline_at);
             }
             Event::Committed => self.committed(at),
             Event::AwaitStarted { step, timeout_at } => {
-                let state = self.forward_step(step, |p| p == StepPhase::Pending);
-                state.phase = StepPhase::Waiting { timeout_at: *timeout_at };
+                let waiting = StepPhase::Waiting { timeout_at: *timeout_at };
+                self.forward_step(step, |p| p == StepPhase::Pending).phase = waiting;
             }
             Event::SignalReceived { signal, id, payload } => {
-                let signal_state = Signal { id: id.clone(), payload: payload.clone() };
-                let before = self.signals.insert(signal.clone(), signal_state);
+                let received = Signal { id: id.clone(), payload: payload.clone() };
+                let before = self.signals.insert(signal.clone(), received);
                 assert!(before.is_none(), "signal \"{signal}\" of saga {} counts once", self.id);
             }
             Event::AwaitDone { step, output, .. } => {
-                let state = self.forward_step(step, |p| matches!(p, StepPhase::Waiting { .. }));
+                let state = self.awaiting_step(step);
                 state.phase = StepPhase::Done;
                 state.output = Some(output.clone());
             }
-            Event::AwaitTimedOut { step } => {
-                let state = self.forward_step(step, |p| matches!(p, StepPhase::Waiting { .. }));
-                state.phase = StepPhase::Refused;
-            }
+            Event::AwaitTimedOut { step } => self.awaiting_step(step).phase = StepPhase::Refused,
             Event::Compensating { error } => self.turn(at, error),
             Event::Completed { output, fault } => self.completed(at, output, fault.as_ref()),
             Event::Compensated => self.compensated(at),
@@ -105,6 +96,18 @@ impl Saga {
             | Event::RepairAbandoned { .. } => self.repaired(at, event),
             Event::Abandoned => self.abandoned(at),
         }
+    }
+
+    fn awaiting_step(&mut self, step: &StepName) -> &mut StepState {
+        self.forward_step(step, |phase| matches!(phase, StepPhase::Waiting { .. }))
+    }
+
+    fn branch_registered(&mut self, step: &StepName, terms: &BranchTerms) {
+        assert!(self.definition.is_open(), "only an open saga has branches");
+        let undecided = self.direction == Direction::Forward && self.committed_at.is_none();
+        assert!(undecided, "branch \"{step}\" comes before the decision");
+        let branch = Dynamic::Branch(Box::new(Branch::new(step.clone(), terms.clone())));
+        self.add(step.clone(), branch, StepPhase::Registered);
     }
 
     fn committed(&mut self, at: Timestamp) {
