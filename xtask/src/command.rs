@@ -12,6 +12,7 @@ cargo xtask COMMAND
   sim [--seeds N] [--seed S]    run N simulated worlds (100000), or the one of seed S with its log
   model [--states N]            search wider models of the core, each up to N states (5000000)
   chaos [--kills N]             kill real processes N times under load (1000) and look at the books
+  fuzz [--seconds N]            read mangled definitions for N seconds (60): no crash, no hang, every fault in its place
   check                         formatting, lints and documentation, all of them strict
 
 The servers come from the distribution's packages (Debian and Ubuntu: postgresql, mariadb-server-core and
@@ -49,6 +50,11 @@ pub(crate) enum Command {
         /// How many times.
         kills: u64,
     },
+    /// Read mangled definitions.
+    Fuzz {
+        /// For how long.
+        seconds: u64,
+    },
     /// Formatting, lints and documentation.
     Check,
 }
@@ -77,6 +83,11 @@ impl Command {
                 let mut options = Options::of(rest);
                 let kills = options.number("--kills")?.unwrap_or(1000);
                 options.end().map(|()| Self::Chaos { kills })
+            }
+            "fuzz" => {
+                let mut options = Options::of(rest);
+                let seconds = options.number("--seconds")?.unwrap_or(60);
+                options.end().map(|()| Self::Fuzz { seconds })
             }
             other => Err(format!("there is no command \"{other}\"")),
         }

@@ -26,6 +26,7 @@ pub(crate) fn run(command: Command) -> Result<()> {
         }
         Command::Model { states } => longer("model", &[("AMENDS_MODEL_STATES", states)]),
         Command::Chaos { kills } => longer("kill", &[("AMENDS_KILLS", kills)]),
+        Command::Fuzz { seconds } => fuzz(seconds),
         Command::Check => check(),
     }
 }
@@ -103,6 +104,14 @@ fn longer(name: &str, numbers: &[(&str, u64)]) -> Result<()> {
     for (variable, number) in numbers {
         command.env(variable, number.to_string());
     }
+    cargo::run(&mut keeper, command)
+}
+
+/// Reads mangled definitions, optimised and for longer.
+fn fuzz(seconds: u64) -> Result<()> {
+    let mut keeper = Keeper::start()?;
+    let mut command = cargo(&["test", "--package", "amends-wire", "--features", "definition", "--release"]);
+    command.args(["--test", "fuzz", "--", "--nocapture"]).env("AMENDS_FUZZ_SECONDS", seconds.to_string());
     cargo::run(&mut keeper, command)
 }
 

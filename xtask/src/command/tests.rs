@@ -22,6 +22,7 @@ fn commands_take_their_options_in_either_spelling() {
     check("sim --seed 42 --seeds 1", Ok(Command::Sim { seeds: 1, seed: Some(42) }));
     check("model --states 9", Ok(Command::Model { states: 9 }));
     check("chaos --kills 3", Ok(Command::Chaos { kills: 3 }));
+    check("fuzz", Ok(Command::Fuzz { seconds: 60 }));
 }
 
 #[test]
