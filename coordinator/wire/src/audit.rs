@@ -18,7 +18,7 @@ pub use compare::{Sagas, Terms, compare};
 pub use comparison::{Comparison, Debt, Finding, LawResult};
 pub use law::{LAWS, Law, names};
 pub use read::{Audited, ReadError, read_all};
-pub use record::{SagaRecord, StepRecord};
+pub use record::{BranchRecord, SagaRecord, StepRecord};
 
 use crate::problem::{Problem, Slug};
 use serde::{Deserialize, Serialize};

@@ -165,12 +165,12 @@ impl<'a> Comparing<'a> {
                 self.check("compensated_left_nothing");
             }
             if effect.op_state == EffectState::Applied {
-                let message = format!("the saga has no step \"{}\" that calls anybody", effect.step);
+                let message = format!("the saga has no call or branch \"{}\"", effect.step);
                 self.of_effect(names::EFFECT_WITHOUT_A_SAGA, effect, message, None);
             }
             return;
         };
-        if step.participant != self.result.participant {
+        if !step.is_at(&self.result.participant) {
             // Two participants may share a database, and then each shows the other's rows as well.
             return;
         }
@@ -200,6 +200,8 @@ impl<'a> Comparing<'a> {
                 let message = "its saga completed, but it is undone here".to_owned();
                 self.of_effect(names::UNDONE_THOUGH_COMPLETED, effect, message, None);
             }
+            // The work of a branch may be refused, and its saga committed without it by whoever knows that.
+            EffectState::Barred if step.branch.is_some() => {}
             EffectState::Barred if is_done => {
                 let message = "its saga completed, but it was refused here".to_owned();
                 self.of_effect(names::EFFECT_LOST, effect, message, None);
@@ -272,20 +274,21 @@ impl<'a> Comparing<'a> {
             is_due && saga.created_at >= covered_from
         });
         for (saga, step) in completed.flat_map(|saga| saga.steps.iter().map(move |step| (saga, step))) {
-            if seen.contains(&(saga.id, step.name.as_str())) || !self.leaves_a_trace(step) {
+            let Some(operation) = self.trace(step) else { continue };
+            if seen.contains(&(saga.id, step.name.as_str())) {
                 continue;
             }
             self.check("completed_took_effect");
-            let message = format!("its saga completed, but there is no trace of {} here", step.operation);
+            let message = format!("its saga completed, but there is no trace of {operation} here");
             self.find(names::EFFECT_LOST, Some(saga.id), Some(&step.name), message, None);
         }
     }
 
-    /// Whether the participant must have a trace of a completed saga's step.
-    fn leaves_a_trace(&self, step: &StepRecord) -> bool {
+    /// The operation of a completed saga's step of which the participant must have a trace.
+    fn trace<'s>(&self, step: &'s StepRecord) -> Option<&'s str> {
         let is_done = step.status == StepStatus::Done && !step.is_by_hand;
-        let is_here = step.participant == self.result.participant;
-        is_done && is_here && !self.terms.traceless.contains(&step.operation)
+        let operation = step.trace_at(&self.result.participant).filter(|_| is_done)?;
+        (!self.terms.traceless.contains(operation)).then_some(operation)
     }
 
     fn of_effect(&mut self, name: &str, effect: &Effect, message: String, detail: Option<Value>) {

@@ -1,6 +1,9 @@
-//! A saga as the audit looks at it: what each of its calls asked for, and how it ended.
+//! A saga as the audit looks at it: what each of its calls and branches asked for, and how it ended.
+//!
+//! Only what calls somebody by its own name is here. A step that is done for each item of a list calls nobody itself:
+//! its items do, and each is a call. A child saga's calls carry the child's id, so its step is no call either.
 
-use crate::api::{JournalItem, SagaView, StepStatus};
+use crate::api::{JournalItem, SagaView, StepKind, StepStatus, StepView};
 use amends_saga::{SagaId, Status};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,27 +19,36 @@ pub struct SagaRecord {
     pub created_at: i64,
     /// When something last happened to it, in unix milliseconds.
     pub updated_at: i64,
-    /// Its calls.
+    /// Its calls, the items of fanned-out steps among them, and its branches; ascending by name.
     pub steps: Vec<StepRecord>,
 }
 
-/// One call of a saga.
+/// One call of a saga, or one branch of an open one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRecord {
-    /// The step's name.
+    /// The step's name; an item's is `name[0]`.
     pub name: String,
-    /// Whom it calls.
+    /// Whom it calls; of a branch, whom its compensation calls.
     pub participant: String,
-    /// What it calls there.
+    /// What it calls there; of a branch, its compensation.
     pub operation: String,
+    /// What is different where it is a branch of an open saga; `None` for a call.
+    pub branch: Option<BranchRecord>,
     /// Where it stands.
     pub status: StepStatus,
     /// Whether it can be undone.
     pub is_compensable: bool,
     /// Whether an operator has settled it in the participant's place, or given it up.
     pub is_by_hand: bool,
-    /// The body that was sent; `None` when nothing was.
+    /// The body that was sent: of the action, or of a branch's confirm; `None` when neither was.
     pub sent: Option<Value>,
+}
+
+/// A branch of an open saga: its work is the participant's own, and only what follows is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BranchRecord {
+    /// What makes it final, as participant and operation; `None` where nothing does.
+    pub confirm: Option<(String, String)>,
 }
 
 impl SagaRecord {
@@ -45,25 +57,15 @@ impl SagaRecord {
     /// A view without steps gives a record without calls.
     pub fn read(view: &SagaView, journal: &[JournalItem]) -> SagaRecord {
         let sent = Sent::of(journal);
-        let steps = view.steps.iter().flatten().filter_map(|step| {
-            let action = step.action.as_ref()?;
-            let (participant, operation) = action.operation.split_once('.')?;
-            Some(StepRecord {
-                name: step.name.to_string(),
-                participant: participant.to_owned(),
-                operation: operation.to_owned(),
-                status: step.status,
-                is_compensable: step.compensation.is_some(),
-                is_by_hand: step.settled_by_hand || sent.by_hand.contains(step.name.as_str()),
-                sent: sent.bodies.get(step.name.as_str()).map(|body| (*body).clone()),
-            })
-        });
+        let steps = view.steps.iter().flatten().filter_map(|step| StepRecord::read(step, &sent));
+        let mut steps: Vec<StepRecord> = steps.collect();
+        steps.sort_by(|one, other| one.name.cmp(&other.name));
         SagaRecord {
             id: view.id,
             status: view.status,
             created_at: view.created_at.0.0,
             updated_at: view.updated_at.0.0,
-            steps: steps.collect(),
+            steps,
         }
     }
 
@@ -76,10 +78,58 @@ impl SagaRecord {
         has_ended && self.updated_at.saturating_add(settle_ms) <= now
     }
 
-    /// The call of this name.
+    /// The call or the branch of this name.
     pub(super) fn step(&self, name: &str) -> Option<&StepRecord> {
-        self.steps.iter().find(|step| step.name == name)
+        let at = self.steps.binary_search_by(|step| step.name.as_str().cmp(name)).ok()?;
+        self.steps.get(at)
     }
+}
+
+impl StepRecord {
+    /// Reads a step; `None` when it calls nobody by its own name.
+    fn read(step: &StepView, sent: &Sent<'_>) -> Option<StepRecord> {
+        let branch = match step.kind {
+            StepKind::Call if step.items.is_none() => None,
+            StepKind::Branch => {
+                Some(BranchRecord { confirm: step.confirm.as_ref().and_then(|op| target(&op.operation)) })
+            }
+            StepKind::Call | StepKind::Await | StepKind::Saga => return None,
+        };
+        let called = if branch.is_some() { &step.compensation } else { &step.action };
+        let (participant, operation) = target(&called.as_ref()?.operation)?;
+        Some(StepRecord {
+            name: step.name.to_string(),
+            participant,
+            operation,
+            branch,
+            status: step.status,
+            is_compensable: step.compensation.is_some(),
+            is_by_hand: sent.by_hand.contains(step.name.as_str()),
+            sent: sent.bodies.get(step.name.as_str()).map(|body| (*body).clone()),
+        })
+    }
+
+    /// Whether it may have left something at a participant.
+    pub(super) fn is_at(&self, participant: &str) -> bool {
+        let confirm = self.branch.as_ref().and_then(|branch| branch.confirm.as_ref());
+        self.participant == participant || confirm.is_some_and(|(name, _)| name == participant)
+    }
+
+    /// The operation that must have left a trace at a participant once the step is done: the call's own, or the
+    /// branch's confirm. What a branch that has none has done, its participant alone knows.
+    pub(super) fn trace_at(&self, participant: &str) -> Option<&str> {
+        let (name, operation) = match &self.branch {
+            None => (&self.participant, &self.operation),
+            Some(BranchRecord { confirm }) => confirm.as_ref().map(|(name, operation)| (name, operation))?,
+        };
+        (name == participant).then_some(operation)
+    }
+}
+
+/// Whom an operation belongs to, and its name there.
+fn target(operation: &str) -> Option<(String, String)> {
+    let (participant, operation) = operation.split_once('.')?;
+    Some((participant.to_owned(), operation.to_owned()))
 }
 
 /// What a journal says was sent, and what was settled in a participant's place.
@@ -93,9 +143,10 @@ impl Sent<'_> {
         let mut sent = Sent { bodies: BTreeMap::new(), by_hand: BTreeSet::new() };
         for item in journal {
             let Some(step) = item.step.as_ref().map(|step| step.as_str()) else { continue };
-            let is_action = item.rest.get("op").and_then(Value::as_str) == Some("action");
+            let op = item.rest.get("op").and_then(Value::as_str);
             match item.kind.as_str() {
-                "call_started" | "repair_retried" if is_action => {
+                // A call that is asked for again after a definite no has the same body, or the operator's.
+                "call_started" | "repair_retried" if matches!(op, Some("action" | "confirm")) => {
                     if let Some(body) = item.rest.get("input") {
                         sent.bodies.insert(step, body);
                     }

@@ -6,6 +6,9 @@ use amends_saga::{SagaId, Status};
 use serde_json::json;
 use std::cell::Cell;
 
+#[cfg(feature = "definition")]
+mod language;
+
 /// The moment of every comparison; sagas and effects are old unless a case says otherwise.
 const NOW: i64 = 1_795_200_000_000;
 const OLD: i64 = NOW - 600_000;
@@ -19,6 +22,7 @@ fn step(name: &str, status: StepStatus) -> StepRecord {
         name: name.to_owned(),
         participant: "inventory".to_owned(),
         operation: "hold".to_owned(),
+        branch: None,
         status,
         is_compensable: true,
         is_by_hand: false,

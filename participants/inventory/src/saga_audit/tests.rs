@@ -239,6 +239,7 @@ fn told_by_a_coordinator(saga: u128, status: Status, operation: &str, sent: &Val
         name: name.to_owned(),
         participant: "inventory".to_owned(),
         operation: operation.to_owned(),
+        branch: None,
         status: status_of_step,
         is_compensable: true,
         is_by_hand: false,
