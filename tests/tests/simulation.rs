@@ -92,6 +92,7 @@ const FOUND_ELSEWHERE: &[(planted::Bug, &str)] = &[
     (planted::Bug::BreakerSpendsAttempts, "the coordinator's own tests"),
     (planted::Bug::ProbeFloods, "the gate's own tests"),
     (planted::Bug::RetriesUnbudgeted, "the gate's own tests"),
+    (planted::Bug::ReturnsUnchecked, "the language's properties"),
 ];
 
 #[test]

@@ -98,7 +98,7 @@ impl Problem {
 impl Detail {
     fn of(slug: Option<Slug>, extra: Map<String, Value>) -> Detail {
         let typed = match slug {
-            Some(Slug::InputDoesNotFit | Slug::MalformedBody) => {
+            Some(Slug::InputDoesNotFit | Slug::OutputDoesNotFit | Slug::MalformedBody) => {
                 member(&extra, "errors").map(Detail::Misfits)
             }
             #[cfg(feature = "definition")]

@@ -3,7 +3,7 @@
 use crate::{
     Json, Name, SagaId, StepName,
     answer::{Answer, Report},
-    definition::{AwaitStep, Definition, Kind, Operation, STEPS_MAX, Scope, StepIx, UndoCall},
+    definition::{Definition, Kind, Misfits, Operation, STEPS_MAX, StepIx, UndoCall},
     due::{self, CallKey},
     event::{BranchTerms, Cause, CauseKind, Event, Op, Parent, Record},
     hash::Mix,
@@ -20,6 +20,7 @@ mod advance;
 mod branches;
 mod later;
 mod repair;
+mod returned;
 
 pub use later::{child_id, revert};
 
@@ -131,6 +132,8 @@ pub enum Rejected {
     },
     /// The call has no body that could be sent; the message says why.
     NoBody(String),
+    /// The step must not return this.
+    OutputDoesNotFit(Misfits),
 }
 
 impl fmt::Display for Rejected {
@@ -160,6 +163,9 @@ impl fmt::Display for Rejected {
             Rejected::RepairRetrying { by } => write!(f, "the item is being tried again for {by}"),
             Rejected::NoBody(why) => {
                 write!(f, "no body can be made for the call ({why}); retry with an input")
+            }
+            Rejected::OutputDoesNotFit(misfits) => {
+                write!(f, "the step's \"returns\" says otherwise: {misfits}")
             }
         }
     }
@@ -289,7 +295,7 @@ impl Draft<'_> {
         }
         let (name, op, attempt) = (self.name(key.step), key.op, key.attempt);
         let draining = op == Op::Action && self.saga.direction == Direction::Backward;
-        match answer {
+        match self.as_it_counts(key, answer) {
             Answer::NotSeen | Answer::Pending { .. } if draining => {
                 // The attempt in flight has ended; the compensation settles what is left of it.
                 let error = Report::new(None, "no definite answer before the saga was undone", 0);
@@ -397,17 +403,10 @@ impl Draft<'_> {
 
     fn time_is_up(&mut self, ix: StepIx) {
         let step = self.name(ix);
-        let Kind::Await(AwaitStep { default: Some(default), .. }) = &self.saga.spec(ix).kind else {
-            return self.push(Event::AwaitTimedOut { step });
-        };
-        match default.render(&Scope::new(&self.saga)) {
-            Ok(output) => self.push(Event::AwaitDone { step, output, by_default: true }),
-            // There is no way back for the sake of a value.
-            Err(_) if self.saga.parks_forward() => {
-                self.push(Event::AwaitDone { step, output: Json::default(), by_default: true });
-            }
-            Err(_) => self.push(Event::AwaitTimedOut { step }),
-        }
+        self.push(match self.default_of(ix) {
+            Some(output) => Event::AwaitDone { step, output, by_default: true },
+            None => Event::AwaitTimedOut { step },
+        });
     }
 
     fn tick_action(&mut self, ix: StepIx) {
@@ -465,6 +464,7 @@ impl Draft<'_> {
         if !self.still_awaits(&signal) {
             return Err(Rejected::SignalConflict("the time for this signal is up"));
         }
+        self.may_signal(&signal, &payload)?;
         self.push(Event::SignalReceived { signal, id, payload });
         Ok(())
     }

@@ -3,6 +3,10 @@
 //! The text a person writes, its expressions and its schemas live in the wire crate; what reaches here
 //! has no unknown step, no cycle and no missing retry schedule. A definition never changes once made.
 
+mod returns;
+
+pub use returns::{Misfit, Misfits, Returns};
+
 use crate::{
     Json, Name,
     hash::Mix,
@@ -85,6 +89,8 @@ pub struct Step {
     pub pivot: bool,
     /// The list it is done for, item by item.
     pub fan: Option<Fan>,
+    /// What its output must be like; of a step that is done for a list, the output of each item.
+    pub returns: Option<Arc<dyn Returns>>,
 }
 
 /// What a step is fanned out over.

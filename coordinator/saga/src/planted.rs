@@ -68,6 +68,8 @@ pub enum Bug {
     BranchAfterTimeout,
     /// Nobody remembers when a sleeping saga wakes.
     SleeperForgotten,
+    /// An answer is taken whatever the step says it returns.
+    ReturnsUnchecked,
 }
 
 /// Every bug.
@@ -103,6 +105,7 @@ pub const ALL: &[Bug] = &[
     Bug::ItemsUndoneInOrder,
     Bug::BranchAfterTimeout,
     Bug::SleeperForgotten,
+    Bug::ReturnsUnchecked,
 ];
 
 #[cfg(feature = "planted-bugs")]

@@ -15,7 +15,8 @@
 //!   `timeout`; `status` and `no_barrier` for both operations; `with`;
 //! - of its compensation: `quick`, `slow`, `slow_first`, `slow_max`, `undo_within`, `eager`, `undo_with`;
 //! - of an await: `timeout`, `default`;
-//! - of any: `when`, `pivot`, `each` and `parallel`. An operation of the participant `saga` is a child saga.
+//! - of any: `when`, `pivot`, `each` and `parallel`; `returns`, which is `number`, `text`, or the name of a member
+//!   that must be there. An operation of the participant `saga` is a child saga.
 //!
 //! A template is `input`, `input.MEMBER`, `item`, `null`, `true`, `false`, `output.STEP`, or `fail`, which always
 //! fails.
@@ -23,8 +24,8 @@
 use crate::{
     Json, Name,
     definition::{
-        AwaitStep, CHILD_PARTICIPANT, CallStep, Definition, Fan, Kind, Operation, Scope, Step, StepIx,
-        Target, Template, Undo, UndoCall,
+        AwaitStep, CHILD_PARTICIPANT, CallStep, Definition, Fan, Kind, Misfits, Operation, Returns, Scope,
+        Step, StepIx, Target, Template, Undo, UndoCall,
     },
     hash::Mix,
     schedule::{Schedule, UndoSchedule},
@@ -74,7 +75,27 @@ fn step(name: Name, words: &Words<'_>, before: &[Step]) -> Step {
         .get("each")
         .map(|over| Fan { over: template(over), parallel: words.number("parallel").unwrap_or(1) });
     let (when, pivot) = (words.get("when").map(template), words.has("pivot"));
-    Step { name, kind, after, when, pivot, fan }
+    let returns = words.get("returns").map(|what| Arc::new(Returned(what.to_owned())) as Arc<dyn Returns>);
+    Step { name, kind, after, when, pivot, fan, returns }
+}
+
+/// What a step may yield: a number, a text, or an object with a member of this name.
+#[derive(Debug)]
+struct Returned(String);
+
+impl Returns for Returned {
+    fn check(&self, output: &Json) -> Result<(), Misfits> {
+        let fits = match self.0.as_str() {
+            "number" => output.is_number(),
+            "text" => output.is_string(),
+            member => output.get(member).is_some(),
+        };
+        let message = match self.0.as_str() {
+            kind @ ("number" | "text") => format!("{output} is no {kind}"),
+            member => format!("{output} has no \"{member}\""),
+        };
+        if fits { Ok(()) } else { Err(Misfits::whole(message)) }
+    }
 }
 
 fn call(words: &Words<'_>) -> CallStep {

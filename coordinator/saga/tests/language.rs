@@ -64,7 +64,7 @@ impl Shape {
         for (i, flavour) in self.flavours.iter().enumerate() {
             let parents: Vec<String> = self.parents(i).iter().map(|p| format!("s{p}")).collect();
             let after = if parents.is_empty() { "-".to_owned() } else { parents.join(",") };
-            let what = match (self.pivot() == Some(i), self.is_past(i), flavour % 10) {
+            let what = match (self.pivot() == Some(i), self.is_past(i), flavour % 12) {
                 (true, _, 0..5) => "p.do none pivot attempts=2",
                 (true, _, _) => "p.do / p.undo pivot attempts=2 quick=1 slow=1",
                 (_, _, 0) => "p.do read_only attempts=2",
@@ -78,10 +78,15 @@ impl Shape {
                     "p.do / p.undo attempts=2 quick=1 slow=1 each=input.list parallel=2 with=item"
                 }
                 (_, false, 8) => "p.do / p.undo attempts=2 quick=1 slow=1 each=input.list with=item",
-                (_, false, _) => "saga.x / saga.x attempts=2 quick=1 slow=1",
+                (_, false, 9) => "saga.x / saga.x attempts=2 quick=1 slow=1",
+                (_, false, 10) => "await pay timeout=20s returns=number",
+                (_, false, _) => {
+                    "p.do / p.undo attempts=2 quick=1 slow=1 each=input.list with=item returns=n"
+                }
                 (_, true, 3..6) => "p.do none attempts=2 when=input.no",
                 (_, true, 6..9) => "p.do none attempts=2 each=input.list parallel=2 with=item",
-                (_, true, _) => "saga.x none attempts=2",
+                (_, true, 9) => "saga.x none attempts=2 returns=n",
+                (_, true, _) => "p.do none attempts=2 returns=n",
             };
             writeln!(text, "s{i}: {what} after={after}").expect("a string");
         }
@@ -198,6 +203,7 @@ impl Walk {
             matches!(event, Event::TakenOver { .. } | Event::Compensating { .. }) && !self.oracle.turned;
         assert!(!self.oracle.ended || reverted, "nothing follows the end, yet {event:?} does");
         if let Some(name) = event.step().cloned() {
+            self.check_output(&name, event);
             self.fold_unit(&name, event);
         }
         let it = &mut self.oracle;
@@ -232,6 +238,23 @@ impl Walk {
             Event::Abandoned => it.ended = true,
             _ => {}
         }
+    }
+
+    /// A step yields what its definition says, whoever says so in the end.
+    fn check_output(&self, name: &StepName, event: &Event) {
+        let output = match event {
+            Event::CallDone { op: Op::Action, output, .. }
+            | Event::RepairProven { op: Op::Action, output, .. }
+            | Event::AwaitDone { output, by_default: false, .. } => output.clone(),
+            Event::RepairResolved { op: Op::Action, output, .. } => output.clone().unwrap_or_default(),
+            _ => return,
+        };
+        let ix = self.saga.find_step(name).expect("a step");
+        let checked = match self.saga.is_fanned(ix) {
+            true => self.saga.spec(ix).check_list(&output),
+            false => self.saga.spec(ix).check_returned(&output),
+        };
+        assert_eq!(checked, Ok(()), "{name} yields {output}");
     }
 
     fn fold_unit(&mut self, name: &StepName, event: &Event) {
@@ -421,7 +444,8 @@ impl Walk {
 
     fn signal(&mut self, byte: u8) -> Result<(), Rejected> {
         let name = Name::parse("pay").expect("a name");
-        self.input(Input::Signal { name, id: None, payload: Arc::new(json!(byte / 128)) })
+        let payload = if byte % 64 == 2 { json!("paid") } else { json!(byte / 128) };
+        self.input(Input::Signal { name, id: None, payload: Arc::new(payload) })
     }
 
     fn branch(&mut self, number: u8) -> Result<(), Rejected> {
@@ -447,7 +471,7 @@ impl Walk {
             1 => Verb::Abandon,
             2 => Verb::Assign { assignee: "bob".to_owned() },
             3 => Verb::Prove { output: Json::default() },
-            4 | 5 => Verb::Resolve { output: Some(Json::default()) },
+            4 | 5 => Verb::Resolve { output: Some(Arc::new(json!({ "n": 0 }))) },
             _ => Verb::Retry { input: None },
         };
         let audit = Audit { by: "ada".to_owned(), note: Some("because".to_owned()), from: None };
@@ -463,7 +487,8 @@ impl Walk {
             match self.ready().first() {
                 Some(call) => {
                     let key = call.key;
-                    let _ = self.input(Input::Answer { key, answer: Answer::Done(Json::default()) });
+                    let _ =
+                        self.input(Input::Answer { key, answer: Answer::Done(Arc::new(json!({ "n": 0 }))) });
                 }
                 None if self.saga.items().any(|(_, _, repair)| repair.is_unsettled()) => {
                     let taken = self.repair(4 * 32);
@@ -497,6 +522,7 @@ fn answer(kind: u8, call: &Call) -> Answer {
         13..=15 => Answer::Unknown { report, retry_after: None },
         16 => Answer::Refused(report),
         17 => Answer::Contract(report),
+        19 => Answer::Done(Json::default()),
         18 => Answer::Pending { retry_after: None, repair: call.operation.is_child() },
         _ => Answer::Done(Arc::new(json!({ "n": kind }))),
     }
@@ -557,6 +583,7 @@ fn planted_bugs_are_found() {
         Bug::FanUnbounded,
         Bug::ItemsUndoneInOrder,
         Bug::BranchAfterTimeout,
+        Bug::ReturnsUnchecked,
     ];
     let missed: Vec<Bug> = bugs.into_iter().filter(|bug| !is_found(*bug)).collect();
     assert!(missed.is_empty(), "{missed:?} are not found");

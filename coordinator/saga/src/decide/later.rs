@@ -94,6 +94,7 @@ impl Draft<'_> {
         let draining = is_forward && self.saga.direction == Direction::Backward;
         match due::current(&self.saga, ix, op) {
             Some(key) if !draining || due::is_in_flight(&self.saga, key) => {
+                self.may_answer(ix, op, &answer)?;
                 self.answer(key, answer);
                 Ok(())
             }

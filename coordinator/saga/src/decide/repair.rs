@@ -45,8 +45,14 @@ impl Draft<'_> {
             Verb::Retry { input } => return self.retry(ix, op, item, input, audit),
             Verb::Assign { assignee } if repair.assignee.as_ref() == Some(&assignee) => {}
             Verb::Assign { assignee } => self.push(Event::RepairAssigned { step, op, item, assignee, audit }),
-            Verb::Resolve { output } => self.push(Event::RepairResolved { step, op, item, output, audit }),
-            Verb::Prove { output } => self.push(Event::RepairProven { step, op, item, output, audit }),
+            Verb::Resolve { output } => {
+                self.may_stand_for(ix, op, output.as_ref())?;
+                self.push(Event::RepairResolved { step, op, item, output, audit });
+            }
+            Verb::Prove { output } => {
+                self.may_stand_for(ix, op, Some(&output))?;
+                self.push(Event::RepairProven { step, op, item, output, audit });
+            }
             Verb::Skip => self.push(Event::RepairSkipped { step, op, item, audit }),
             Verb::Abandon => {
                 self.push(Event::RepairAbandoned { step, op, item, audit });

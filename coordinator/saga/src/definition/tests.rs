@@ -20,6 +20,7 @@ fn steps(after: &[&[u16]]) -> Vec<Step> {
         when: None,
         pivot: false,
         fan: None,
+        returns: None,
     };
     after.iter().enumerate().map(step).collect()
 }

@@ -89,6 +89,7 @@ impl Branch {
             when: None,
             pivot: false,
             fan: None,
+            returns: None,
         };
         Branch { name, terms, step: Arc::new(step) }
     }

@@ -46,6 +46,7 @@ pub fn definition(name: &str, version: u32) -> Arc<Definition> {
         when: None,
         pivot: false,
         fan: None,
+        returns: None,
     };
     let steps = vec![
         call("quote", "product", "quote", None, &[]),

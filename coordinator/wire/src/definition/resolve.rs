@@ -8,10 +8,10 @@ use super::{
 use crate::registration::{OperationTerms, RetryTerms};
 use amends_saga::{
     Definition, Millis, Name, Step, StepIx,
-    definition::{AwaitStep, CHILD_PARTICIPANT, CallStep, Kind, Operation, Target, Undo, UndoCall},
+    definition::{AwaitStep, CHILD_PARTICIPANT, CallStep, Kind, Operation, Returns, Target, Undo, UndoCall},
     schedule::{Schedule, UndoSchedule},
 };
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// What holds where neither the definition nor the operation's registration says anything.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +72,7 @@ impl Text {
                 when: step.when.clone(),
                 pivot: step.pivot,
                 fan: step.fan.clone(),
+                returns: step.returns.clone().map(|schema| schema as Arc<dyn Returns>),
             })
             .collect();
         if !resolver.unknown.is_empty() {

@@ -10,6 +10,10 @@ use super::{
     tree::{self, Entry, Kind, Node, shorten},
 };
 use crate::problem::Misfit;
+use amends_saga::{
+    Json,
+    definition::{self, Misfits, Returns},
+};
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 use std::{collections::HashMap, fmt};
@@ -111,6 +115,13 @@ impl Schema {
     }
 }
 
+impl Returns for Schema {
+    fn check(&self, output: &Json) -> Result<(), Misfits> {
+        let known = |Misfit { path, message }| definition::Misfit { path, message };
+        Schema::check(self, output).map_err(|misfits| Misfits(misfits.into_iter().map(known).collect()))
+    }
+}
+
 fn compile(schema: &Value) -> Result<Validator, jsonschema::ValidationError<'static>> {
     jsonschema::options()
         .with_draft(Draft::Draft202012)
@@ -201,7 +212,7 @@ fn contains(node: &Node, at: usize) -> bool {
 }
 
 /// Follows a JSON Pointer (RFC 6901), which may be percent-encoded in a reference only where nobody does.
-fn lookup<'n>(root: &'n Node, pointer: &str) -> Option<&'n Node> {
+pub(super) fn lookup<'n>(root: &'n Node, pointer: &str) -> Option<&'n Node> {
     if pointer.is_empty() {
         return Some(root);
     }

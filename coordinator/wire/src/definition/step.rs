@@ -30,7 +30,7 @@ pub(crate) struct StepText {
     pub(crate) pivot: bool,
     pub(crate) fan: Option<Fan>,
     /// What its output looks like, where the definition says so.
-    pub(crate) returns: Option<Schema>,
+    pub(crate) returns: Option<Arc<Schema>>,
 }
 
 /// What a step does, as it is written.
@@ -164,6 +164,9 @@ impl Reader<'_> {
             }
         };
         let common = self.common(word, &fields);
+        if let (Word::Await, Some(returns)) = (word, common.as_ref().and_then(|it| it.returns.as_deref())) {
+            self.default_fits(&fields, returns);
+        }
         let kind = match word {
             Word::Action => self.call(&fields).map(|call| KindText::Call(Box::new(call))),
             Word::Saga => self.child(&fields).map(|child| KindText::Child(Box::new(child))),
@@ -192,7 +195,7 @@ impl Reader<'_> {
                 }
             }
         }
-        let returns = fields.get("returns").map(|entry| Schema::read(entry, self.faults));
+        let returns = fields.get("returns").map(|entry| Schema::read(entry, self.faults).map(Arc::new));
         Some(Common { when: transposed(when)?, fan: fan?, pivot: pivot?, returns: transposed(returns)? })
     }
 
@@ -296,7 +299,7 @@ struct Common {
     when: Option<Arc<dyn Template>>,
     fan: Option<Fan>,
     pivot: bool,
-    returns: Option<Schema>,
+    returns: Option<Arc<Schema>>,
 }
 
 impl Common {

@@ -104,6 +104,17 @@ pub(crate) fn is_one_expression(node: &Node) -> bool {
     inner.is_some_and(|inner| Expression::read(inner).map_or(true, |read| read.consumed == inner.len()))
 }
 
+/// Whether there is no expression in a node or below it.
+pub(crate) fn is_fixed(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Text(text, _) => !text.contains(OPEN),
+        Kind::List(items) => items.iter().all(is_fixed),
+        Kind::Map(entries) => entries.iter().all(|entry| is_fixed(&entry.value)),
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) => true,
+        Kind::Bad => false,
+    }
+}
+
 /// A template that always yields the same.
 pub(crate) fn fixed(value: Value) -> Arc<dyn Template> {
     Arc::new(Parsed(Piece::Fixed(Arc::new(value))))

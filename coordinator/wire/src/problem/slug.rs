@@ -141,6 +141,10 @@ slugs! {
     ChildrenTooDeep "children_too_deep" 409 "child sagas are nested too deeply"
     "A saga runs children, they run theirs, and so on at most 8 levels down; `path` names definitions that go \
      further. Nothing was started. Join some of them into one definition."
+    OutputDoesNotFit "output_does_not_fit" 422 "the output does not fit the definition"
+    "The definition describes with `returns` what the step yields, and what was sent (a signal's payload, the answer to \
+     a pending call, an output given by hand) does not fit; `errors` lists each place and why. Nothing was changed: the \
+     step waits as before, and a token may be used again. Correct what is sent."
     NoSuchSignal "no_such_signal" 404 "the saga awaits no such signal"
     "No step of the saga's definition awaits a signal of this name, so nobody would ever take it. Nothing was changed. \
      Check the name against the definition's `await` steps."

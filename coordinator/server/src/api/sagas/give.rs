@@ -12,10 +12,10 @@ use crate::{
     http::{Failure, problem},
     run::Refusal,
 };
-use amends_saga::{Input, Rejected, Saga, SagaId, decide};
+use amends_saga::{Input, Rejected, Saga, SagaId, decide, definition};
 use amends_wire::{
     api::Time,
-    problem::{Problem, Slug},
+    problem::{Misfit, Problem, Slug},
 };
 use std::{future::Future, time::Duration};
 use tokio::time::Instant;
@@ -120,6 +120,12 @@ pub(crate) fn rejected(why: Rejected, saga: &Saga) -> Failure {
         Rejected::NoSuchItem | Rejected::RepairSettled => Slug::RepairSettled,
         Rejected::RepairRetrying { .. } => Slug::RepairRetrying,
         Rejected::NoBody(_) => Slug::InputRequired,
+        Rejected::OutputDoesNotFit(misfits) => {
+            let known =
+                |it: &definition::Misfit| Misfit { path: it.path.clone(), message: it.message.clone() };
+            let errors: Vec<Misfit> = misfits.0.iter().map(known).collect();
+            return Problem::new(Slug::OutputDoesNotFit, why.to_string()).with("errors", errors).into();
+        }
     };
     problem(slug, why.to_string())
 }

@@ -49,6 +49,7 @@ fn call(step: &str, action: &str, undo: Option<&str>, after: &[u16]) -> Step {
         when: None,
         pivot: false,
         fan: None,
+        returns: None,
         kind: Kind::Call(CallStep {
             action: operation(action),
             with: Arc::new(Fixed(Arc::new(json!({"order": "1001"})))),
@@ -66,6 +67,7 @@ fn definition() -> Arc<Definition> {
         when: None,
         pivot: false,
         fan: None,
+        returns: None,
         kind: Kind::Await(AwaitStep { signal: name("paid"), timeout: Millis::from_secs(900), default: None }),
     };
     let steps = vec![
@@ -423,6 +425,7 @@ fn a_step_past_the_pivot_that_cannot_be_done_is_a_repair_item_forward() {
         when: Some(Arc::new(Fixed(Arc::new(json!("perhaps"))))),
         pivot: false,
         fan: None,
+        returns: None,
         kind: Kind::Await(AwaitStep {
             signal: name("parcel"),
             timeout: Millis::from_secs(60),
