@@ -19,6 +19,7 @@ mod monitor;
 mod open;
 mod operators;
 mod repairs;
+mod returns;
 mod reverting;
 mod starting;
 mod stub;
