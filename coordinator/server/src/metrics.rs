@@ -4,7 +4,7 @@ mod watch;
 
 pub(crate) use watch::{AGES_MS, Sent};
 
-use amends_saga::{Name, Op, Saga, Status};
+use amends_saga::{Coordinator, Name, Op, Saga, Status};
 use amends_wire::api::RepairAction;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -30,6 +30,7 @@ struct Handles {
     taken_over: Counter,
     fenced: Counter,
     live: Gauge,
+    asleep: Gauge,
     in_flight: Gauge,
     commits: Counter,
     commits_failed: Counter,
@@ -130,8 +131,11 @@ impl Metrics {
         self.of.commit_seconds.record(took);
     }
 
-    pub(crate) fn live(&self, sagas: usize, calls: usize) {
-        self.of.live.set(sagas as f64);
+    /// Shows how many sagas there are here, those included that sleep and are not held, and calls in flight.
+    pub(crate) fn live(&self, sagas: &Coordinator, calls: usize) {
+        let (asleep, elsewhere) = sagas.asleep();
+        self.of.live.set((sagas.len() + elsewhere) as f64);
+        self.of.asleep.set(asleep as f64);
         self.of.in_flight.set(calls as f64);
     }
 
@@ -212,6 +216,7 @@ impl Handles {
             taken_over: counter!("amends_sagas_taken_over_total"),
             fenced: counter!("amends_sagas_fenced_total"),
             live: gauge!("amends_sagas_live"),
+            asleep: gauge!("amends_sagas_asleep"),
             in_flight: gauge!("amends_calls_in_flight"),
             commits: counter!("amends_store_commits_total", "outcome" => "done"),
             commits_failed: counter!("amends_store_commits_total", "outcome" => "failed"),
@@ -235,6 +240,7 @@ fn describe() {
         "Items that had their turn in a bulk job, by action and outcome."
     );
     describe_gauge!("amends_sagas_live", "Sagas that have not ended.");
+    describe_gauge!("amends_sagas_asleep", "Sagas among them that wait for a time or for somebody.");
     describe_gauge!("amends_calls_in_flight", "Calls sent and not yet answered.");
     describe_counter!("amends_store_commits_total", "Batches written, by outcome.");
     describe_histogram!("amends_store_commit_seconds", "How long writing a batch took.");

@@ -1,9 +1,9 @@
 //! The monitor: what keeps working on the repair queue while nobody looks.
 //!
-//! Five passes and the gauges, each a task of its own: [`probe`] asks participants about stuck steps and settles what
+//! Six passes and the gauges, each a task of its own: [`probe`] asks participants about stuck steps and settles what
 //! turns out to be undone; [`redrive`] tries again what a participant's outage has left, once it is back; [`escalate`]
 //! says aloud what has grown old; [`audit`] holds participants' tables against the sagas; [`stuck`] looks for sagas
-//! that nobody moves. It acts under the name `monitor`, by the same verbs that people have. The invariants: **it never
+//! that nobody moves, and [`overdue`] for those that are late and can only go on. It acts under the name `monitor`, by the same verbs that people have. The invariants: **it never
 //! resolves, skips or abandons**, since those need somebody who answers for them; **what somebody looks after it does not
 //! try again**; every pass is bounded and none is waited for by the run loop.
 //!
@@ -13,6 +13,7 @@
 mod audit;
 mod escalate;
 mod gauge;
+mod overdue;
 mod probe;
 mod redrive;
 mod stuck;
@@ -55,7 +56,7 @@ pub struct Monitoring {
     pub audit_every: Duration,
     /// How long sagas and effects must have been at rest to be audited.
     pub audit_settle: Duration,
-    /// Between two looks for sagas that nobody moves.
+    /// Between two looks for sagas that nobody moves, and for those that are late past their pivot.
     pub stuck_every: Duration,
     /// How long overdue a saga's next move is when the saga counts as stuck.
     pub stuck_after: Duration,
@@ -97,12 +98,13 @@ type Pass = fn(Monitor) -> BoxFuture<'static, ()>;
 /// How long a pass rests that has met a fault of its own.
 const REST: Duration = Duration::from_secs(30);
 
-const PASSES: [(&str, Pass); 6] = [
+const PASSES: [(&str, Pass); 7] = [
     ("gauges", |monitor| Box::pin(gauge::run(monitor))),
     ("probe", |monitor| Box::pin(probe::run(monitor))),
     ("redrive", |monitor| Box::pin(redrive::run(monitor))),
     ("escalate", |monitor| Box::pin(escalate::run(monitor))),
     ("stuck", |monitor| Box::pin(stuck::run(monitor))),
+    ("overdue", |monitor| Box::pin(overdue::run(monitor))),
     ("audit", |monitor| Box::pin(audit::run(monitor))),
 ];
 

@@ -495,7 +495,7 @@ impl Loop {
                 tracing::warn!(%error, "what others have registered could not be read");
             }
         });
-        self.metrics.live(self.coordinator.len(), self.in_flight);
+        self.metrics.live(&self.coordinator, self.in_flight);
         self.ends.retain(|_, waiting| {
             waiting.retain(|ended| !ended.is_closed());
             !waiting.is_empty()

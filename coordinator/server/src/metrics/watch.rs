@@ -1,8 +1,9 @@
 //! What is counted of the repair queue, the participants' gates, the monitor and the hooks.
 //!
 //! Gauges show what a reading found; what an earlier one found and this one did not is set to 0, so that nothing
-//! that is gone is shown. Labels are names of registered participants, steps and findings. The invariant: **no metric
-//! has more than [`SETS_MAX`] sets of labels**; what comes after stands together under `other`.
+//! that is gone is shown. Labels are names of registered participants, steps and findings; the items of a fanned-out step
+//! stand together under its name. The invariant: **no metric has more than [`SETS_MAX`] sets of labels**; what comes
+//! after, such as the ever new names of branches, stands together under `other`.
 
 use super::Metrics;
 use amends_saga::{
@@ -86,12 +87,10 @@ impl Metrics {
                 continue;
             }
             // Each set is shown in four ages.
-            let is_known = shown.open.contains_key(&(pile.participant.clone(), pile.step.clone()));
+            let key = (pile.participant.clone(), step(&pile.step).to_owned());
+            let is_known = shown.open.contains_key(&key) || open.contains_key(&key);
             let fits = is_known || shown.open.len().max(open.len()) < SETS_MAX / AGES.len();
-            let key = match fits {
-                true => (pile.participant.clone(), pile.step.clone()),
-                false => (OTHER.to_owned(), OTHER.to_owned()),
-            };
+            let key = if fits { key } else { (OTHER.to_owned(), OTHER.to_owned()) };
             let ages = open.entry(key).or_default();
             ages.iter_mut().zip(&pile.ages).for_each(|(sum, count)| *sum += count);
         }
@@ -179,6 +178,11 @@ impl Metrics {
         metrics::with_local_recorder(&self.recorder, || gauge!("amends_sagas_stuck").set(sagas as f64));
     }
 
+    /// Shows how many sagas are late that can only go on.
+    pub(crate) fn overdue(&self, sagas: usize) {
+        metrics::with_local_recorder(&self.recorder, || gauge!("amends_sagas_overdue").set(sagas as f64));
+    }
+
     /// Shows how many events wait for their hooks.
     pub(crate) fn hooks_pending(&self, events: u64) {
         metrics::with_local_recorder(&self.recorder, || gauge!("amends_hooks_pending").set(events as f64));
@@ -209,6 +213,11 @@ impl Metrics {
 /// A finding's name as a label: participants may have names of their own.
 fn finding(name: &str) -> &'static str {
     names::ALL.into_iter().find(|known| *known == name).unwrap_or(OTHER)
+}
+
+/// A step's name as a label: that of an item is its step's, since there may be a thousand of them.
+fn step(name: &str) -> &str {
+    name.split_once('[').map_or(name, |(step, _)| step)
 }
 
 fn gate(view: &GateView, before: (u64, [u64; 4])) {
@@ -263,6 +272,7 @@ pub(super) fn describe() {
     describe_gauge!("amends_participant_waiting", "Calls that wait at a participant's gate.");
     describe_counter!("amends_calls_deferred_total", "Calls held back at a participant's gate, by why.");
     describe_gauge!("amends_sagas_stuck", "Live sagas whose next move is long overdue.");
+    describe_gauge!("amends_sagas_overdue", "Sagas past their pivot whose deadline has passed.");
     describe_gauge!("amends_hooks_pending", "Events that wait to be delivered to hooks.");
     describe_counter!("amends_hooks_total", "Attempts to deliver events to hooks, by outcome.");
     describe_counter!("amends_monitor_probes_total", "Questions about stuck steps, by answer.");

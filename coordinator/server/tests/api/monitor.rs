@@ -242,6 +242,57 @@ async fn two_coordinators_on_one_store_do_no_more_than_one() {
     second.stop().await;
 }
 
+/// A saga that is past its pivot before its deadline and waits beyond it.
+const LATE: &str = r#"
+saga: late
+version: 1
+deadline: 1s
+steps:
+  - ship: { action: shop.charge, compensation: shop.refund, with: {}, pivot: true }
+  - receipt: { await: receipt, timeout: 1h, default: none }
+"#;
+
+#[tokio::test]
+async fn sagas_past_their_pivot_are_told_of_when_their_deadline_has_passed() {
+    let world = world(silent(), 5, Duration::from_secs(5)).await;
+    let defined = world.define("late", LATE).await;
+    assert_eq!(defined.status, 201, "{defined:?}");
+    let mut sagas = Vec::new();
+    for _ in 0..2 {
+        sagas.push(world.post("/v1/sagas", &json!({ "definition": "late", "input": {} })).await.id());
+    }
+    // The same, given with the start: nobody can look its deadline up by name.
+    let whole = json!({ "saga": "whole", "version": 1, "deadline": "1s", "steps": [
+        { "ship": { "action": "shop.charge", "compensation": "shop.refund", "with": {}, "pivot": true } },
+        { "receipt": { "await": "receipt", "timeout": "1h", "default": "none" } } ] });
+    sagas.push(world.post("/v1/sagas", &json!({ "definition": whole, "input": {} })).await.id());
+    until_metric(&world, "amends_sagas_overdue", 3.0).await;
+    for saga in &sagas {
+        let shown = world.get(&format!("/v1/sagas/{saga}")).await.body;
+        assert_eq!(shown["status"], "running", "a deadline turns nobody round any more: {shown:#}");
+        let signal = world.post(&format!("/v1/sagas/{saga}/signals/receipt"), &json!({ "payload": 1 })).await;
+        assert_eq!(signal.status, 200, "{signal:?}");
+        world.until(saga, "completed").await;
+    }
+    let begun = Instant::now();
+    while metric(&world, "amends_sagas_overdue").await != Some(0.0) {
+        assert!(begun.elapsed() < PATIENCE, "sagas that have ended are still late");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn sagas_that_sleep_are_shown_and_count_as_live() {
+    let world = world(silent(), 5, Duration::from_secs(5)).await;
+    let defined = world.define("late", &LATE.replace("deadline: 1s", "deadline: 1h")).await;
+    assert_eq!(defined.status, 201, "{defined:?}");
+    let saga = world.post("/v1/sagas", &json!({ "definition": "late", "input": {} })).await.id();
+    until_metric(&world, "amends_sagas_asleep", 1.0).await;
+    assert_eq!(metric(&world, "amends_sagas_live").await, Some(1.0));
+    world.post(&format!("/v1/sagas/{saga}/signals/receipt"), &json!({ "payload": 1 })).await;
+    world.until(&saga, "completed").await;
+}
+
 /// A monitor that audits often, and judges what is a moment old.
 fn auditing() -> Monitoring {
     let (every, settle) = (Duration::from_millis(500), Duration::from_millis(1));

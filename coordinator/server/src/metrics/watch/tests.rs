@@ -42,6 +42,19 @@ fn what_is_gone_is_shown_as_nothing() {
 }
 
 #[test]
+fn the_items_of_a_fanned_out_step_stand_together_under_its_name() {
+    let metrics = Metrics::new();
+    let items = (0..1000).map(|n| pile("shop", &format!("hold[{n}]"), [1, 1, 0, 0], 0));
+    metrics.piles(&items.chain([pile("shop", "charge", [3, 0, 0, 0], 0)]).collect::<Vec<_>>(), Timestamp(1));
+    let text = metrics.handle().render();
+    let lines = text.lines().filter(|line| line.starts_with("amends_repairs_open{"));
+    assert_eq!(lines.count(), 2 * AGES.len(), "{text}");
+    for (step, age, expected) in [("hold", "15m", 1000.0), ("hold", "1h", 1000.0), ("charge", "15m", 3.0)] {
+        assert_eq!(value(&metrics, &open("shop", step, age)), Some(expected), "{step} {age}");
+    }
+}
+
+#[test]
 fn labels_are_bounded_and_nothing_is_lost_beyond() {
     let metrics = Metrics::new();
     let piles: Vec<Pile> = (0..400).map(|n| pile("shop", &format!("step-{n:03}"), [1, 0, 0, 0], 0)).collect();
