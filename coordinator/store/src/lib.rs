@@ -86,7 +86,7 @@ pub struct Filter {
     pub labels: BTreeMap<String, String>,
     /// Started under this key.
     pub key: Option<String>,
-    /// Standing at this step now.
+    /// Standing at this step now; the name of a step that is done for a list means each of its items as well.
     pub step: Option<String>,
     /// Waiting for this participant now.
     pub participant: Option<String>,
@@ -117,11 +117,16 @@ impl Filter {
             && self.version.is_none_or(|version| version == head.version)
             && self.labels.iter().all(|(name, value)| head.labels.get(name) == Some(value))
             && same(&self.key, head.key.as_ref())
-            && among(&self.step, &head.at_steps)
+            && self.step.as_ref().is_none_or(|step| head.at_steps.iter().any(|at| is_of_step(at, step)))
             && among(&self.participant, &head.at_participants)
             && self.created_after.is_none_or(|after| head.created_at >= after)
             && self.created_before.is_none_or(|before| head.created_at < before)
     }
+}
+
+/// Whether a step is the one of this name, or one of its items.
+pub(crate) fn is_of_step(step: &str, name: &str) -> bool {
+    step.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
 }
 
 /// Whether a saga of this status still has something to do.

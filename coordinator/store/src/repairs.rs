@@ -5,7 +5,7 @@
 //! row is its truth. The invariants: **an item and its cause are one transaction**; **an event of the
 //! outbox is one transaction with the change it tells of**; nothing settled is removed.
 
-use crate::{Error, Owner};
+use crate::{Error, Owner, is_of_step};
 use amends_saga::{
     Op, ParkReason, RepairRow, SagaId, Timestamp,
     repair::{How, RepairStatus},
@@ -134,7 +134,7 @@ impl ItemFilter {
             && self.anomalies.is_none_or(|wanted| wanted == item.anomaly.is_some())
             && (self.saga.is_none() || self.saga == item.saga)
             && same(&self.definition, item.definition.as_ref())
-            && same(&self.step, item.step.as_ref())
+            && self.step.as_ref().is_none_or(|name| item.step.as_ref().is_some_and(|it| is_of_step(it, name)))
             && same(&self.participant, Some(&item.participant))
             && (self.reason.is_none() || self.reason == item.reason)
             && same(&self.assignee, item.assignee.as_ref())

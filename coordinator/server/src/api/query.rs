@@ -1,7 +1,7 @@
 //! Reading the query of an address strictly: an unknown or repeated parameter is a problem, not a surprise.
 
 use crate::http::{Failure, problem};
-use amends_saga::{Name, SagaId, Status, Timestamp};
+use amends_saga::{Name, SagaId, Status, StepName, Timestamp};
 use amends_store::{Filter, repairs::Place};
 use amends_wire::{
     api::{RepairFilter, Time},
@@ -132,7 +132,7 @@ impl Query {
         let mut filter = Filter {
             statuses,
             key: self.get("key").map(str::to_owned),
-            step: self.name("step")?,
+            step: self.word::<StepName>("step")?.map(|step| step.to_string()),
             participant: self.name("participant")?,
             created_after: self.time("created_after")?,
             created_before: self.time("created_before")?,

@@ -201,7 +201,7 @@ pub(crate) fn to_store(filter: &RepairFilter) -> ItemFilter {
         anomalies: of_anomalies,
         saga: filter.saga,
         definition: text(&filter.definition),
-        step: text(&filter.step),
+        step: filter.step.as_ref().map(ToString::to_string),
         participant: text(&filter.participant),
         reason: filter.reason.and_then(view::park_reason),
         assignee: filter.assignee.clone(),

@@ -133,3 +133,40 @@ async fn a_journal_is_read_in_pages_and_followed_to_its_end() {
     world.get(&format!("/v1/sagas/{id}/journal?cursor=x")).await.is_problem(400, "bad_query");
     world.get(&format!("/v1/sagas/{id}/journal?follow=maybe")).await.is_problem(400, "bad_query");
 }
+
+#[tokio::test]
+async fn an_item_of_a_list_is_found_by_its_own_name_and_by_that_of_its_step() {
+    let world = World::new().await;
+    let text = "{ saga: each, version: 1, steps: [{ hold: { for_each: [1, 2], action: shop.hold, \
+                compensation: shop.release } }, { holder: { await: payment, timeout: 15m } }] }";
+    assert_eq!(world.define("each", text).await.status, 201);
+    let waiting = start(&world, "each", "waiting", json!({})).await;
+    world.until_step(&waiting, 3, "waiting").await;
+    world.stub.say("release", [Say::json(409, &json!({ "message": "gone" }))]);
+    let parked = start(&world, "each", "parked", json!({})).await;
+    world.until_step(&parked, 3, "waiting").await;
+    world.post(&format!("/v1/sagas/{parked}/cancel"), &json!({})).await;
+    world.until(&parked, "repair").await;
+    for (step, sagas, items) in [
+        ("hold", 1, 1),
+        ("hold%5B1%5D", 1, 1),
+        ("hold%5B0%5D", 0, 0),
+        ("hold[1]", 1, 1),
+        ("hol", 0, 0),
+        ("holder", 1, 0),
+    ] {
+        for (list, expected) in [("sagas", sagas), ("repairs", items)] {
+            let page = world.get(&format!("/v1/{list}?step={step}")).await;
+            let found = page.body["items"].as_array().map(Vec::len);
+            assert_eq!(found, Some(expected), "{list} at {step}: {page:?}");
+        }
+    }
+    for step in ["hold%5B", "hold%5B01%5D", "hold%5B-1%5D", "Hold", "hold%5B0%5D%5B0%5D", ""] {
+        for list in ["sagas", "repairs"] {
+            world.get(&format!("/v1/{list}?step={step}")).await.is_problem(400, "bad_query");
+        }
+    }
+    let body = json!({ "action": "retry", "filter": { "step": "hold[1]" }, "by": "ada", "dry_run": true });
+    let meant = world.post("/v1/repairs/bulk", &body).await;
+    assert!(meant.status < 300 && meant.text.contains("hold[1]"), "{meant:?}");
+}

@@ -155,10 +155,17 @@ pub(super) async fn of_any_call(subject: &dyn Subject) {
     let found = |rows: &[Item]| rows.iter().map(|item| item.op).collect::<Vec<_>>();
     let all = [Op::Action, Op::Confirm, Op::Compensation];
     assert_eq!(found(&items(&*store, &at("ship[0]")).await), all, "and found at its step");
-    assert_eq!(items(&*store, &at("ship")).await, []);
-    let standing = Filter { step: Some("ship[1]".to_owned()), ..Filter::default() };
-    let listed = store.list(&standing, None, 10).await.expect("it can be read");
-    assert_eq!(listed.len(), 1, "and so is its saga");
+    let of_step = [Op::Action, Op::Confirm, Op::Action, Op::Compensation];
+    assert_eq!(found(&items(&*store, &at("ship")).await), of_step, "and at the step it is an item of");
+    for (step, expected) in
+        [("ship[1]", 1), ("ship", 1), ("ship[2]", 0), ("shi", 0), ("ship[", 0), ("hip", 0)]
+    {
+        let standing = Filter { step: Some(step.to_owned()), ..Filter::default() };
+        let listed = store.list(&standing, None, 10).await.expect("it can be read");
+        assert_eq!(listed.len(), expected, "and so is its saga: {step}");
+        let is_empty = items(&*store, &at(step)).await.is_empty();
+        assert_eq!(is_empty, expected == 0, "items at {step}");
+    }
     let before = Timestamp(rows[0].first_opened_at.0);
     assert_eq!(store.escalate(1, before, 1).await.expect("it can be raised").len(), 1);
     let stored = store.load(id(1)).await.expect("it can be read").expect("it is there");

@@ -239,10 +239,14 @@ impl Page {
             self.bind(name.clone())?;
             self.bind(value.clone())?;
         }
-        for (column, name) in [("at_steps", &filter.step), ("at_participants", &filter.participant)] {
-            let Some(name) = name else { continue };
-            self.text(&format!(" and instr(' ' || s.{column} || ' ', ?) > 0"));
-            self.bind(format!(" {name} "))?;
+        if let Some(step) = &filter.step {
+            self.text(" and (instr(' ' || s.at_steps || ' ', ?) > 0 or instr(' ' || s.at_steps, ?) > 0)");
+            self.bind(format!(" {step} "))?;
+            self.bind(format!(" {step}["))?;
+        }
+        if let Some(participant) = &filter.participant {
+            self.text(" and instr(' ' || s.at_participants || ' ', ?) > 0");
+            self.bind(format!(" {participant} "))?;
         }
         Ok(())
     }

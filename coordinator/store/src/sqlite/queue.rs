@@ -170,7 +170,7 @@ async fn piles_of(connection: &mut SqliteConnection, filter: &ItemFilter) -> Res
     let rows = sqlx::query(
         "select n from pile
          where (?1 is null or participant = ?1) and (?2 is null or definition = ?2)
-           and (?3 is null or step = ?3) and (?4 is null or reason = ?4) and (?5 is null or is_anomaly = ?5)",
+           and (?3 is null or step = ?3 or substr(step, 1, length(?3) + 1) = ?3 || '[') and (?4 is null or reason = ?4) and (?5 is null or is_anomaly = ?5)",
     )
     .bind(filter.participant.clone())
     .bind(filter.definition.clone())

@@ -5,7 +5,7 @@ use super::{
     operator::{self, PERSON_BYTES_MAX},
 };
 use crate::problem::{Problem, Slug};
-use amends_saga::{Name, RepairStatus, SagaId};
+use amends_saga::{Name, RepairStatus, SagaId, StepName};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use std::fmt;
 use uuid::Uuid;
@@ -33,9 +33,9 @@ pub struct RepairFilter {
     /// Of sagas of this definition.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<Name>,
-    /// At this step.
+    /// At this step; the name of a step that is done for a list means each of its items as well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub step: Option<Name>,
+    pub step: Option<StepName>,
     /// At this participant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub participant: Option<Name>,
