@@ -240,8 +240,7 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
             Input::Callback { step, op, answer } => {
                 later::repeated(saga, &step, op, &answer).map(|()| Vec::new())
             }
-            Input::Branch { name, terms } => branches::ended(saga, &name, &terms).map(|()| Vec::new()),
-            Input::Renew { .. } => Err(branches::decided(saga)),
+            Input::Branch { .. } | Input::Renew { .. } => Err(branches::decided(saga)),
             Input::Commit if saga.committed_at.is_some() => Ok(Vec::new()),
             Input::Commit => Err(branches::decided(saga)),
             Input::Repair { item, verb, audit } => {

@@ -6,10 +6,9 @@ use crate::{Rejected, Saga, Timestamp, decide};
 impl Coordinator {
     /// Turns a saga round that has completed, and that `owner` has just taken from the store with `epoch`.
     ///
-    /// Asked for again while it is being undone, nothing changes.
-    ///
     /// # Errors
-    /// [`Rejected`] when it cannot be reverted; it is not held then.
+    /// [`Rejected`] when it cannot be reverted; nothing was changed. One that is held has not completed, or is
+    /// being reverted already.
     pub fn revert(
         &mut self,
         saga: Saga,
@@ -18,13 +17,10 @@ impl Coordinator {
         reason: String,
         now: Timestamp,
     ) -> Result<(), Rejected> {
-        if self.sagas.contains_key(&saga.id) {
-            return Ok(());
+        if let Some(held) = self.sagas.get(&saga.id) {
+            return Err(Rejected::NotCompleted(held.saga.status()));
         }
         let records = decide::revert(&saga, reason, epoch, owner, now)?;
-        if records.is_empty() {
-            return Ok(());
-        }
         let (id, durable_seq) = (saga.id, saga.seq);
         if let Some(key) = &saga.key {
             self.keys.insert(key.clone(), id);

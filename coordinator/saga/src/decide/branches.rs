@@ -1,7 +1,8 @@
 //! Open sagas: branches are registered while the saga runs, until it is decided.
 //!
 //! The invariant: a branch that was registered is either made final or undone, and none is registered after
-//! the decision.
+//! the decision. Nor is a repeat acknowledged then: whoever is told that a branch is registered goes on to do
+//! its work, which nothing would undo or make final any more.
 
 use super::{Draft, Rejected};
 use crate::{
@@ -12,11 +13,6 @@ use crate::{
     state::{Direction, Dynamic, Saga, StepPhase},
     time::Timestamp,
 };
-
-/// What a registration is told that comes after the end: nothing new when it was made before.
-pub(super) fn ended(saga: &Saga, name: &Name, terms: &BranchTerms) -> Result<(), Rejected> {
-    registered(saga, name, terms).unwrap_or_else(|| Err(decided(saga)))
-}
 
 /// Why an open saga takes nothing more.
 pub(super) fn decided(saga: &Saga) -> Rejected {
@@ -43,10 +39,10 @@ impl Draft<'_> {
         if !self.saga.definition.is_open() {
             return Err(Rejected::NotOpen);
         }
+        self.undecided()?;
         if let Some(told) = registered(&self.saga, &name, &terms) {
             return told;
         }
-        self.undecided()?;
         if self.saga.len() >= STEPS_MAX {
             return Err(Rejected::TooManyBranches);
         }

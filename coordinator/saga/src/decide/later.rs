@@ -34,12 +34,11 @@ pub fn child_id(parent: SagaId, step: &StepName, round: u32) -> SagaId {
 
 /// Turns a saga round that has completed: everything it did is undone, as if it had failed at its very end.
 ///
-/// The saga is one that `owner` has just taken, with `epoch`. Reverting again what is being reverted, or has
-/// been, changes nothing.
+/// The saga is one that `owner` has just taken, with `epoch`.
 ///
 /// # Errors
 /// [`Rejected::PastPivot`] for one with a pivot and for an open one, [`Rejected::NotCompleted`] for any other
-/// that has not completed.
+/// that has not completed; that includes one that is being reverted, or has been.
 pub fn revert(
     saga: &Saga,
     reason: String,
@@ -47,9 +46,6 @@ pub fn revert(
     owner: &str,
     now: Timestamp,
 ) -> Result<Vec<Record>, Rejected> {
-    if saga.error.as_ref().is_some_and(|error| error.kind == CauseKind::Reverted) {
-        return Ok(Vec::new());
-    }
     if saga.outcome != Some(Outcome::Completed) {
         return Err(Rejected::NotCompleted(saga.status()));
     }

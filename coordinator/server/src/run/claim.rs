@@ -5,7 +5,7 @@
 
 use super::{DOUBT, Loop, Refusal};
 use crate::clock::now;
-use amends_saga::{CauseKind, Coordinator, Rejected, Saga, SagaId};
+use amends_saga::{Coordinator, Rejected, Saga, SagaId};
 use amends_store::{Error, Revived, Stored};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -85,11 +85,8 @@ impl Loop {
     }
 
     async fn revert_one(&mut self, id: SagaId, reason: String) -> Result<(), Refusal> {
-        let reverted = |saga: &Saga| saga.error.as_ref().is_some_and(|e| e.kind == CauseKind::Reverted);
         if let Some(held) = self.coordinator.get(id) {
-            let status = held.status();
-            let told = Refusal::Rejected(Rejected::NotCompleted(status));
-            return if reverted(held) { Ok(()) } else { Err(told) };
+            return Err(Refusal::Rejected(Rejected::NotCompleted(held.status())));
         }
         let stored = match self.store.revive(&self.owner, id).await {
             Ok(Revived::Taken(stored)) => stored,

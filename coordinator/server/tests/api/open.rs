@@ -76,9 +76,11 @@ async fn what_is_committed_is_confirmed_and_stays() {
 
     let bare = send(world.request(Method::POST, &format!("/v1/sagas/{id}/commit"))).await;
     assert_eq!((bare.status, &bare.body), (200, &committed.body), "a repeat changes nothing");
-    let again = world.to(&id, "branches", branch("mail")).await;
-    assert_eq!(again.status, 200, "so does the repeat of a registration: {again:?}");
-    world.to(&id, "branches", branch("late")).await.is_problem(409, "saga_decided");
+    for (name, registered) in [("mail", true), ("seats", true), ("late", false)] {
+        let late = world.to(&id, "branches", branch(name)).await;
+        late.is_problem(409, "saga_decided");
+        assert_eq!(late.body["registered"], registered, "nothing is acknowledged any more: {late:?}");
+    }
     world.to(&id, "rollback", json!({})).await.is_problem(409, "saga_decided");
     world.to(&id, "renew", json!({ "timeout": "60s" })).await.is_problem(409, "saga_decided");
     world.to(&id, "cancel", json!({})).await.is_problem(409, "saga_ended");
@@ -104,7 +106,9 @@ async fn what_is_rolled_back_is_undone_the_last_branch_first() {
     let commit = world.to(&id, "commit", json!({})).await;
     commit.is_problem(409, "saga_decided");
     assert!(commit.text("detail").contains("rolled back") && commit.text("detail").contains("no flight"));
-    world.to(&id, "branches", branch("late")).await.is_problem(409, "saga_decided");
+    for name in ["late", "b"] {
+        world.to(&id, "branches", branch(name)).await.is_problem(409, "saga_decided");
+    }
     world.to(&id, "revert", json!({})).await.is_problem(409, "not_completed");
 }
 
@@ -131,6 +135,18 @@ async fn more_time_is_given_from_now_on() {
     assert!(renewed.text("deadline_at") > before.as_str(), "{before} {renewed:?}");
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     assert_eq!(world.to(&id, "commit?wait=10s", json!({})).await.text("status"), "completed");
+}
+
+#[tokio::test]
+async fn less_time_is_given_as_well_and_all_of_it_counts_from_now() {
+    let world = world(config()).await;
+    let id = open(&world, "1h").await;
+    assert_eq!(world.to(&id, "branches", branch("seats+confirm")).await.status, 201);
+    let renewed = world.to(&id, "renew", json!({ "timeout": "1s" })).await;
+    assert_eq!((renewed.status, renewed.text("status")), (200, "running"), "{renewed:?}");
+    let saga = world.until(&id, "compensated").await;
+    assert_eq!(saga["error"]["kind"], "timeout", "{saga:#}");
+    assert_eq!(asked(&world), ["/free seats compensation"]);
 }
 
 #[tokio::test]

@@ -116,7 +116,8 @@ slugs! {
      what it did, start a saga that does so."
     NotCompleted "not_completed" 409 "only a completed saga can be reverted"
     "Reverting undoes a saga that has completed, and this one has not; `detail` says how it stands. Nothing was \
-     changed. To undo a saga that is still running, cancel it; one that is compensated is undone already."
+     changed. To undo a saga that is still running, cancel it; one that is compensated is undone already. \
+     `reverted` says whether it was reverted before, as after a request whose answer was lost."
     NotRevertible "not_revertible" 409 "the saga cannot be reverted"
     "An open saga ends with its decision: what was committed was made final by its branches' confirms, and there is \
      no call that would undo those. Nothing was changed. To make good what it did, start a saga that does so."
@@ -125,7 +126,8 @@ slugs! {
      renewed by a caller; this one runs a definition. Nothing was changed. Cancel or revert it instead."
     SagaDecided "saga_decided" 409 "the open saga is decided already"
     "The open saga was committed or rolled back, or its time was up and it was rolled back for that; `detail` says \
-     which. A decision is final. Nothing was changed. Work for a branch that could not be registered must not be done."
+     which. A decision is final, and after it no branch is registered, nor acknowledged again; `registered` says \
+     whether one of this name was in time. Nothing was changed. Work for a branch must not begin after the decision."
     BranchConflict "branch_conflict" 409 "another branch has this name"
     "A branch of this name was registered with another compensation, confirm or body, and it stays as it is. Nothing \
      was changed. Give the branch a name of its own, or send the same registration again."

@@ -12,7 +12,7 @@ use crate::{
     http::{Failure, problem},
     run::Refusal,
 };
-use amends_saga::{Input, Rejected, Saga, SagaId, decide, definition};
+use amends_saga::{CauseKind, Input, Rejected, Saga, SagaId, decide, definition};
 use amends_wire::{
     api::Time,
     problem::{Misfit, Problem, Slug},
@@ -38,45 +38,51 @@ pub(super) async fn give(app: &App, id: SagaId, input: Input) -> Result<(), Fail
         app,
         id,
         || app.handle.input(id, input.clone()),
-        |saga| decide(saga, input.clone(), now()).map(|records| records.is_empty()),
+        |saga, _| decide(saga, input.clone(), now()).map(|records| records.is_empty()),
     )
     .await
 }
 
-/// Turns a completed saga round; durable once this returns. Asked for again it is done already.
+/// Turns a completed saga round, once; durable once this returns.
 ///
 /// # Errors
-/// `not_completed`, `past_pivot`, `not_revertible`; `store_unavailable` when it could not be done.
+/// `not_completed`, also of one that is reverted already; `past_pivot`, `not_revertible`; `store_unavailable`
+/// when it could not be done.
 pub(super) async fn revert(app: &App, id: SagaId, reason: String) -> Result<(), Failure> {
-    let would = |saga: &Saga| {
-        let records = amends_saga::revert(saga, reason.clone(), saga.epoch + 1, "", now());
-        records.map(|records| records.is_empty())
-    };
+    let would = |saga: &Saga| amends_saga::revert(saga, reason.clone(), saga.epoch + 1, "", now());
     // A saga that cannot be turned round is not taken from the store for it.
     let saga = find(app, id).await?;
-    match would(&saga) {
-        Ok(true) => Ok(()),
-        Ok(false) => offer(app, id, || app.handle.revert(id, reason.clone()), would).await,
-        Err(why) => Err(rejected(why, &saga)),
-    }
+    would(&saga).map_err(|why| rejected(why, &saga))?;
+    let is_done = |saga: &Saga, in_doubt: bool| match would(saga) {
+        // The write that nobody knew the outcome of was this one, or as good.
+        Err(Rejected::NotCompleted(_)) if in_doubt && is_reverted(saga) => Ok(true),
+        would => would.map(|_| false),
+    };
+    offer(app, id, || app.handle.revert(id, reason.clone()), is_done).await
+}
+
+fn is_reverted(saga: &Saga) -> bool {
+    saga.error.as_ref().is_some_and(|error| error.kind == CauseKind::Reverted)
 }
 
 /// Makes an offer until it is taken, or until the saga says that nothing is left to do, or why it never will be.
+/// It is told whether an earlier offer may have been taken without anybody's knowing.
 async fn offer<F>(
     app: &App,
     id: SagaId,
     make: impl Fn() -> F,
-    is_done: impl Fn(&Saga) -> Result<bool, Rejected>,
+    is_done: impl Fn(&Saga, bool) -> Result<bool, Rejected>,
 ) -> Result<(), Failure>
 where
     F: Future<Output = Result<Result<(), Refusal>, NoAnswer>>,
 {
     let until = Instant::now() + PATIENCE;
-    let mut pause = PAUSE;
+    let (mut pause, mut in_doubt) = (PAUSE, false);
     loop {
         let Err(refusal) = make().await.map_err(|NoAnswer| no_answer(app))? else { return Ok(()) };
+        in_doubt |= refusal == Refusal::Unavailable;
         let saga = find(app, id).await?;
-        match is_done(&saga) {
+        match is_done(&saga, in_doubt) {
             Ok(true) => return Ok(()),
             Err(why) => return Err(rejected(why, &saga)),
             Ok(false) if app.is_stopping() => return Err(no_answer(app)),
@@ -110,7 +116,7 @@ pub(crate) fn rejected(why: Rejected, saga: &Saga) -> Failure {
         }
         Rejected::PastPivot if is_open => return decided(saga),
         Rejected::PastPivot => return past_pivot(saga),
-        Rejected::NotCompleted(_) => Slug::NotCompleted,
+        Rejected::NotCompleted(_) => return not_completed(saga, &why),
         Rejected::NoSuchStep => Slug::UnknownStep,
         Rejected::AnswerConflict(_) => Slug::AnswerConflict,
         Rejected::NotOpen => Slug::NotOpen,
@@ -128,6 +134,15 @@ pub(crate) fn rejected(why: Rejected, saga: &Saga) -> Failure {
         }
     };
     problem(slug, why.to_string())
+}
+
+/// Says how a saga stands that cannot be reverted, and whether that is because it has been.
+fn not_completed(saga: &Saga, why: &Rejected) -> Failure {
+    let mut detail = why.to_string();
+    if let Some(at) = saga.turned_at.filter(|_| is_reverted(saga)) {
+        detail.push_str(&format!(": it was reverted at {}", Time(at)));
+    }
+    Problem::new(Slug::NotCompleted, detail).with("reverted", is_reverted(saga)).into()
 }
 
 fn past_pivot(saga: &Saga) -> Failure {

@@ -12,7 +12,7 @@ use crate::{
     clock::now,
     http::{Failure, Path, Raw, problem},
 };
-use amends_saga::{Direction, Input, Saga, SagaId, Start, decide, definition::OPEN_NAME};
+use amends_saga::{Direction, Input, Name, Rejected, Saga, SagaId, Start, decide, definition::OPEN_NAME};
 use amends_wire::{
     api::{BranchRequest, OpenRequest, RenewRequest, RollbackRequest, body},
     problem::Slug,
@@ -64,7 +64,8 @@ pub(crate) async fn branch(
     let id = parse_id(&id)?;
     let request = BranchRequest::read(raw.json()?)?;
     let saga = find(&app, id).await?;
-    // A repeat is answered although an operation may be gone by now; so is what can never be registered.
+    // A repeat is answered although an operation may be gone by now; so is what can never be registered. After the
+    // decision nothing is acknowledged, not even a repeat: the work would come too late for what was decided.
     let lenient = Box::new(app.registry.branch_terms(&request));
     let repeat = Input::Branch { name: request.name.clone(), terms: lenient };
     let status = match decide(&saga, repeat, now()) {
@@ -74,9 +75,16 @@ pub(crate) async fn branch(
             give(&app, id, Input::Branch { name: request.name, terms }).await?;
             StatusCode::CREATED
         }
+        Err(Rejected::Decided) => return Err(too_late(&saga, &request.name)),
         Err(why) => return Err(super::rejected(why, &saga)),
     };
     answer(&app, id, None, None, status).await
+}
+
+/// Says how the saga was decided, and whether a branch of this name is part of that.
+fn too_late(saga: &Saga, name: &Name) -> Failure {
+    let Failure(problem) = decided(saga);
+    problem.with("registered", saga.find_step(name).is_some()).into()
 }
 
 /// `POST /v1/sagas/{id}/renew`
@@ -133,7 +141,7 @@ pub(crate) async fn rollback(
 async fn is_rolled_back(app: &App, id: SagaId) -> Result<bool, Failure> {
     let saga: Arc<Saga> = find(app, id).await?;
     if !saga.definition.is_open() {
-        return Err(super::rejected(amends_saga::Rejected::NotOpen, &saga));
+        return Err(super::rejected(Rejected::NotOpen, &saga));
     }
     match saga.committed_at {
         Some(_) => Err(decided(&saga)),
