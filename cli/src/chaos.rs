@@ -37,11 +37,13 @@ mod invent;
 mod laws;
 mod mix;
 mod network;
+mod parts;
 mod plan;
 mod registered;
 mod rehearsal;
 mod report;
 mod run;
+mod standard;
 mod stubs;
 mod world;
 
@@ -65,6 +67,9 @@ pub enum RehearsalError {
     /// An answer is for something that the definition does not call.
     #[error("{0}")]
     Answer(String),
+    /// The definition of a saga that is run by a step is not there.
+    #[error("{0}")]
+    Child(String),
     /// A participant is not there, or does not offer what the definition calls.
     #[error("{0}")]
     Participant(String),

@@ -1,10 +1,14 @@
 //! Who takes part: participants that are there, and stubs for all others.
 
-use super::{RehearsalError, hurry, stubs::Stubs};
-use amends_saga::{Definition, Name};
+use super::{
+    RehearsalError, hurry,
+    parts::{Parts, path},
+    stubs::Stubs,
+};
+use amends_saga::Name;
 use amends_server::{HttpTransport, Reply, Transport, TransportError};
 use amends_wire::{
-    definition::{OperationName, Text},
+    definition::OperationName,
     participant::CallOp,
     registration::{OperationTerms, Registration},
 };
@@ -17,14 +21,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The host of the stubs' addresses; nothing can have this name.
 const STUBS_HOST: &str = "stubs.invalid";
 
-/// Every participant with what it offers: as it is registered, or, for a stub, what the definition calls.
+/// Every participant with what it offers: as it is registered, or, for a stub, what the definitions call.
 pub(super) fn registrations(
-    text: &Text,
+    parts: &Parts,
     real: &BTreeMap<Name, Registration>,
     hurried: bool,
 ) -> Result<Vec<(Name, Registration)>, RehearsalError> {
     let mut found: BTreeMap<Name, Registration> = BTreeMap::new();
-    for OperationName { participant, operation } in text.operations() {
+    let called = parts.texts().into_iter().flat_map(|text| text.operations());
+    for OperationName { participant, operation } in called {
         if let Some(known) = real.get(&participant) {
             if !known.operations.contains_key(&operation) {
                 let what = format!("participant \"{participant}\" does not offer \"{operation}\"");
@@ -45,17 +50,18 @@ pub(super) fn registrations(
     Ok(found.into_iter().collect())
 }
 
-/// The steps whose action and compensation both go to stubs.
-pub(super) fn stubbed_steps(
-    definition: &Definition,
-    real: &BTreeMap<Name, Registration>,
-) -> BTreeSet<String> {
+/// The steps, by path, whose action and compensation both go to stubs.
+pub(super) fn stubbed_steps(parts: &Parts, real: &BTreeMap<Name, Registration>) -> BTreeSet<String> {
     let is_stub = |name: &Name| !real.contains_key(name);
-    let steps = definition.steps().filter(|(_, step)| {
-        let undo = step.undo().is_none_or(|undo| is_stub(&undo.operation.participant));
-        step.call().is_some_and(|call| is_stub(&call.action.participant)) && undo
-    });
-    steps.map(|(_, step)| step.name.to_string()).collect()
+    let mut found = BTreeSet::new();
+    for (at, part) in parts.iter() {
+        let steps = part.definition.steps().filter(|(_, step)| {
+            let undo = step.undo().is_none_or(|undo| is_stub(&undo.operation.participant));
+            step.call().is_some_and(|call| is_stub(&call.action.participant)) && undo
+        });
+        found.extend(steps.map(|(_, step)| path(at, &step.name)));
+    }
+    found
 }
 
 /// A registration without batches, each of whose calls can meet a fate of its own.
@@ -67,14 +73,16 @@ fn one_by_one(registration: Registration, hurried: bool) -> Registration {
     Registration { operations: operations.collect(), ttl: None, ..registration }
 }
 
-/// The participant of each step's action and compensation.
-pub(super) fn callees(definition: &Definition) -> BTreeMap<(String, CallOp), String> {
+/// The participant of each step's action and compensation, by the step's path.
+pub(super) fn callees(parts: &Parts) -> BTreeMap<(String, CallOp), String> {
     let mut found = BTreeMap::new();
-    for (_, step) in definition.steps() {
-        let action = step.call().map(|call| (CallOp::Action, &call.action));
-        let undo = step.undo().map(|undo| (CallOp::Compensation, &undo.operation));
-        for (op, operation) in action.into_iter().chain(undo) {
-            found.insert((step.name.to_string(), op), operation.participant.to_string());
+    for (at, part) in parts.iter() {
+        for (_, step) in part.definition.steps() {
+            let action = step.call().map(|call| (CallOp::Action, &call.action));
+            let undo = step.undo().map(|undo| (CallOp::Compensation, &undo.operation));
+            for (op, operation) in action.into_iter().chain(undo) {
+                found.insert((path(at, &step.name), op), operation.participant.to_string());
+            }
         }
     }
     found

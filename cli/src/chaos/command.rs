@@ -1,6 +1,6 @@
 //! `amends chaos`: a rehearsal from the command line.
 
-use super::{BadMix, Mix, Pace, Rehearsal, Report};
+use super::{BadMix, Mix, Pace, Rehearsal, Report, parts::children_of};
 use crate::{
     exit::Exit,
     globals::Globals,
@@ -21,6 +21,9 @@ use std::{
 /// The longest file that is read, in bytes.
 const BYTES_MAX: u64 = 16 << 20;
 
+/// The files beside a definition that are looked through, at most.
+const FILES_MAX: usize = 1_000;
+
 /// Sagas kept running where nothing is said.
 const IN_FLIGHT: u64 = 32;
 
@@ -30,6 +33,7 @@ const PATIENCE: Span = Span::from_secs(60);
 /// Runs a definition many times under faults, and checks what must hold.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+The sagas that its steps run are found in the files beside it, and rehearsed with it.
 Participants are stubs that obey the barrier, unless --against registered takes those that are
 registered with --coordinator: take those of a test installation, for their data changes, and
 whoever audits them finds effects of sagas that no other coordinator knows. The coordinator of the
@@ -169,7 +173,8 @@ async fn prepare(args: &Args, seed: u64, globals: &Globals) -> anyhow::Result<Re
     }
     let pace = args.rate.map_or(Pace::InFlight(usize::try_from(args.in_flight)?), Pace::PerSecond);
     let patience = Duration::from_millis(args.patience.millis().0);
-    let mut rehearsal = Rehearsal::of(&source)?.mix(args.faults.mix.clone()).seed(seed).sagas(args.sagas);
+    let mut rehearsal = with_children(Rehearsal::of(&source)?, &args.definition)?;
+    rehearsal = rehearsal.mix(args.faults.mix.clone()).seed(seed).sagas(args.sagas);
     rehearsal = rehearsal.pace(pace).patience(patience);
     if let Some(input) = &args.input {
         rehearsal = rehearsal.input(json_or_file(input)?);
@@ -192,6 +197,42 @@ async fn prepare(args: &Args, seed: u64, globals: &Globals) -> anyhow::Result<Re
         );
     }
     Ok(rehearsal)
+}
+
+/// Adds the definitions of the sagas that are run, from the files beside this one.
+fn with_children(mut rehearsal: Rehearsal, path: &Path) -> anyhow::Result<Rehearsal> {
+    let mut wanted = children_of(rehearsal.definition());
+    if wanted.is_empty() || path == Path::new("-") {
+        return Ok(rehearsal);
+    }
+    let mut beside: Vec<(Text, String)> = beside(path)?;
+    while let Some(name) = wanted.pop() {
+        // Each version of it: which one is run is said where it is.
+        let (found, rest) = beside.into_iter().partition(|(text, _)| text.name == name);
+        beside = rest;
+        for (text, source) in found {
+            wanted.extend(children_of(&text));
+            rehearsal = rehearsal.with_child(&source)?;
+        }
+    }
+    Ok(rehearsal)
+}
+
+/// The definitions in the directory of a file. What cannot be read as one is none.
+fn beside(path: &Path) -> anyhow::Result<Vec<(Text, String)>> {
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let entries =
+        std::fs::read_dir(directory).with_context(|| format!("{} cannot be read", directory.display()))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let is_definition = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    };
+    paths.retain(is_definition);
+    paths.sort();
+    paths.truncate(FILES_MAX);
+    let sources = paths.iter().filter_map(|path| read(path).ok());
+    Ok(sources.filter_map(|source| Some((Text::read(&source).ok()?, source))).collect())
 }
 
 fn answers(mut rehearsal: Rehearsal, path: &Path) -> anyhow::Result<Rehearsal> {

@@ -6,20 +6,32 @@
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The members that a definition reads from the output of each step, as paths.
+/// What definitions want of their steps' outputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Inventions {
+    /// The members that are read from the output of each step, as paths.
     read: BTreeMap<String, BTreeSet<Vec<String>>>,
+    /// The schemas that outputs are to fit, by step and by the operation that it calls; none for one that waits.
+    returns: BTreeMap<(String, String), Vec<Value>>,
 }
 
 /// How deep a schema is followed.
 const DEPTH_MAX: usize = 16;
 
 impl Inventions {
-    /// Finds every `steps.NAME.output.MEMBER` in a definition.
-    pub(super) fn of(content: &Value) -> Inventions {
+    /// Finds every `steps.NAME.output.MEMBER` in definitions, and what their steps are to return.
+    pub(super) fn of<'a>(contents: impl IntoIterator<Item = &'a Value>) -> Inventions {
         let mut inventions = Inventions::default();
-        inventions.look(content);
+        for content in contents {
+            inventions.look(content);
+            let steps = content.get("steps").and_then(Value::as_array).into_iter().flatten();
+            for (name, step) in steps.filter_map(Value::as_object).flatten() {
+                let Some(schema) = step.get("returns") else { continue };
+                let called = step.get("action").and_then(Value::as_str).unwrap_or_default();
+                let key = (name.clone(), called.to_owned());
+                inventions.returns.entry(key).or_default().push(schema.clone());
+            }
+        }
         inventions
     }
 
@@ -36,7 +48,9 @@ impl Inventions {
         for (at, _) in text.match_indices("steps.") {
             let rest = &text[at + "steps.".len()..];
             let step = word(rest, true);
-            let Some(mut rest) = rest[step.len()..].strip_prefix(".output") else { continue };
+            let Some(rest) = rest[step.len()..].strip_prefix(".output") else { continue };
+            // Of a list, each item is asked for what is read from one of them.
+            let mut rest = past_index(rest);
             let mut path = Vec::new();
             while let Some(after) = rest.strip_prefix('.') {
                 let member = word(after, false);
@@ -46,19 +60,70 @@ impl Inventions {
                 path.push(member.to_owned());
                 rest = &after[member.len()..];
             }
-            if !path.is_empty() {
-                self.read.entry(step.to_owned()).or_default().insert(path);
-            }
+            let read = self.read.entry(step.to_owned()).or_default();
+            read.extend((!path.is_empty()).then_some(path));
+            read.extend(attributes(rest).map(|member| vec![member]));
         }
     }
 
-    /// The output of a step whose call had this body: the body, with what is read from it and not there.
-    pub(super) fn output(&self, step: &str, body: &Value) -> Value {
+    /// The output of a step whose call of an operation had this body: the body, as far as the step may return it, with
+    /// what it is to return and what is read from it.
+    pub(super) fn output(&self, step: &str, operation: &str, body: &Value) -> Value {
+        let step = step.split_once('[').map_or(step, |(step, _)| step);
         let mut output = body.clone();
+        for schema in self.returns.get(&(step.to_owned(), operation.to_owned())).into_iter().flatten() {
+            output = returned(schema, &output);
+        }
         for path in self.read.get(step).into_iter().flatten() {
             put(&mut output, path);
         }
         output
+    }
+}
+
+/// What follows the place of an item, as in `[0].total`.
+fn past_index(text: &str) -> &str {
+    text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(_, rest)| rest)
+}
+
+/// The members that filters take from each item of a list, as in `| sum(attribute='total')`.
+fn attributes(text: &str) -> impl Iterator<Item = String> {
+    let text = text.split_once("}}").map_or(text, |(expression, _)| expression);
+    let named = text.split("attribute=").skip(1);
+    named
+        .map(|rest| word(rest.trim_start_matches(['\'', '"']), false).to_owned())
+        .filter(|word| !word.is_empty())
+}
+
+/// A body made to fit a schema: what the schema speaks of is as it says, and what it allows beside stays.
+fn returned(schema: &Value, body: &Value) -> Value {
+    let made = filled(&Sampling { root: schema, whole: true }.of(schema, "output", 0), 0, "r");
+    let (Value::Object(mut made), Value::Object(body)) = (made.clone(), body) else { return made };
+    let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
+    for (name, member) in body {
+        match made.get(name) {
+            None if !is_closed => drop(made.insert(name.clone(), member.clone())),
+            Some(wanted) if kind(wanted) == kind(member) && !wanted.is_object() && !wanted.is_array() => {
+                // A text or number of the body may be out of bounds that the sample keeps to.
+                let says = schema.get("properties").and_then(|all| all.get(name)).and_then(Value::as_object);
+                if says.is_some_and(|says| says.keys().all(|word| word == "type")) {
+                    made.insert(name.clone(), member.clone());
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+    Value::Object(made)
+}
+
+fn kind(value: &Value) -> u8 {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_) => 1,
+        Value::Number(_) => 2,
+        Value::String(_) => 3,
+        Value::Array(_) => 4,
+        Value::Object(_) => 5,
     }
 }
 
@@ -85,49 +150,109 @@ fn put(value: &mut Value, path: &[String]) {
 /// An input that fits a JSON Schema of the usual kind: what is required, as small as may be. `{number}` in a text stands
 /// for the number of the saga.
 pub(super) fn input(schema: Option<&Value>) -> Value {
-    schema.map_or_else(|| json!({}), |schema| sample(schema, "input", 0))
+    schema.map_or_else(|| json!({}), |schema| Sampling { root: schema, whole: false }.of(schema, "input", 0))
 }
 
-fn sample(schema: &Value, name: &str, depth: usize) -> Value {
-    for said in ["const", "default"] {
-        if let Some(value) = schema.get(said) {
-            return value.clone();
+/// Making values that fit a schema.
+struct Sampling<'a> {
+    /// The whole schema, in which references point.
+    root: &'a Value,
+    /// Whether objects have every member that is spoken of, or only those that are required.
+    whole: bool,
+}
+
+impl Sampling<'_> {
+    fn of(&self, schema: &Value, name: &str, depth: usize) -> Value {
+        if depth > DEPTH_MAX {
+            return Value::Null;
+        }
+        for said in ["const", "default"] {
+            if let Some(value) = schema.get(said) {
+                return value.clone();
+            }
+        }
+        let list = |word: &str| schema.get(word).and_then(Value::as_array);
+        for said in ["examples", "enum"] {
+            if let Some(first) = list(said).and_then(|values| values.first()) {
+                return first.clone();
+            }
+        }
+        if let Some(target) = schema.get("$ref").and_then(Value::as_str).and_then(|at| self.target(at)) {
+            return self.of(target, name, depth + 1);
+        }
+        if let Some(all) = list("allOf") {
+            return self.of(&together(schema, all.iter().map(|one| self.followed(one))), name, depth + 1);
+        }
+        if let Some(first) = list("oneOf").or(list("anyOf")).and_then(|ways| ways.first()) {
+            return self.of(&together(schema, [self.followed(first)]), name, depth + 1);
+        }
+        self.plain(schema, name, depth)
+    }
+
+    fn plain(&self, schema: &Value, name: &str, depth: usize) -> Value {
+        let kind = match schema.get("type") {
+            Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
+            Some(kind) => kind.as_str(),
+            None if schema.get("properties").is_some() || schema.get("required").is_some() => Some("object"),
+            None if schema.get("items").is_some() => Some("array"),
+            None => None,
+        };
+        let count =
+            |word: &str| schema.get(word).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+        match kind {
+            Some("object") => self.object(schema, depth),
+            Some("array") => {
+                let item = schema.get("items").map_or(json!(1), |items| self.of(items, name, depth + 1));
+                Value::Array(vec![item; count("minItems").unwrap_or(1).min(64)])
+            }
+            Some("integer" | "number") => number(schema),
+            Some("string") => json!(text(name, count("minLength").unwrap_or(0), count("maxLength"))),
+            Some("boolean") => json!(true),
+            Some("null") => Value::Null,
+            _ => json!({}),
         }
     }
-    for said in ["examples", "enum"] {
-        if let Some(first) = schema.get(said).and_then(Value::as_array).and_then(|values| values.first()) {
-            return first.clone();
+
+    fn object(&self, schema: &Value, depth: usize) -> Value {
+        let spoken_of = schema.get("properties").and_then(Value::as_object);
+        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        let mut names: BTreeSet<&str> = required.filter_map(Value::as_str).collect();
+        if self.whole {
+            names.extend(spoken_of.into_iter().flatten().map(|(name, _)| name.as_str()));
         }
+        let members = names.into_iter().map(|name| {
+            let member = spoken_of.and_then(|members| members.get(name));
+            (name.to_owned(), member.map_or(json!(1), |member| self.of(member, name, depth + 1)))
+        });
+        Value::Object(members.collect())
     }
-    let kind = match schema.get("type") {
-        Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
-        Some(kind) => kind.as_str(),
-        None if schema.get("properties").is_some() => Some("object"),
-        None => None,
-    };
-    let count = |word: &str| schema.get(word).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    match kind {
-        _ if depth > DEPTH_MAX => Value::Null,
-        Some("object") => object(schema, depth),
-        Some("array") => {
-            let item = schema.get("items").map_or(json!(1), |items| sample(items, name, depth + 1));
-            Value::Array(vec![item; count("minItems").unwrap_or(1).min(64)])
-        }
-        Some("integer" | "number") => number(schema),
-        Some("string") => json!(text(name, count("minLength").unwrap_or(0), count("maxLength"))),
-        Some("boolean") => json!(true),
-        Some("null") => Value::Null,
-        _ => json!({}),
+
+    /// What a reference within the schema points to; `None` for one that leads elsewhere.
+    fn target(&self, reference: &str) -> Option<&Value> {
+        self.root.pointer(reference.strip_prefix('#')?)
+    }
+
+    /// A schema, or what stands in its place where it is a reference.
+    fn followed<'s>(&'s self, schema: &'s Value) -> &'s Value {
+        schema.get("$ref").and_then(Value::as_str).and_then(|at| self.target(at)).unwrap_or(schema)
     }
 }
 
-fn object(schema: &Value, depth: usize) -> Value {
-    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
-    let members = required.filter_map(Value::as_str).map(|name| {
-        let member = schema.get("properties").and_then(|properties| properties.get(name));
-        (name.to_owned(), member.map_or(json!(1), |member| sample(member, name, depth + 1)))
-    });
-    Value::Object(members.collect())
+/// A schema and those that hold beside it, as one: later words win, lists of required members add up.
+fn together<'a>(schema: &Value, others: impl IntoIterator<Item = &'a Value>) -> Value {
+    let own = schema.as_object().into_iter().flatten();
+    let own = own.filter(|(word, _)| !matches!(word.as_str(), "allOf" | "oneOf" | "anyOf"));
+    let mut all: Map<String, Value> = own.map(|(word, value)| (word.clone(), value.clone())).collect();
+    for (word, value) in others.into_iter().filter_map(Value::as_object).flatten() {
+        match (all.get_mut(word), value) {
+            (Some(Value::Array(known)), Value::Array(more)) if word == "required" => {
+                known.extend(more.clone())
+            }
+            (Some(Value::Object(known)), Value::Object(more)) => known.extend(more.clone()),
+            _ => drop(all.insert(word.clone(), value.clone())),
+        }
+    }
+    Value::Object(all)
 }
 
 fn number(schema: &Value) -> Value {
@@ -176,17 +301,17 @@ mod tests {
             { "a": { "with": { "x": "${{ steps.quote-1.output.total * 2 }}" } } },
             { "b": { "with": "${{ steps.quote-1.output.deep.er | default(1) }} and ${{ steps.c.output }}" } },
         ]});
-        let inventions = Inventions::of(&content);
+        let inventions = Inventions::of([&content]);
         let body = json!({ "lines": [1] });
         assert_eq!(
-            inventions.output("quote-1", &body),
+            inventions.output("quote-1", "", &body),
             json!({ "lines": [1], "total": 1, "deep": { "er": 1 } })
         );
         assert_eq!(
-            inventions.output("quote-1", &json!({ "total": 7, "deep": 1 })),
+            inventions.output("quote-1", "", &json!({ "total": 7, "deep": 1 })),
             json!({ "total": 7, "deep": { "er": 1 } })
         );
-        assert_eq!(inventions.output("c", &json!([1])), json!([1]));
+        assert_eq!(inventions.output("c", "", &json!([1])), json!([1]));
     }
 
     #[test]
@@ -195,6 +320,9 @@ mod tests {
             include_str!("../../../sagas/checkout.yaml"),
             include_str!("../../../sagas/order.yaml"),
             include_str!("../../../sagas/parallel.yaml"),
+            include_str!("../../../sagas/parcels.yaml"),
+            include_str!("../../../sagas/refund.yaml"),
+            include_str!("../../../sagas/order-and-ship.yaml"),
         ] {
             let text = Text::read(source).expect("a definition");
             let input = filled(&input(text.to_json().get("input")), 7, "r");
@@ -216,5 +344,44 @@ mod tests {
         ] {
             assert_eq!(input(Some(&schema)), expected, "{schema}");
         }
+    }
+
+    #[test]
+    fn references_and_combinations_are_followed() {
+        let schema = json!({
+            "type": "object", "required": ["to", "lines"],
+            "properties": {
+                "to": { "$ref": "#/$defs/place" },
+                "lines": { "type": "array", "items": { "allOf": [{ "$ref": "#/$defs/sku" }, { "required": ["qty"] }] } },
+            },
+            "$defs": {
+                "place": { "oneOf": [{ "$ref": "#/$defs/city" }, { "type": "null" }] },
+                "city": { "type": "object", "required": ["zip"], "properties": { "zip": { "const": 53111 } } },
+                "sku": { "type": "object", "required": ["sku"], "properties": { "sku": { "minimum": 7, "type": "integer" } } },
+                "loop": { "$ref": "#/$defs/loop" },
+            },
+        });
+        let expected = json!({ "to": { "zip": 53111 }, "lines": [{ "sku": 7, "qty": 1 }] });
+        assert_eq!(input(Some(&schema)), expected);
+        let endless = json!({ "$ref": "#/$defs/loop", "$defs": { "loop": { "$ref": "#/$defs/loop" } } });
+        assert_eq!(input(Some(&endless)), Value::Null);
+        assert_eq!(input(Some(&json!({ "$ref": "elsewhere.json" }))), json!({}));
+    }
+
+    #[test]
+    fn outputs_are_what_steps_are_to_return() {
+        let content = json!({ "steps": [
+            { "hold": { "action": "p.hold", "returns": { "type": "object", "required": ["until"], "additionalProperties": false,
+                "properties": { "until": { "type": "string", "minLength": 3 }, "order": { "type": "string" }, "n": { "type": "integer" } } } } },
+            { "paid": { "await": "paid", "returns": { "type": "integer", "minimum": 3 } } },
+            { "sum": { "with": "${{ steps.hold.output[0].n }} ${{ steps.quote.output | map(attribute='price') | sum }}" } },
+        ]});
+        let inventions = Inventions::of([&content]);
+        let body = json!({ "order": "A", "n": "text", "more": 1 });
+        let expected = json!({ "until": "until-0", "order": "A", "n": 1 });
+        assert_eq!(inventions.output("hold[3]", "p.hold", &body), expected);
+        assert_eq!(inventions.output("hold", "p.other", &json!({})), json!({ "n": 1 }));
+        assert_eq!(inventions.output("paid", "", &json!({})), json!(3));
+        assert_eq!(inventions.output("quote", "p.quote", &json!({})), json!({ "price": 1 }));
     }
 }

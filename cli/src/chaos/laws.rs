@@ -4,9 +4,15 @@
 //! graph; none of them asks the coordinator why. Where participants are real, what they did is what their answers
 //! showed, so a second effect of one call cannot be seen here: their own audit tells it.
 
-use super::book::{Content, Effect, What};
-use amends_saga::{Definition, Name, SagaId, Status, StepIx, StepName};
-use amends_wire::api::{JournalItem, RepairView, SagaView, StepStatus};
+mod members;
+
+use super::{
+    book::{Content, Effect, What},
+    parts::{Parts, base, path},
+};
+use amends_saga::{Definition, SagaId, Status, StepName, definition::Undo};
+use amends_wire::api::{JournalItem, RepairView, SagaView, StepStatus, StepView};
+pub(super) use members::Endings;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,28 +104,31 @@ pub struct Breach {
 /// A saga at the end of a rehearsal.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
+    /// Of a child, the number of the saga that it is run for.
     pub(super) number: u64,
     pub(super) id: SagaId,
+    /// Its path; empty unless it is a child.
+    pub(super) path: String,
     /// As the coordinator shows it; `None` when it does not know it.
     pub(super) view: Option<SagaView>,
     pub(super) journal: Vec<JournalItem>,
 }
 
-/// What a saga is to end as: its status, and the step at which it turns round.
+/// What a saga is to end as: its status, and the step at which it turns round, or stands in repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) status: Status,
-    pub(super) at: Option<Name>,
+    pub(super) at: Option<String>,
 }
 
 /// Everything that the laws look at.
 pub(super) struct Evidence<'a> {
-    pub(super) definition: &'a Definition,
+    pub(super) parts: &'a Parts,
     pub(super) endings: &'a [Ending],
     /// The items that are not settled, as the repair queue lists them.
     pub(super) queue: &'a [RepairView],
     pub(super) seen: &'a Content,
-    /// The steps of which every effect was seen, and not only what answers showed of them.
+    /// The steps, by path, of which every effect was seen, and not only what answers showed of them.
     pub(super) exact: &'a BTreeSet<String>,
     pub(super) expected: Option<&'a Expected>,
 }
@@ -138,12 +147,15 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
         effects.entry(effect.saga).or_default().push(effect);
     }
     let mut verdict = Verdict::default();
+    let endings = by_id(evidence.endings);
     for ending in evidence.endings {
-        let own = effects.remove(&ending.id).unwrap_or_default();
-        Judge { evidence, ending, effects: own, verdict: &mut verdict }.judge();
+        let own = effects.get(&ending.id).cloned().unwrap_or_default();
+        let (by_saga, endings) = (&effects, &endings);
+        Judge { evidence, ending, endings, effects: own, by_saga, verdict: &mut verdict }.judge();
     }
     // What is left belongs to sagas that the coordinator started and nobody was told of.
-    for (id, own) in effects {
+    for (id, own) in effects.iter().filter(|(id, _)| !endings.contains_key(id)) {
+        let id = *id;
         for effect in own {
             let what = "took effect for a saga that nobody was told of".to_owned();
             let step = Some(effect.step.clone());
@@ -153,14 +165,22 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
     verdict
 }
 
+/// Every ending by its id.
+pub(super) fn by_id(endings: &[Ending]) -> Endings<'_> {
+    endings.iter().map(|ending| (ending.id, ending)).collect()
+}
+
 struct Judge<'a> {
     evidence: &'a Evidence<'a>,
     ending: &'a Ending,
+    endings: &'a Endings<'a>,
+    /// Its own.
     effects: Vec<&'a Effect>,
+    by_saga: &'a BTreeMap<SagaId, Vec<&'a Effect>>,
     verdict: &'a mut Verdict,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
     fn judge(&mut self) {
         self.check(Law::NothingLost, 1);
         let Some(view) = &self.ending.view else {
@@ -173,6 +193,7 @@ impl Judge<'_> {
         self.ends(view);
         self.journal(view);
         self.queue(view);
+        self.strangers(view);
         self.at_most_once();
         self.outcome(view);
         self.order();
@@ -193,7 +214,7 @@ impl Judge<'_> {
         self.check(Law::EverySagaEnds, 1);
         let is_settled = match view.status {
             Status::Completed | Status::Compensated | Status::Abandoned => true,
-            Status::Repair => is_at_rest(view),
+            Status::Repair => is_at_rest(view, self.endings),
             Status::Running | Status::Compensating => false,
         };
         if !is_settled {
@@ -213,17 +234,28 @@ impl Judge<'_> {
                 format!("is still {status} when patience is over, at {at}"),
             );
         }
-        let Some(expected) = self.evidence.expected else { return };
+        self.expected(view);
+    }
+
+    /// Checks that the rehearsed saga ends as it was to.
+    fn expected(&mut self, view: &SagaView) {
+        let Some(expected) = self.evidence.expected.filter(|_| self.ending.path.is_empty()) else { return };
         self.check(Law::EndsAsExpected, 1);
-        let at = view.error.as_ref().and_then(|error| error.step.clone());
+        let at = view.error.as_ref().and_then(|error| error.step.as_ref()).map(ToString::to_string);
         let because = view.error.as_ref().map_or(String::new(), |error| format!(": {}", error.message));
         if view.status != expected.status {
             let (is, was) = (word(view.status), word(expected.status));
-            self.breach(Law::EndsAsExpected, at.as_deref(), format!("is {is}, and was to be {was}{because}"));
-        } else if let Some(step) =
-            expected.at.as_ref().filter(|step| at.as_ref().is_none_or(|at| at != *step))
-        {
-            let what = format!("turned round here, and was to at step {step}{because}");
+            let what = format!("is {is}, and was to be {was}{because}");
+            return self.breach(Law::EndsAsExpected, at.as_deref(), what);
+        }
+        let Some(wanted) = &expected.at else { return };
+        if expected.status == Status::Repair {
+            let mut stuck = view.repairs.iter().filter_map(|item| item.step.as_ref());
+            if !stuck.any(|step| step.as_str() == wanted) {
+                self.breach(Law::EndsAsExpected, None, format!("was to stand in repair at step {wanted}"));
+            }
+        } else if at.as_ref() != Some(wanted) {
+            let what = format!("turned round here, and was to at step {wanted}{because}");
             self.breach(Law::EndsAsExpected, at.as_deref(), what);
         }
     }
@@ -244,13 +276,15 @@ impl Judge<'_> {
     }
 
     fn queue(&mut self, view: &SagaView) {
-        let parked: BTreeSet<&str> = steps(view)
-            .filter(|step| step.status == StepStatus::Parked)
-            .map(|step| step.name.as_str())
-            .collect();
-        self.check(Law::StuckIsQueued, parked.len().max(view.repairs.len()));
+        // A fanned-out step shows how its items stand, and it is they that are stuck. The items of the sagas that it
+        // runs are listed with a saga too, and looked for with those.
+        let stuck = |step: &&StepView| step.status == StepStatus::Parked && step.items.is_none();
+        let parked: BTreeSet<&str> = steps(view).filter(stuck).map(|step| step.name.as_str()).collect();
+        let own: Vec<&RepairView> =
+            view.repairs.iter().filter(|item| item.saga == Some(self.ending.id)).collect();
+        self.check(Law::StuckIsQueued, parked.len().max(own.len()));
         let mut queued: BTreeSet<&str> = BTreeSet::new();
-        for item in &view.repairs {
+        for item in own {
             let step = item.step.as_ref().map_or("", StepName::as_str);
             if !queued.insert(step) {
                 self.breach(Law::StuckIsQueued, Some(step), "has two open repair items");
@@ -270,10 +304,26 @@ impl Judge<'_> {
         }
     }
 
+    /// Checks that what was done was done for steps that the saga has.
+    fn strangers(&mut self, view: &SagaView) {
+        let known: BTreeSet<&str> =
+            steps(view).filter(|step| step.items.is_none()).map(|step| step.name.as_str()).collect();
+        let strange: BTreeSet<String> = self
+            .effects
+            .iter()
+            .filter(|effect| !known.contains(effect.step.as_str()))
+            .map(|effect| effect.step.clone())
+            .collect();
+        for step in strange {
+            let what = "took effect, and the saga calls nobody for this step";
+            self.breach(Law::NothingLost, Some(&step), what);
+        }
+    }
+
     fn at_most_once(&mut self) {
-        let exact = self.evidence.exact;
+        let exact = |effect: &&&Effect| self.is_exact(&effect.step);
         let mut seen: BTreeMap<(&str, What), usize> = BTreeMap::new();
-        for effect in self.effects.iter().filter(|effect| exact.contains(&effect.step)) {
+        for effect in self.effects.iter().filter(exact) {
             *seen.entry((effect.step.as_str(), effect.what)).or_default() += 1;
         }
         self.check(Law::AtMostOnce, seen.len());
@@ -294,39 +344,56 @@ impl Judge<'_> {
     }
 
     fn outcome(&mut self, view: &SagaView) {
-        let definition = self.evidence.definition;
+        let Some(definition) = self.definition() else { return };
         for (_, step) in definition.steps() {
             let Some(call) = step.call() else { continue };
-            let name = step.name.as_str();
-            let (applied, undone) = (self.first(name, What::Applied), self.first(name, What::Undone));
-            match view.status {
-                Status::Completed => {
-                    let skipped = steps(view).any(|s| s.name == step.name && s.status == StepStatus::Skipped);
-                    self.check(Law::CompletedIsDone, 1);
-                    if applied.is_none() && !skipped {
-                        self.breach(Law::CompletedIsDone, Some(name), "was never applied");
+            for member in self.members(step) {
+                if call.action.is_child() {
+                    if member.status != StepStatus::Skipped {
+                        self.child_outcome(view.status, member, &call.undo);
                     }
-                    if undone.is_some() {
-                        self.breach(Law::CompletedIsDone, Some(name), "was undone");
-                    }
+                    continue;
                 }
-                Status::Compensated => {
-                    let owes = matches!(call.undo, amends_saga::definition::Undo::Call(_));
-                    let may_be_there =
-                        applied.is_some() || (!self.evidence.exact.contains(name) && self.is_doubtful(name));
-                    self.check(Law::CompensatedIsUndone, usize::from(owes));
-                    if owes && may_be_there && undone.is_none() {
-                        self.breach(
-                            Law::CompensatedIsUndone,
-                            Some(name),
-                            "may have been applied and is not undone",
-                        );
-                    }
-                }
-                Status::Running | Status::Compensating | Status::Repair | Status::Abandoned => {}
+                self.call_outcome(view.status, member, &call.undo);
             }
-            self.late(name, undone);
         }
+    }
+
+    fn call_outcome(&mut self, status: Status, member: &StepView, undo: &Undo) {
+        let name = member.name.as_str();
+        let (applied, undone) = (self.first(name, What::Applied), self.first(name, What::Undone));
+        match status {
+            Status::Completed => {
+                self.check(Law::CompletedIsDone, 1);
+                if applied.is_none() && member.status != StepStatus::Skipped {
+                    self.breach(Law::CompletedIsDone, Some(name), "was never applied");
+                }
+                if undone.is_some() {
+                    self.breach(Law::CompletedIsDone, Some(name), "was undone");
+                }
+            }
+            Status::Compensated => {
+                let owes = matches!(undo, Undo::Call(_));
+                let may_be_there = applied.is_some() || (!self.is_exact(name) && self.is_doubtful(name));
+                self.check(Law::CompensatedIsUndone, usize::from(owes));
+                if owes && may_be_there && undone.is_none() {
+                    let what = "may have been applied and is not undone";
+                    self.breach(Law::CompensatedIsUndone, Some(name), what);
+                }
+            }
+            Status::Running | Status::Compensating | Status::Repair | Status::Abandoned => {}
+        }
+        self.late(name, undone);
+    }
+
+    /// What it has run.
+    fn definition(&self) -> Option<&'a Definition> {
+        self.evidence.parts.at(&self.ending.path).map(|part| part.definition.as_ref())
+    }
+
+    /// Whether every effect of a step was seen.
+    fn is_exact(&self, step: &str) -> bool {
+        self.evidence.exact.contains(&base(&path(&self.ending.path, step)))
     }
 
     /// Checks that nothing took effect after its step was undone, or after its action was barred.
@@ -340,31 +407,6 @@ impl Judge<'_> {
         if late > 0 {
             self.breach(Law::NothingAfterUndo, Some(step), "took effect after it was undone");
         }
-    }
-
-    fn order(&mut self) {
-        let definition = self.evidence.definition;
-        for (ix, step) in definition.steps() {
-            let Some((_, earlier)) = self.first(step.name.as_str(), What::Undone) else { continue };
-            for after in definition.descendants(ix) {
-                if !self.must_be_undone_first(*after) {
-                    continue;
-                }
-                let later = definition.step(*after).name.as_str();
-                self.check(Law::ReverseOrder, 1);
-                if self.first(later, What::Undone).is_none_or(|(_, later)| later > earlier) {
-                    let what = format!("was undone before {later}, which came after it");
-                    self.breach(Law::ReverseOrder, Some(step.name.as_str()), what);
-                }
-            }
-        }
-    }
-
-    /// Whether a step took effect and holds those before it while it is not undone.
-    fn must_be_undone_first(&self, ix: StepIx) -> bool {
-        let step = self.evidence.definition.step(ix);
-        let holds = step.undo().is_some_and(|undo| !undo.eager);
-        holds && self.first(step.name.as_str(), What::Applied).is_some()
     }
 
     fn answers(&mut self) {
@@ -389,12 +431,24 @@ impl Judge<'_> {
     }
 }
 
-/// Whether nothing but an operator can make the saga go on.
-pub(super) fn is_at_rest(view: &SagaView) -> bool {
-    let moves = |status: StepStatus| {
-        matches!(status, StepStatus::Running | StepStatus::Waiting | StepStatus::Compensating)
+/// The steps at which a saga in repair still goes on; those that run sagas do as long as these do. `None` for a saga
+/// that is not in repair.
+pub(super) fn moving(view: &SagaView) -> Option<Vec<&StepView>> {
+    let moves = |step: &&StepView| {
+        let is_moving =
+            matches!(step.status, StepStatus::Running | StepStatus::Waiting | StepStatus::Compensating);
+        is_moving && step.items.is_none()
     };
-    view.status == Status::Repair && !steps(view).any(|step| moves(step.status))
+    (view.status == Status::Repair).then(|| steps(view).filter(moves).collect())
+}
+
+/// Whether nothing but an operator can make a saga go on, nor those that it runs.
+pub(super) fn is_at_rest(view: &SagaView, endings: &Endings<'_>) -> bool {
+    let rests = |step: &&StepView| {
+        let child = step.child.and_then(|child| endings.get(&child)?.view.as_ref());
+        child.is_some_and(|child| is_at_rest(child, endings))
+    };
+    moving(view).is_some_and(|moving| moving.iter().all(rests))
 }
 
 fn steps(view: &SagaView) -> impl Iterator<Item = &amends_wire::api::StepView> {

@@ -6,10 +6,11 @@
 
 use super::{
     book::{Book, Effect, Injected, What},
+    parts::{base, path, within},
     plan::{End, Fate, Fault, Plan, Site},
     stubs::{StubCall, read},
 };
-use amends_saga::{Millis, SagaId};
+use amends_saga::{Event, Millis, SagaId};
 use amends_server::{Reply, Transport, TransportError};
 use amends_store::Store;
 use amends_wire::participant::CallOp;
@@ -41,9 +42,9 @@ pub(super) struct Terms {
     pub(super) seed: u64,
     /// Where participants that are there answer, or the stubs.
     pub(super) beyond: Arc<dyn Transport>,
-    /// The steps of which the stubs note every effect; of others it is seen in the answers only.
+    /// The steps, by path, of which the stubs note every effect; of others it is seen in the answers only.
     pub(super) exact: BTreeSet<String>,
-    /// The participant of each step's action and compensation.
+    /// The participant of each step's action and compensation, by the step's path.
     pub(super) participants: BTreeMap<(String, CallOp), String>,
     pub(super) store: Arc<dyn Store>,
     pub(super) book: Arc<Book>,
@@ -51,7 +52,7 @@ pub(super) struct Terms {
 
 struct Inner {
     terms: Terms,
-    numbers: Mutex<BTreeMap<SagaId, u64>>,
+    origins: Mutex<BTreeMap<SagaId, Origin>>,
     asked: Mutex<BTreeMap<(SagaId, String, u32), u32>>,
     began: Instant,
     /// Where calls under way live: not in the coordinator's runtime, which may be killed.
@@ -73,7 +74,7 @@ impl Network {
     pub(super) fn new(terms: Terms) -> Network {
         let inner = Inner {
             terms,
-            numbers: Mutex::default(),
+            origins: Mutex::default(),
             asked: Mutex::default(),
             began: Instant::now(),
             runtime: tokio::runtime::Handle::current(),
@@ -103,6 +104,14 @@ impl Transport for Network {
     }
 }
 
+/// Which of the rehearsal's sagas a saga belongs to, and at which place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    number: u64,
+    /// The path of the saga; empty unless it is a child.
+    path: String,
+}
+
 /// One request, as it can be sent several times.
 #[derive(Clone)]
 struct Request {
@@ -110,8 +119,10 @@ struct Request {
     headers: HeaderMap,
     body: Bytes,
     call: StubCall,
-    /// The number of its saga.
+    /// The number of its saga, or of the one that this is run for.
     saga: u64,
+    /// The path of its step.
+    path: String,
 }
 
 impl Inner {
@@ -122,8 +133,9 @@ impl Inner {
         body: Bytes,
     ) -> Result<Reply, TransportError> {
         let Some(call) = read(&url, &headers, &body) else { return Err(broken("this is no single call")) };
-        let saga = inner.number(call.saga).await;
-        let request = Request { url, headers, body, call, saga };
+        let origin = inner.origin(call.saga).await;
+        let path = path(&origin.path, &call.step);
+        let request = Request { url, headers, body, call, saga: origin.number, path };
         inner.terms.book.sent(request.call.op);
         let fate = inner.fate(&request);
         if !fate.delay.is_zero() {
@@ -161,11 +173,11 @@ impl Inner {
     fn fate(&self, request: &Request) -> Fate {
         let call = &request.call;
         let op = if call.op == CallOp::Compensation { CallOp::Compensation } else { CallOp::Action };
-        let participant = self.terms.participants.get(&(call.step.clone(), op));
+        let participant = self.terms.participants.get(&(base(&request.path), op));
         let site = Site {
             saga: request.saga,
             participant: participant.map_or("", String::as_str),
-            step: &call.step,
+            step: &request.path,
             op: call.op,
             attempt: call.attempt,
             asked: self.asked(call),
@@ -181,14 +193,14 @@ impl Inner {
         let beyond = &self.terms.beyond;
         let reply = beyond.post(&request.url, request.headers.clone(), request.body.clone()).await;
         match call.op {
-            CallOp::Action | CallOp::Compensation => self.note(call, &reply, began),
+            CallOp::Action | CallOp::Compensation => self.note(request, &reply, began),
             CallOp::Confirm | CallOp::Status => {}
         }
         reply
     }
 
-    fn note(&self, call: &StubCall, reply: &Result<Reply, TransportError>, began: u64) {
-        let book = &self.terms.book;
+    fn note(&self, request: &Request, reply: &Result<Reply, TransportError>, began: u64) {
+        let (book, call) = (&self.terms.book, &request.call);
         let (status, body) = match reply {
             Ok(Reply { status, body: Ok(body), .. }) if is_done(call.op, *status) => (status, body),
             Ok(Reply { status, .. }) if is_definite_no(*status) => return,
@@ -196,7 +208,7 @@ impl Inner {
             _ => return,
         };
         let is_first = book.done(call.saga, &call.step, call.op, status.as_u16(), body);
-        if is_first && !self.terms.exact.contains(&call.step) {
+        if is_first && !self.terms.exact.contains(&base(&request.path)) {
             let what = if call.op == CallOp::Action { What::Applied } else { What::Undone };
             let ended = book.next();
             book.effect(Effect { saga: call.saga, step: call.step.clone(), what, began, ended });
@@ -205,7 +217,7 @@ impl Inner {
 
     fn inject(&self, request: &Request, fault: Fault) {
         let call = &request.call;
-        let (saga, step, op, attempt) = (request.saga, call.step.clone(), call.op, call.attempt);
+        let (saga, step, op, attempt) = (request.saga, request.path.clone(), call.op, call.attempt);
         self.terms.book.inject(Injected { saga, step, op, attempt, fault });
     }
 
@@ -214,20 +226,35 @@ impl Inner {
         Millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Which of the rehearsal's sagas this is. Nothing is sent before its cause is durable, so the store knows.
-    async fn number(&self, id: SagaId) -> u64 {
-        if let Some(number) = self.numbers().get(&id) {
-            return *number;
+    /// Where a saga belongs. Nothing is sent before its cause is durable, so the store knows; a child says for which
+    /// step of which saga it is run.
+    async fn origin(&self, id: SagaId) -> Origin {
+        let known = self.origins().get(&id).cloned();
+        if let Some(origin) = known {
+            return origin;
         }
-        let stored = self.terms.store.load(id).await.ok().flatten();
-        let key = stored.and_then(|stored| stored.head.key).unwrap_or_default();
-        let number = key.strip_prefix(KEY).and_then(|number| number.parse().ok()).unwrap_or(u64::MAX);
-        self.numbers().insert(id, number);
-        number
+        let (mut above, mut at, mut steps) = (id, None, Vec::new());
+        while let Some(stored) = self.terms.store.load(above).await.ok().flatten() {
+            match stored.records.first().map(|record| &record.event) {
+                Some(Event::Started { parent: Some(parent), .. }) => {
+                    steps.push(parent.step.clone());
+                    above = parent.saga;
+                }
+                _ => {
+                    at = stored.head.key;
+                    break;
+                }
+            }
+        }
+        let number = at.as_deref().and_then(|key| key.strip_prefix(KEY)?.parse().ok()).unwrap_or(u64::MAX);
+        let path = steps.iter().rev().fold(String::new(), |path, step| within(&path, step));
+        let origin = Origin { number, path };
+        self.origins().insert(id, origin.clone());
+        origin
     }
 
-    fn numbers(&self) -> MutexGuard<'_, BTreeMap<SagaId, u64>> {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn origins(&self) -> MutexGuard<'_, BTreeMap<SagaId, Origin>> {
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often the status of this attempt was asked before.

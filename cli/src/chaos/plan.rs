@@ -4,7 +4,7 @@
 //! the same seed gives the same call the same fate. Only [`super::Down`] goes by the time.
 
 use super::mix::{Mix, Timed};
-use amends_saga::{Name, hash::Mix as Draw};
+use amends_saga::hash::Mix as Draw;
 use amends_wire::participant::CallOp;
 use serde::Serialize;
 use std::{fmt, time::Duration};
@@ -16,14 +16,14 @@ pub(super) enum Plan {
     Mixed(Mix),
     /// Every call arrives twice, and the second answer counts.
     EveryCallRepeated,
-    /// The action of one step is refused.
-    Refused(Name),
+    /// The action of one step is refused. Steps are told by their path; see [`super::parts`].
+    Refused(String),
     /// The action of one step takes effect, and no answer to it ever arrives.
-    Unknown(Name),
+    Unknown(String),
     /// The saga is cancelled while it waits at this step.
-    Cancelled(Name),
+    Cancelled(String),
     /// The action of one step is refused, and every undo arrives twice.
-    EveryUndoRepeated(Name),
+    EveryUndoRepeated(String),
 }
 
 /// What a fate depends on.
@@ -31,6 +31,7 @@ pub(super) enum Plan {
 pub(super) struct Site<'a> {
     pub(super) saga: u64,
     pub(super) participant: &'a str,
+    /// The step's path.
     pub(super) step: &'a str,
     pub(super) op: CallOp,
     pub(super) attempt: u32,
@@ -122,9 +123,9 @@ impl Plan {
         let end = match self {
             Plan::Mixed(mix) => return mixed(mix, seed, site),
             Plan::EveryCallRepeated => End::Twice,
-            Plan::Refused(step) if is_action && step.as_str() == site.step => End::Intercepted(Fault::Refuse),
-            Plan::Unknown(step) if is_action && step.as_str() == site.step => End::Spoilt(Fault::DropAfter),
-            Plan::EveryUndoRepeated(step) if is_action && step.as_str() == site.step => {
+            Plan::Refused(step) if is_action && step == site.step => End::Intercepted(Fault::Refuse),
+            Plan::Unknown(step) if is_action && step == site.step => End::Spoilt(Fault::DropAfter),
+            Plan::EveryUndoRepeated(step) if is_action && step == site.step => {
                 End::Intercepted(Fault::Refuse)
             }
             Plan::EveryUndoRepeated(_) if site.op == CallOp::Compensation => End::Twice,
@@ -136,7 +137,7 @@ impl Plan {
     }
 
     /// The waiting step at which the saga is cancelled.
-    pub(super) fn cancels_at(&self) -> Option<&Name> {
+    pub(super) fn cancels_at(&self) -> Option<&str> {
         match self {
             Plan::Cancelled(step) => Some(step),
             _ => None,

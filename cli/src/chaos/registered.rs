@@ -28,7 +28,7 @@ const CLOCKS_APART_MS: i64 = 2_000;
 
 impl Rehearsal {
     /// Calls the participants that are registered with a coordinator, in place of stubs: every one that the
-    /// definition names.
+    /// definition names, and those of the sagas that it runs: say these before.
     ///
     /// Their data changes as with any other saga. The coordinator is asked for their addresses only; the rehearsal has
     /// its own, so an audit by that one finds effects of sagas it does not know: take participants that serve nothing
@@ -46,8 +46,8 @@ impl Rehearsal {
             .get("/v1/participants", &[])
             .await
             .map_err(|error| RehearsalError::Participant(chain(&error)))?;
-        let needed: BTreeSet<Name> =
-            self.definition().operations().into_iter().map(|one| one.participant).collect();
+        let called = self.texts().flat_map(|text| text.operations());
+        let needed: BTreeSet<Name> = called.map(|one| one.participant).collect();
         for name in needed {
             let Some(view) = known.items.iter().find(|view| view.name == name) else {
                 let at = coordinator.base();

@@ -9,18 +9,16 @@ use super::{
     laws::Expected,
     mix::Mix,
     network::{Network, Terms},
+    parts::Parts,
     plan::Plan,
-    run::{self, Run},
+    run::{self, Performed, Run, Signals},
     stubs::{Answers, StubAnswer, StubCall, Stubs},
     world::{self, World},
 };
-use amends_saga::{Definition, Name, Status, definition::Kind};
+use amends_saga::{Name, definition::Kind};
 use amends_server::Config;
 use amends_store::memory::MemoryStore;
-use amends_wire::{
-    definition::{Defaults, Text},
-    registration::{OperationTerms, Registration},
-};
+use amends_wire::{definition::Text, registration::Registration};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -40,6 +38,7 @@ pub enum Pace {
 #[derive(Clone)]
 pub struct Rehearsal {
     text: Arc<Text>,
+    children: Vec<Arc<Text>>,
     input: Option<Value>,
     answers: Answers,
     signals: BTreeMap<String, Value>,
@@ -77,11 +76,11 @@ impl Rehearsal {
     pub fn of(definition: &str) -> Result<Rehearsal, RehearsalError> {
         let text = Text::read(definition)
             .map_err(|faults| RehearsalError::Definition(faults.render("the definition", definition)))?;
-        let inventions = Inventions::of(text.to_json());
         Ok(Rehearsal {
             text: Arc::new(text),
+            children: Vec::new(),
             input: None,
-            answers: Answers::new(inventions),
+            answers: Answers::default(),
             signals: BTreeMap::new(),
             participants: BTreeMap::new(),
             mix: Mix::default(),
@@ -94,6 +93,18 @@ impl Rehearsal {
             progress: None,
             coordinator: None,
         })
+    }
+
+    /// Adds the definition of a saga that this one runs, or one that it runs does.
+    ///
+    /// # Errors
+    /// As [`Rehearsal::of`].
+    pub fn with_child(mut self, definition: &str) -> Result<Rehearsal, RehearsalError> {
+        let text = Text::read(definition).map_err(|faults| {
+            RehearsalError::Definition(faults.render("the child's definition", definition))
+        })?;
+        self.children.push(Arc::new(text));
+        Ok(self)
     }
 
     /// What every saga is started with; without it, the smallest input that fits the definition's schema.
@@ -218,112 +229,68 @@ impl Rehearsal {
     /// # Errors
     /// When it cannot be run at all; what goes wrong in it stands in the report.
     pub async fn run(&self) -> Result<Report, RehearsalError> {
-        self.perform(Plan::Mixed(self.mix.clone()), None, self.sagas).await
+        Ok(self.perform(Plan::Mixed(self.mix.clone()), None, self.sagas).await?.report)
     }
 
-    /// Runs one saga with every call arriving twice, which must change nothing.
-    ///
-    /// # Errors
-    /// As [`Rehearsal::run`].
-    pub async fn every_call_repeated(&self) -> Result<Report, RehearsalError> {
-        let expected = Expected { status: Status::Completed, at: None };
-        self.perform(Plan::EveryCallRepeated, Some(expected), 1).await
+    /// Every definition that is known, those that nothing runs included.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Text> {
+        std::iter::once(&self.text).chain(&self.children).map(AsRef::as_ref)
     }
 
-    /// Runs a saga for each step and way in which it can fail: an action is refused; an action takes effect and no
-    /// answer to it arrives; a saga is cancelled while it waits. Each must leave nothing behind.
-    ///
-    /// # Errors
-    /// As [`Rehearsal::run`].
-    pub async fn every_step_failing(&self) -> Result<Report, RehearsalError> {
-        let definition = self.resolved()?;
-        let mut reports = Vec::new();
-        let past = definition.pivot().map_or(&[][..], |pivot| definition.descendants(pivot));
-        for (ix, step) in definition.steps() {
-            let name = &step.name;
-            let is_child = step.forward().is_some_and(|operation| operation.is_child());
-            // Past the pivot a saga does not turn back; what need not be called need not fail; an item has a
-            // name of its own, and a child saga is rehearsed by itself.
-            if past.contains(&ix) || step.when.is_some() || step.fan.is_some() || is_child {
-                continue;
-            }
-            let plans = match &step.kind {
-                Kind::Branch(_) => continue,
-                Kind::Call(_) if step.pivot && step.undo().is_none() => {
-                    vec![(Plan::Refused(name.clone()), Some(name.clone()))]
-                }
-                Kind::Call(_) => vec![
-                    (Plan::Refused(name.clone()), Some(name.clone())),
-                    (Plan::Unknown(name.clone()), Some(name.clone())),
-                ],
-                Kind::Await(_) => vec![(Plan::Cancelled(name.clone()), None)],
-            };
-            for (plan, at) in plans {
-                let expected = Expected { status: Status::Compensated, at };
-                reports.push(self.perform(plan, Some(expected), 1).await?);
-            }
-        }
-        Ok(Report::together("every step failing", reports))
-    }
-
-    /// Runs a saga for each step that is refused while every undo arrives twice, which must change nothing.
-    ///
-    /// # Errors
-    /// As [`Rehearsal::run`].
-    pub async fn every_undo_repeated(&self) -> Result<Report, RehearsalError> {
-        let definition = self.resolved()?;
-        let mut reports = Vec::new();
-        for (_, step) in definition.steps().filter(|(_, step)| step.call().is_some()) {
-            let name = step.name.clone();
-            let expected = Expected { status: Status::Compensated, at: Some(name.clone()) };
-            reports.push(self.perform(Plan::EveryUndoRepeated(name), Some(expected), 1).await?);
-        }
-        Ok(Report::together("every undo repeated", reports))
-    }
-
-    /// Runs the three standard faults, one after the other: every call repeated, every step failing, every undo
-    /// repeated.
-    ///
-    /// # Errors
-    /// As [`Rehearsal::run`].
-    pub async fn standard(&self) -> Result<Report, RehearsalError> {
-        let reports = vec![
-            self.every_call_repeated().await?,
-            self.every_step_failing().await?,
-            self.every_undo_repeated().await?,
-        ];
-        Ok(Report::together("every call repeated, every step failing, every undo repeated", reports))
-    }
-
-    /// The definition with its graph, its operations taken as they come.
-    fn resolved(&self) -> Result<Definition, RehearsalError> {
-        let lenient = |_: &Name, _: &Name| Some(OperationTerms::default());
-        let resolved = self.text.resolve(&lenient, &Defaults::default());
-        resolved.map_err(|unknown| RehearsalError::Participant(unknown.to_string()))
-    }
-
-    async fn perform(
+    pub(super) async fn perform(
         &self,
         plan: Plan,
         expected: Option<Expected>,
         sagas: u64,
-    ) -> Result<Report, RehearsalError> {
+    ) -> Result<Performed, RehearsalError> {
         let input = self.checked_input()?;
-        let definition = self.resolved()?;
-        let participants = cast::registrations(&self.text, &self.participants, self.hurried)?;
-        self.check_answers(&definition)?;
-        let exact = cast::stubbed_steps(&definition, &self.participants);
+        let parts = Parts::of(&self.text, &self.children)?;
+        let participants = cast::registrations(&parts, &self.participants, self.hurried)?;
+        self.check_answers(&parts)?;
+        let exact = cast::stubbed_steps(&parts, &self.participants);
+        let inventions = Inventions::of(parts.texts().into_iter().map(|text| text.to_json()));
+        let answers = self.answers.clone().inventing(inventions);
         let (book, store) = (Arc::new(Book::default()), MemoryStore::new());
         let network = Network::new(Terms {
             plan: plan.clone(),
             seed: self.seed,
-            beyond: Arc::new(Beyond::new(Stubs::new(self.answers.clone(), self.barrier, book.clone()))?),
+            beyond: Arc::new(Beyond::new(Stubs::new(answers.clone(), self.barrier, book.clone()))?),
             exact: exact.clone(),
-            participants: cast::callees(&definition),
+            participants: cast::callees(&parts),
             store: Arc::new(store.clone()),
             book: book.clone(),
         });
-        let text = if self.hurried { hurried(&self.text)? } else { self.text.clone() };
+        let mut texts: Vec<Arc<Text>> = parts.texts().into_iter().cloned().collect();
+        if self.hurried {
+            texts = texts.iter().map(|text| hurried(text)).collect::<Result<_, _>>()?;
+        }
+        let world =
+            World::start(store, network.clone(), self.configuration(&plan), &texts, &participants).await?;
+        let run = Run {
+            world: &world,
+            plan: &plan,
+            parts: &parts,
+            name: format!("{}@{}", self.text.name, self.text.version),
+            input: &input,
+            signals: self.signals(&parts, &answers),
+            seed: self.seed,
+            sagas,
+            pace: self.pace,
+            patience: self.patience,
+            progress: self.progress.as_deref(),
+            expected: expected.as_ref(),
+            exact: &exact,
+            participants: &self.participants,
+            began_ms: amends_server::clock::now().0,
+        };
+        let performed = run::perform(&run, &network, &book).await;
+        world.stop().await;
+        let (report, endings) = performed?;
+        Ok(Performed { report, endings, parts })
+    }
+
+    /// What the coordinator goes by.
+    fn configuration(&self, plan: &Plan) -> Config {
         let mut config = world::config();
         if self.hurried {
             config.defaults = hurry::defaults();
@@ -335,27 +302,7 @@ impl Rehearsal {
         if let Some(change) = &self.coordinator {
             change(&mut config);
         }
-        let world = World::start(store, network.clone(), config, &text, &participants).await?;
-        let run = Run {
-            world: &world,
-            plan: &plan,
-            definition: &definition,
-            name: format!("{}@{}", text.name, text.version),
-            input: &input,
-            signals: self.signals(&definition),
-            seed: self.seed,
-            sagas,
-            pace: self.pace,
-            patience: self.patience,
-            progress: self.progress.as_deref(),
-            expected: expected.as_ref(),
-            exact: &exact,
-            participants: &self.participants,
-            began_ms: amends_server::clock::now().0,
-        };
-        let report = run::perform(&run, &network, &book).await;
-        world.stop().await;
-        report
+        config
     }
 
     /// The input, once it is known to fit.
@@ -375,8 +322,9 @@ impl Rehearsal {
     }
 
     /// Refuses answers that nobody would ask for.
-    fn check_answers(&self, definition: &Definition) -> Result<(), RehearsalError> {
-        let operations: Vec<String> = self.text.operations().iter().map(ToString::to_string).collect();
+    fn check_answers(&self, parts: &Parts) -> Result<(), RehearsalError> {
+        let called = parts.texts().into_iter().flat_map(|text| text.operations());
+        let operations: Vec<String> = called.map(|operation| operation.to_string()).collect();
         if let Some(stray) =
             self.answers.operations().find(|name| !operations.iter().any(|known| known == name))
         {
@@ -386,7 +334,8 @@ impl Rehearsal {
             );
             return Err(RehearsalError::Answer(what));
         }
-        match self.signals.keys().find(|name| !definition.awaits(name)) {
+        let is_awaited = |name: &String| parts.iter().any(|(_, part)| part.definition.awaits(name));
+        match self.signals.keys().find(|name| !is_awaited(name)) {
             Some(stray) => Err(RehearsalError::Answer(format!(
                 "there is an answer for \"{stray}\", which the definition does not await; an operation is written as \
                  participant.operation"
@@ -395,17 +344,19 @@ impl Rehearsal {
         }
     }
 
-    /// What each awaited signal carries.
-    fn signals(&self, definition: &Definition) -> Vec<(Name, Value)> {
-        let mut found: Vec<(Name, Value)> = Vec::new();
-        for (_, step) in definition.steps() {
-            let Kind::Await(awaits) = &step.kind else { continue };
-            if found.iter().any(|(name, _)| *name == awaits.signal) {
-                continue;
+    /// What each awaited signal carries, by the path of the saga that awaits it.
+    fn signals(&self, parts: &Parts, answers: &Answers) -> Signals {
+        let mut found = Signals::new();
+        for (at, part) in parts.iter() {
+            let own = found.entry(at.to_owned()).or_default();
+            for (_, step) in part.definition.steps() {
+                let Kind::Await(awaits) = &step.kind else { continue };
+                if own.iter().any(|(name, _)| *name == awaits.signal) {
+                    continue;
+                }
+                let said = self.signals.get(awaits.signal.as_str()).cloned();
+                own.push((awaits.signal.clone(), said.unwrap_or_else(|| answers.payload(&step.name))));
             }
-            let said = self.signals.get(awaits.signal.as_str()).cloned();
-            let invented = || self.answers.inventions.output(&step.name, &serde_json::json!({}));
-            found.push((awaits.signal.clone(), said.unwrap_or_else(invented)));
         }
         found
     }

@@ -4,7 +4,7 @@ mod text;
 
 use super::{
     book::{Content, Injected},
-    laws::{Breach, Ending, Law, Verdict, is_at_rest},
+    laws::{Breach, Ending, Endings, Law, Verdict, by_id, is_at_rest},
 };
 use amends_saga::{SagaId, Status};
 use amends_wire::{api::RepairReason, participant::CallOp};
@@ -126,7 +126,11 @@ pub struct LawKept {
 }
 
 impl Report {
+    /// Children are judged, but counted with the sagas that they are run for.
     pub(super) fn new(facts: Facts, endings: &[Ending], seen: Content, verdict: Verdict) -> Report {
+        let rehearsed: Vec<Ending> =
+            endings.iter().filter(|ending| ending.path.is_empty()).cloned().collect();
+        let (all, endings) = (by_id(endings), &rehearsed[..]);
         let mut injected: BTreeMap<&'static str, u64> = BTreeMap::new();
         for one in &seen.injected {
             *injected.entry(one.fault.as_str()).or_default() += 1;
@@ -138,7 +142,7 @@ impl Report {
             seed: facts.seed,
             faults: facts.faults,
             sagas: facts.sagas,
-            outcomes: outcomes(endings),
+            outcomes: outcomes(endings, &all),
             calls: seen.calls,
             injected,
             times: times(endings),
@@ -271,7 +275,7 @@ fn add_causes(to: &mut Vec<Cause>, from: Vec<Cause>) {
     to.sort_by_key(|cause| std::cmp::Reverse(cause.sagas));
 }
 
-fn outcomes(endings: &[Ending]) -> Outcomes {
+fn outcomes(endings: &[Ending], all: &Endings<'_>) -> Outcomes {
     let mut outcomes = Outcomes::default();
     for ending in endings {
         let counted = match &ending.view {
@@ -279,7 +283,7 @@ fn outcomes(endings: &[Ending]) -> Outcomes {
                 Status::Completed => &mut outcomes.completed,
                 Status::Compensated => &mut outcomes.compensated,
                 Status::Abandoned => &mut outcomes.abandoned,
-                Status::Repair if is_at_rest(view) => &mut outcomes.in_repair,
+                Status::Repair if is_at_rest(view, all) => &mut outcomes.in_repair,
                 Status::Repair | Status::Running | Status::Compensating => &mut outcomes.never_ended,
             },
             None => &mut outcomes.never_ended,

@@ -5,8 +5,9 @@ use super::{
     RehearsalError, Report,
     book::Book,
     invent,
-    laws::{self, Ending, Evidence, Expected, is_at_rest},
+    laws::{self, Ending, Evidence, Expected, moving},
     network::{KEY, Network},
+    parts::{Parts, path, within},
     plan::Plan,
     registered,
     rehearsal::Pace,
@@ -14,12 +15,12 @@ use super::{
     world::{Ended, World},
 };
 use crate::client::{ClientError, Start};
-use amends_saga::{Definition, Name, SagaId};
+use amends_saga::{Name, SagaId, definition::Kind};
 use amends_wire::{
-    api::{List, RepairView, SagaView, StepStatus},
+    api::{List, RepairView, SagaView, StepStatus, StepView},
     registration::Registration,
 };
-use futures::StreamExt;
+use futures::{StreamExt, future::BoxFuture};
 use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, value::RawValue};
@@ -40,15 +41,26 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Sagas under way at a time where only the rate was said.
 const IN_FLIGHT_MAX: usize = 10_000;
 
+/// What each awaited signal carries, by the path of the saga that awaits it.
+pub(super) type Signals = BTreeMap<String, Vec<(Name, Value)>>;
+
+/// What came of a run.
+pub(super) struct Performed {
+    pub(super) report: Report,
+    /// The rehearsed sagas, each followed by those that it has run.
+    pub(super) endings: Vec<Ending>,
+    pub(super) parts: Parts,
+}
+
 /// Everything that a run needs to know.
 pub(super) struct Run<'a> {
     pub(super) world: &'a World,
     pub(super) plan: &'a Plan,
-    pub(super) definition: &'a Definition,
+    pub(super) parts: &'a Parts,
     /// `name@version`.
     pub(super) name: String,
     pub(super) input: &'a Value,
-    pub(super) signals: Vec<(Name, Value)>,
+    pub(super) signals: Signals,
     pub(super) seed: u64,
     pub(super) sagas: u64,
     pub(super) pace: Pace,
@@ -63,7 +75,11 @@ pub(super) struct Run<'a> {
 }
 
 /// Runs every saga to its end, and reports.
-pub(super) async fn perform(run: &Run<'_>, network: &Network, book: &Book) -> Result<Report, RehearsalError> {
+pub(super) async fn perform(
+    run: &Run<'_>,
+    network: &Network,
+    book: &Book,
+) -> Result<(Report, Vec<Ending>), RehearsalError> {
     let begun = Instant::now();
     let (started, watched) = watch::channel(0);
     let (ids, ()) = tokio::try_join!(drive(run, started), direct(run, watched))?;
@@ -73,7 +89,7 @@ pub(super) async fn perform(run: &Run<'_>, network: &Network, book: &Book) -> Re
     let queue: Vec<RepairView> = pages(run, "/v1/repairs", Instant::now() + run.patience).await?;
     let seen = book.content();
     let evidence = Evidence {
-        definition: run.definition,
+        parts: run.parts,
         endings: &endings,
         queue: &queue,
         seen: &seen,
@@ -90,7 +106,7 @@ pub(super) async fn perform(run: &Run<'_>, network: &Network, book: &Book) -> Re
         sagas: run.sagas,
         took: begun.elapsed(),
     };
-    Ok(Report::new(facts, &endings, seen, verdict))
+    Ok((Report::new(facts, &endings, seen, verdict), endings))
 }
 
 /// Starts every saga at its time and waits for each end; gives the ids by number.
@@ -153,28 +169,72 @@ async fn bring(
     let until = Instant::now() + run.patience;
     let id = start(run, number, token, until).await?;
     started.send_modify(|count| *count += 1);
-    let cancelled = run.plan.cancels_at();
-    let withheld = cancelled.and_then(|step| run.definition.find(step)).map(|ix| run.definition.step(ix));
-    for (signal, payload) in &run.signals {
-        let is_withheld = withheld.is_some_and(
-            |step| matches!(&step.kind, amends_saga::definition::Kind::Await(awaits) if awaits.signal == *signal),
-        );
-        if !is_withheld {
-            send(run, id, signal, payload, until).await?;
-        }
-    }
-    if let Some(step) = cancelled {
-        cancel(run, id, step, until).await?;
-    }
+    let mut tended = BTreeSet::new();
     while Instant::now() < until {
+        if !tended.contains(&id) && signal_all(run, id, "", until).await? {
+            tended.insert(id);
+        }
         match run.world.client().saga::<SagaView>(id, Some(WAIT)).await {
-            Ok(saga) if saga.ended_at.is_some() || is_at_rest(&saga) => break,
+            Ok(saga) if saga.ended_at.is_some() => break,
+            Ok(saga) if tend(run, &saga, "", &mut tended, until).await? => break,
             Ok(_) => {}
             Err(error) if error.slug() == Some("not_found") => break,
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
     Ok(id)
+}
+
+/// Does for a saga, and for those that it runs, what somebody outside would: sends them their signals, and cancels at
+/// the step that the plan names. Says whether nothing but an operator can make it go on.
+fn tend<'a>(
+    run: &'a Run<'_>,
+    saga: &'a SagaView,
+    at: &'a str,
+    tended: &'a mut BTreeSet<SagaId>,
+    until: Instant,
+) -> BoxFuture<'a, Result<bool, RehearsalError>> {
+    Box::pin(async move {
+        let moving: Option<Vec<SagaId>> =
+            moving(saga).and_then(|steps| steps.into_iter().map(|step| step.child).collect());
+        let mut resting = BTreeSet::new();
+        for step in saga.steps.iter().flatten() {
+            if run.plan.cancels_at() == Some(&path(at, &step.name)) && step.status == StepStatus::Waiting {
+                cancel(run, saga, until).await?;
+            }
+            let Some(child) = step.child else { continue };
+            let at = within(at, &step.name);
+            if !tended.contains(&child) && signal_all(run, child, &at, until).await? {
+                tended.insert(child);
+            }
+            let shown = run.world.client().saga::<SagaView>(child, None).await;
+            let Ok(shown) = shown else { continue };
+            if shown.ended_at.is_none() && tend(run, &shown, &at, tended, until).await? {
+                resting.insert(child);
+            }
+        }
+        Ok(moving.is_some_and(|children| children.iter().all(|child| resting.contains(child))))
+    })
+}
+
+/// Sends a saga every signal that it awaits, but the one that is withheld; says whether it was there to take them.
+async fn signal_all(run: &Run<'_>, id: SagaId, at: &str, until: Instant) -> Result<bool, RehearsalError> {
+    let Some(signals) = run.signals.get(&super::parts::base(at)) else { return Ok(true) };
+    for (signal, payload) in signals {
+        if !is_withheld(run, at, signal) && !send(run, id, signal, payload, until).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the plan cancels a saga while it waits for this.
+fn is_withheld(run: &Run<'_>, at: &str, signal: &Name) -> bool {
+    let step = run.plan.cancels_at().and_then(|path| path.strip_prefix(at));
+    let definition = run.parts.at(at).map(|part| &part.definition);
+    let step =
+        step.zip(definition).and_then(|(step, definition)| Some(definition.step(definition.find(step)?)));
+    step.is_some_and(|step| matches!(&step.kind, Kind::Await(awaits) if awaits.signal == *signal))
 }
 
 async fn start(run: &Run<'_>, number: u64, token: &str, until: Instant) -> Result<SagaId, RehearsalError> {
@@ -195,38 +255,33 @@ async fn send(
     signal: &Name,
     payload: &Value,
     until: Instant,
-) -> Result<(), RehearsalError> {
+) -> Result<bool, RehearsalError> {
     let raw = RawValue::from_string(payload.to_string())
         .map_err(|error| RehearsalError::Input(error.to_string()))?;
     let sent = keep_at(until, || async {
         let client = run.world.client();
         match client.signal::<Value>(id, signal, Some("rehearsal"), &raw).await {
             // Turned round, or ended, before it came.
-            Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(()),
-            sent => sent.map(|_| ()),
+            Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => Ok(true),
+            // A child that has not begun.
+            Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(false),
+            sent => sent.map(|_| true),
         }
     });
     sent.await
 }
 
-/// Cancels a saga once it waits at a step.
-async fn cancel(run: &Run<'_>, id: SagaId, step: &Name, until: Instant) -> Result<(), RehearsalError> {
-    while Instant::now() < until {
-        let saga: SagaView = keep_at(until, || async { run.world.client().saga(id, None).await }).await?;
-        let waits = |one: &amends_wire::api::StepView| one.name == *step && one.status == StepStatus::Waiting;
-        if saga.ended_at.is_some() {
-            return Ok(());
-        }
-        if saga.steps.iter().flatten().any(waits) {
-            let reason = Some("the rehearsal asks for it");
-            return keep_at(until, || async {
-                run.world.client().cancel::<Value>(id, reason).await.map(|_| ())
-            })
-            .await;
-        }
-        tokio::time::sleep(PAUSE).await;
+/// Cancels the rehearsed saga that a saga is, or is run for.
+async fn cancel(run: &Run<'_>, saga: &SagaView, until: Instant) -> Result<(), RehearsalError> {
+    let mut above = saga.id;
+    let mut parent = saga.parent.clone();
+    while let Some(found) = parent {
+        above = found.saga;
+        let shown = keep_at(until, || async { run.world.client().saga::<SagaView>(above, None).await });
+        parent = shown.await?.parent;
     }
-    Ok(())
+    let reason = Some("the rehearsal asks for it");
+    keep_at(until, || async { run.world.client().cancel::<Value>(above, reason).await.map(|_| ()) }).await
 }
 
 /// Tries until it succeeds or fails for good; a coordinator that is gone comes back.
@@ -252,29 +307,51 @@ fn may_pass(error: &ClientError) -> bool {
     }
 }
 
-/// Reads what became of every saga, and its journal.
+/// Reads what became of every saga, and its journal; and of those that it has run.
 async fn read_all(run: &Run<'_>, ids: &BTreeMap<u64, SagaId>) -> Result<Vec<Ending>, RehearsalError> {
     let until = Instant::now() + run.patience.max(Duration::from_secs(10));
-    let mut endings: Vec<Ending> = futures::stream::iter(ids)
+    let mut endings: Vec<Vec<Ending>> = futures::stream::iter(ids)
         .map(|(number, id)| async move {
-            let view = keep_at(until, || async {
-                match run.world.client().saga::<SagaView>(*id, None).await {
-                    Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
-                    saga => saga.map(Some),
+            let mut found = vec![read_one(run, *number, *id, String::new(), until).await?];
+            let mut next = 0;
+            while let Some(ending) = found.get(next) {
+                let steps = ending.view.iter().flat_map(|view| view.steps.iter().flatten());
+                let of = |step: &StepView| Some((step.child?, within(&ending.path, &step.name)));
+                for (child, path) in steps.filter_map(of).collect::<Vec<_>>() {
+                    let child = read_one(run, *number, child, path, until).await?;
+                    // One that was never begun has done nothing, and is no saga.
+                    found.extend(child.view.is_some().then_some(child));
                 }
-            });
-            let view = view.await?;
-            let journal = format!("/v1/sagas/{id}/journal");
-            let journal = if view.is_some() { pages(run, &journal, until).await? } else { Vec::new() };
-            Ok::<_, RehearsalError>(Ending { number: *number, id: *id, view, journal })
+                next += 1;
+            }
+            Ok::<_, RehearsalError>(found)
         })
         .buffer_unordered(8)
         .collect::<Vec<_>>()
         .await
         .into_iter()
         .collect::<Result<_, _>>()?;
-    endings.sort_by_key(|ending| ending.number);
-    Ok(endings)
+    endings.sort_by_key(|endings| endings[0].number);
+    Ok(endings.into_iter().flatten().collect())
+}
+
+async fn read_one(
+    run: &Run<'_>,
+    number: u64,
+    id: SagaId,
+    path: String,
+    until: Instant,
+) -> Result<Ending, RehearsalError> {
+    let view = keep_at(until, || async {
+        match run.world.client().saga::<SagaView>(id, None).await {
+            Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+            saga => saga.map(Some),
+        }
+    });
+    let view = view.await?;
+    let journal = format!("/v1/sagas/{id}/journal");
+    let journal = if view.is_some() { pages(run, &journal, until).await? } else { Vec::new() };
+    Ok(Ending { number, id, path, view, journal })
 }
 
 /// Reads a list to its end.

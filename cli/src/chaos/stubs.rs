@@ -57,7 +57,7 @@ pub(super) type Answering = Arc<dyn Fn(&StubCall) -> StubAnswer + Send + Sync>;
 #[derive(Clone, Default)]
 pub(super) struct Answers {
     by_operation: BTreeMap<String, Answering>,
-    pub(super) inventions: Inventions,
+    inventions: Inventions,
 }
 
 impl fmt::Debug for Answers {
@@ -67,8 +67,14 @@ impl fmt::Debug for Answers {
 }
 
 impl Answers {
-    pub(super) fn new(inventions: Inventions) -> Answers {
-        Answers { by_operation: BTreeMap::new(), inventions }
+    /// What is answered where nothing is said.
+    pub(super) fn inventing(self, inventions: Inventions) -> Answers {
+        Answers { inventions, ..self }
+    }
+
+    /// What a signal carries where nothing is said.
+    pub(super) fn payload(&self, step: &str) -> Value {
+        self.inventions.output(step, "", &json!({}))
     }
 
     pub(super) fn set(&mut self, operation: &str, answering: Answering) {
@@ -83,7 +89,7 @@ impl Answers {
         match self.by_operation.get(&call.operation) {
             Some(answering) => answering(call),
             None if call.op == CallOp::Action => {
-                StubAnswer::Done(self.inventions.output(&call.step, &call.body))
+                StubAnswer::Done(self.inventions.output(&call.step, &call.operation, &call.body))
             }
             None => StubAnswer::Done(json!({ "undone": true })),
         }

@@ -57,24 +57,26 @@ struct Process {
 }
 
 impl World {
-    /// Starts a coordinator that knows the definition and the participants.
+    /// Starts a coordinator that knows the definitions and the participants.
     pub(super) async fn start(
         store: MemoryStore,
         network: Network,
         config: Config,
-        text: &Text,
+        texts: &[Arc<Text>],
         participants: &[(Name, Registration)],
     ) -> Result<World, RehearsalError> {
         process::install_tls();
-        let row = DefinitionRow {
-            hash: text.hash.clone(),
-            name: text.name.to_string(),
-            version: text.version,
-            registered: true,
-            text: text.to_json().to_string(),
-            created_at: amends_server::clock::now(),
-        };
-        store.put_definition(&row).await.map_err(|error| failed(&error))?;
+        for text in texts {
+            let row = DefinitionRow {
+                hash: text.hash.clone(),
+                name: text.name.to_string(),
+                version: text.version,
+                registered: true,
+                text: text.to_json().to_string(),
+                created_at: amends_server::clock::now(),
+            };
+            store.put_definition(&row).await.map_err(|error| failed(&error))?;
+        }
         let (process, base) = Process::start(store.clone(), network.clone(), config.clone()).await?;
         for (name, registration) in participants {
             register(&base, name, registration).await?;

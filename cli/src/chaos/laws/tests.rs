@@ -1,7 +1,7 @@
 //! Each law is broken once by hand, and by nothing else.
 
 use super::*;
-use amends_wire::{definition::Text, registration::OperationTerms};
+use amends_wire::definition::Text;
 use serde_json::{Value, json};
 
 const SAGA: &str = "01a1fcac-e203-741e-86ed-bc03a943ebb4";
@@ -16,10 +16,9 @@ steps:
   - c: { action: p.c, compensation: p.nc, unwind: eager }
 ";
 
-fn definition() -> Definition {
-    let text = Text::read(TEXT).expect("a definition");
-    let lenient = |_: &Name, _: &Name| Some(OperationTerms::default());
-    text.resolve(&lenient, &amends_wire::definition::Defaults::default()).expect("every operation is known")
+fn parts() -> Parts {
+    let text = std::sync::Arc::new(Text::read(TEXT).expect("a definition"));
+    Parts::of(&text, &[]).expect("every operation is known")
 }
 
 /// A saga as the coordinator shows it, with these statuses of its steps.
@@ -81,13 +80,18 @@ fn check_listed(
 ) {
     let view = view.map(|view| serde_json::from_value::<SagaView>(view).expect("a saga"));
     let queue: Vec<RepairView> = serde_json::from_value(listed).expect("items");
-    let endings =
-        [Ending { number: 0, id: SAGA.parse().expect("an id"), view, journal: journal(journal_of) }];
+    let endings = [Ending {
+        number: 0,
+        id: SAGA.parse().expect("an id"),
+        path: String::new(),
+        view,
+        journal: journal(journal_of),
+    }];
     let seen = Content { effects: effects(done), ..Content::default() };
     let exact = ["look", "a", "b", "c"].map(str::to_owned).into();
-    let definition = definition();
+    let parts = parts();
     let evidence = Evidence {
-        definition: &definition,
+        parts: &parts,
         endings: &endings,
         queue: &queue,
         seen: &seen,
@@ -177,15 +181,9 @@ fn a_saga_has_an_end_and_a_whole_journal() {
 #[test]
 fn an_effect_of_an_unknown_saga_is_one_that_was_lost() {
     let seen = Content { effects: effects("+a"), ..Content::default() };
-    let (definition, exact) = (definition(), BTreeSet::new());
-    let evidence = Evidence {
-        definition: &definition,
-        endings: &[],
-        queue: &[],
-        seen: &seen,
-        exact: &exact,
-        expected: None,
-    };
+    let (parts, exact) = (parts(), BTreeSet::new());
+    let evidence =
+        Evidence { parts: &parts, endings: &[], queue: &[], seen: &seen, exact: &exact, expected: None };
     let breaches = judge(&evidence).breaches;
     assert_eq!(breaches.len(), 1);
     assert_eq!((breaches[0].law, breaches[0].saga), (Law::NothingLost, None));
