@@ -14,6 +14,7 @@ Examples:
   amends demo                       coordinator and shop in one process, with carts that go wrong
   amends serve                      a coordinator on 127.0.0.1:7070, its sagas in ./amends-data
   amends participant inventory      the shop's stock on 127.0.0.1:7101, registered with it
+  amends participant check URL      whether a participant of yours keeps the rules of the barrier
   amends definition register sagas/checkout.yaml
   amends saga start checkout --input cart.json --wait 10s
   amends saga follow 0193f2a0-…     the journal as it grows
@@ -69,7 +70,7 @@ pub enum Command {
     Demo(demo::Args),
     /// Runs a coordinator
     Serve(serve::Args),
-    /// Runs one of the shop's participants: inventory, order or product
+    /// Runs one of the shop's participants (inventory, order or product), or puts one of yours to the test (check)
     #[command(subcommand)]
     Participant(participant::Command),
     /// Starts, shows, lists, follows, undoes and signals sagas; begins and decides open ones

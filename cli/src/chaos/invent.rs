@@ -97,7 +97,11 @@ fn attributes(text: &str) -> impl Iterator<Item = String> {
 
 /// A body made to fit a schema: what the schema speaks of is as it says, and what it allows beside stays.
 fn returned(schema: &Value, body: &Value) -> Value {
-    let made = filled(&Sampling { root: schema, whole: true }.of(schema, "output", 0), 0, "r");
+    let made = filled(
+        &Sampling { root: schema, whole: true, children: &[], items: 1 }.of(schema, "output", 0),
+        0,
+        "r",
+    );
     let (Value::Object(mut made), Value::Object(body)) = (made.clone(), body) else { return made };
     let is_closed = schema.get("additionalProperties") == Some(&Value::Bool(false));
     for (name, member) in body {
@@ -149,8 +153,13 @@ fn put(value: &mut Value, path: &[String]) {
 
 /// An input that fits a JSON Schema of the usual kind: what is required, as small as may be. `{number}` in a text stands
 /// for the number of the saga.
-pub(super) fn input(schema: Option<&Value>) -> Value {
-    schema.map_or_else(|| json!({}), |schema| Sampling { root: schema, whole: false }.of(schema, "input", 0))
+///
+/// Of a member of which the schema says no more than that it is a list, or nothing, `children` are asked: the schemas of
+/// the sagas that are run, to which inputs are mostly handed on under the same name.
+/// Lists have `items` items where that is allowed.
+pub(super) fn input(schema: Option<&Value>, children: &[&Value], items: usize) -> Value {
+    let made = |schema| Sampling { root: schema, whole: false, children, items }.of(schema, "input", 0);
+    schema.map_or_else(|| json!({}), made)
 }
 
 /// Making values that fit a schema.
@@ -159,6 +168,10 @@ struct Sampling<'a> {
     root: &'a Value,
     /// Whether objects have every member that is spoken of, or only those that are required.
     whole: bool,
+    /// Schemas that may know more of a member.
+    children: &'a [&'a Value],
+    /// How many items lists have where that is allowed.
+    items: usize,
 }
 
 impl Sampling<'_> {
@@ -203,7 +216,9 @@ impl Sampling<'_> {
             Some("object") => self.object(schema, depth),
             Some("array") => {
                 let item = schema.get("items").map_or(json!(1), |items| self.of(items, name, depth + 1));
-                Value::Array(vec![item; count("minItems").unwrap_or(1).min(64)])
+                let least = count("minItems").unwrap_or(1).max(self.items);
+                let most = count("maxItems").unwrap_or(usize::MAX).min(64);
+                Value::Array((0..least.min(most)).map(|at| told_apart(&item, at)).collect())
             }
             Some("integer" | "number") => number(schema),
             Some("string") => json!(text(name, count("minLength").unwrap_or(0), count("maxLength"))),
@@ -222,9 +237,25 @@ impl Sampling<'_> {
         }
         let members = names.into_iter().map(|name| {
             let member = spoken_of.and_then(|members| members.get(name));
-            (name.to_owned(), member.map_or(json!(1), |member| self.of(member, name, depth + 1)))
+            let known = member.filter(|member| says_enough(member));
+            let value = match known.or_else(|| member.filter(|_| self.children.is_empty())) {
+                Some(member) => self.of(member, name, depth + 1),
+                None => self
+                    .handed_on(name, depth)
+                    .unwrap_or_else(|| member.map_or(json!(1), |member| self.of(member, name, depth + 1))),
+            };
+            (name.to_owned(), value)
         });
         Value::Object(members.collect())
+    }
+
+    /// What the first of the sagas that are run wants of a member of this name.
+    fn handed_on(&self, name: &str, depth: usize) -> Option<Value> {
+        self.children.iter().find_map(|schema| {
+            let member = schema.get("properties")?.get(name)?;
+            let inner = Sampling { root: schema, whole: self.whole, children: &[], items: self.items };
+            Some(inner.of(member, name, depth + 1))
+        })
     }
 
     /// What a reference within the schema points to; `None` for one that leads elsewhere.
@@ -235,6 +266,29 @@ impl Sampling<'_> {
     /// A schema, or what stands in its place where it is a reference.
     fn followed<'s>(&'s self, schema: &'s Value) -> &'s Value {
         schema.get("$ref").and_then(Value::as_str).and_then(|at| self.target(at)).unwrap_or(schema)
+    }
+}
+
+/// An item in its place of a list: texts that differ from saga to saga differ within the list too.
+fn told_apart(item: &Value, at: usize) -> Value {
+    match item {
+        Value::String(text) if at > 0 => json!(text.replace("{number}", &format!("{{number}}-{at}"))),
+        Value::Array(items) => items.iter().map(|item| told_apart(item, at)).collect(),
+        Value::Object(members) => Value::Object(
+            members.iter().map(|(name, member)| (name.clone(), told_apart(member, at))).collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+/// Whether a schema says what a value of it has within.
+fn says_enough(schema: &Value) -> bool {
+    let has = |word: &str| schema.get(word).is_some();
+    match schema.get("type").and_then(Value::as_str) {
+        Some("array") => ["items", "default", "const", "enum", "examples"].into_iter().any(has),
+        Some("object") => ["properties", "required", "default", "const", "enum"].into_iter().any(has),
+        Some(_) => true,
+        None => schema.as_object().is_some_and(|words| !words.is_empty()),
     }
 }
 
@@ -264,8 +318,8 @@ fn number(schema: &Value) -> Value {
 
 /// A text that differs from saga to saga where there is room for it.
 fn text(name: &str, least: usize, most: Option<usize>) -> String {
-    // The number of the saga takes up to seven letters.
-    let mut text = if most.is_none_or(|most| most >= name.len() + 8) {
+    // The number of the saga takes up to seven letters, and the place in a list two more with its dash.
+    let mut text = if most.is_none_or(|most| most >= name.len() + 11) {
         format!("{name}-{{number}}")
     } else {
         "x".repeat(least.max(1))
@@ -325,7 +379,7 @@ mod tests {
             include_str!("../../../sagas/order-and-ship.yaml"),
         ] {
             let text = Text::read(source).expect("a definition");
-            let input = filled(&input(text.to_json().get("input")), 7, "r");
+            let input = filled(&input(text.to_json().get("input"), &[], 1), 7, "r");
             assert_eq!(text.check_input(&input), Ok(()), "{}: {input}", text.name);
             assert_eq!(input["order"], "order-7");
         }
@@ -342,7 +396,7 @@ mod tests {
             (json!({ "type": "array", "minItems": 2, "items": { "type": "boolean" } }), json!([true, true])),
             (json!({ "type": "object", "required": ["a"] }), json!({ "a": 1 })),
         ] {
-            assert_eq!(input(Some(&schema)), expected, "{schema}");
+            assert_eq!(input(Some(&schema), &[], 1), expected, "{schema}");
         }
     }
 
@@ -362,10 +416,10 @@ mod tests {
             },
         });
         let expected = json!({ "to": { "zip": 53111 }, "lines": [{ "sku": 7, "qty": 1 }] });
-        assert_eq!(input(Some(&schema)), expected);
+        assert_eq!(input(Some(&schema), &[], 1), expected);
         let endless = json!({ "$ref": "#/$defs/loop", "$defs": { "loop": { "$ref": "#/$defs/loop" } } });
-        assert_eq!(input(Some(&endless)), Value::Null);
-        assert_eq!(input(Some(&json!({ "$ref": "elsewhere.json" }))), json!({}));
+        assert_eq!(input(Some(&endless), &[], 1), Value::Null);
+        assert_eq!(input(Some(&json!({ "$ref": "elsewhere.json" })), &[], 1), json!({}));
     }
 
     #[test]
@@ -383,5 +437,19 @@ mod tests {
         assert_eq!(inventions.output("hold", "p.other", &json!({})), json!({ "n": 1 }));
         assert_eq!(inventions.output("paid", "", &json!({})), json!(3));
         assert_eq!(inventions.output("quote", "p.quote", &json!({})), json!({ "price": 1 }));
+    }
+
+    #[test]
+    fn what_is_handed_on_is_made_as_the_child_wants_it() {
+        let schema = json!({ "type": "object", "required": ["lines", "rest"],
+            "properties": { "lines": { "type": "array", "minItems": 1 } } });
+        let child = json!({ "properties": {
+            "lines": { "type": "array", "items": { "$ref": "#/$defs/line" } }, "rest": { "type": "boolean" } },
+            "$defs": { "line": { "type": "object", "required": ["sku"], "properties": { "sku": { "const": 7 } } } } });
+        let expected = json!({ "lines": [{ "sku": 7 }], "rest": true });
+        assert_eq!(input(Some(&schema), &[&child], 1), expected);
+        assert_eq!(input(Some(&schema), &[], 1), json!({ "lines": [1], "rest": 1 }));
+        let listed = json!({ "type": "array", "maxItems": 2, "items": { "type": "string" } });
+        assert_eq!(input(Some(&listed), &[], 3), json!(["input-{number}", "input-{number}-1"]));
     }
 }

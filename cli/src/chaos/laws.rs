@@ -10,7 +10,7 @@ use super::{
     book::{Content, Effect, What},
     parts::{Parts, base, path},
 };
-use amends_saga::{Definition, SagaId, Status, StepName, definition::Undo};
+use amends_saga::{Definition, RepairStatus, SagaId, Status, StepName, definition::Undo};
 use amends_wire::api::{JournalItem, RepairView, SagaView, StepStatus, StepView};
 pub(super) use members::Endings;
 use serde::Serialize;
@@ -286,6 +286,9 @@ impl<'a> Judge<'a> {
         let mut queued: BTreeSet<&str> = BTreeSet::new();
         for item in own {
             let step = item.step.as_ref().map_or("", StepName::as_str);
+            if !parked.contains(step) && item.status != RepairStatus::Retrying {
+                self.breach(Law::StuckIsQueued, Some(step), "has an open repair item and is not stuck");
+            }
             if !queued.insert(step) {
                 self.breach(Law::StuckIsQueued, Some(step), "has two open repair items");
             }

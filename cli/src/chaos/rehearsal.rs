@@ -25,6 +25,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 /// The sagas of one rehearsal at most.
 pub const SAGAS_MAX: u64 = 1_000_000;
 
+/// How many items invented lists have where something is done for each item of one.
+const ITEMS: usize = 3;
+
 /// How many sagas run at a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pace {
@@ -243,8 +246,8 @@ impl Rehearsal {
         expected: Option<Expected>,
         sagas: u64,
     ) -> Result<Performed, RehearsalError> {
-        let input = self.checked_input()?;
         let parts = Parts::of(&self.text, &self.children)?;
+        let input = self.checked_input(&parts)?;
         let participants = cast::registrations(&parts, &self.participants, self.hurried)?;
         self.check_answers(&parts)?;
         let exact = cast::stubbed_steps(&parts, &self.participants);
@@ -306,9 +309,21 @@ impl Rehearsal {
     }
 
     /// The input, once it is known to fit.
-    fn checked_input(&self) -> Result<Value, RehearsalError> {
-        let schema = self.text.to_json().get("input");
-        let input = self.input.clone().unwrap_or_else(|| invent::input(schema));
+    fn checked_input(&self, parts: &Parts) -> Result<Value, RehearsalError> {
+        let schema = |text: &Text| text.to_json().get("input").cloned();
+        let children: Vec<Value> = parts
+            .texts()
+            .into_iter()
+            .filter(|text| text.hash != self.text.hash)
+            .filter_map(|text| schema(text))
+            .collect();
+        let children: Vec<&Value> = children.iter().collect();
+        // A list that something is done for is to show in which order.
+        let is_fanned =
+            parts.iter().any(|(_, part)| part.definition.steps().any(|(_, step)| step.fan.is_some()));
+        let items = if is_fanned { ITEMS } else { 1 };
+        let invented = || invent::input(schema(&self.text).as_ref(), &children, items);
+        let input = self.input.clone().unwrap_or_else(invented);
         self.text.check_input(&invent::filled(&input, 0, "r")).map_err(|misfits| {
             let told: Vec<String> =
                 misfits.iter().map(|misfit| format!("{} {}", misfit.path, misfit.message)).collect();

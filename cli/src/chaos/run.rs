@@ -170,11 +170,14 @@ async fn bring(
     let id = start(run, number, token, until).await?;
     started.send_modify(|count| *count += 1);
     let mut tended = BTreeSet::new();
+    // What a child waits for is sent once it has begun.
+    let has_children_to_tell = run.signals.iter().any(|(at, signals)| !at.is_empty() && !signals.is_empty());
+    let wait = if has_children_to_tell { PAUSE } else { WAIT };
     while Instant::now() < until {
         if !tended.contains(&id) && signal_all(run, id, "", until).await? {
             tended.insert(id);
         }
-        match run.world.client().saga::<SagaView>(id, Some(WAIT)).await {
+        match run.world.client().saga::<SagaView>(id, Some(wait)).await {
             Ok(saga) if saga.ended_at.is_some() => break,
             Ok(saga) if tend(run, &saga, "", &mut tended, until).await? => break,
             Ok(_) => {}

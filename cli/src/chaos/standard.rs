@@ -8,7 +8,7 @@
 use super::{
     Rehearsal, RehearsalError, Report,
     laws::{Ending, Expected},
-    parts::{Parts, path},
+    parts::{Parts, path, within},
     plan::Plan,
     run::Performed,
 };
@@ -17,6 +17,7 @@ use amends_saga::{
     definition::{Kind, Undo},
 };
 use amends_wire::api::{StepStatus, StepView};
+use std::collections::BTreeSet;
 
 /// A step that can fail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +49,7 @@ impl Rehearsal {
     pub async fn every_step_failing(&self) -> Result<Report, RehearsalError> {
         let (first, targets) = self.targets().await?;
         let mut reports = vec![first];
-        for Target { path, is_call, refused, unknown } in targets {
-            let plans = match is_call {
-                true => vec![(Plan::Refused(path.clone()), refused), (Plan::Unknown(path), unknown)],
-                false => vec![(Plan::Cancelled(path), refused)],
-            };
-            for (plan, expected) in plans {
-                reports.push(self.perform(plan, Some(expected), 1).await?.report);
-            }
-        }
+        reports.extend(self.failing(&targets).await?);
         Ok(Report::together("every step failing", reports))
     }
 
@@ -67,9 +60,7 @@ impl Rehearsal {
     pub async fn every_undo_repeated(&self) -> Result<Report, RehearsalError> {
         let (first, targets) = self.targets().await?;
         let mut reports = vec![first];
-        for Target { path, refused, .. } in targets.into_iter().filter(|target| target.is_call) {
-            reports.push(self.perform(Plan::EveryUndoRepeated(path), Some(refused), 1).await?.report);
-        }
+        reports.extend(self.undone_twice(&targets).await?);
         Ok(Report::together("every undo repeated", reports))
     }
 
@@ -79,26 +70,54 @@ impl Rehearsal {
     /// # Errors
     /// As [`Rehearsal::run`].
     pub async fn standard(&self) -> Result<Report, RehearsalError> {
-        let reports = vec![
-            self.every_call_repeated().await?,
-            self.every_step_failing().await?,
-            self.every_undo_repeated().await?,
-        ];
+        let (first, targets) = self.targets().await?;
+        let mut reports = vec![first, self.every_call_repeated().await?];
+        reports.extend(self.failing(&targets).await?);
+        reports.extend(self.undone_twice(&targets).await?);
         Ok(Report::together("every call repeated, every step failing, every undo repeated", reports))
+    }
+
+    async fn failing(&self, targets: &[Target]) -> Result<Vec<Report>, RehearsalError> {
+        let mut reports = Vec::new();
+        for Target { path, is_call, refused, unknown } in targets {
+            let plans = match is_call {
+                true => vec![(Plan::Refused(path.clone()), refused), (Plan::Unknown(path.clone()), unknown)],
+                false => vec![(Plan::Cancelled(path.clone()), refused)],
+            };
+            for (plan, expected) in plans {
+                reports.push(self.perform(plan, Some(expected.clone()), 1).await?.report);
+            }
+        }
+        Ok(reports)
+    }
+
+    async fn undone_twice(&self, targets: &[Target]) -> Result<Vec<Report>, RehearsalError> {
+        let mut reports = Vec::new();
+        for Target { path, refused, .. } in targets.iter().filter(|target| target.is_call) {
+            let plan = Plan::EveryUndoRepeated(path.clone());
+            reports.push(self.perform(plan, Some(refused.clone()), 1).await?.report);
+        }
+        Ok(reports)
     }
 
     /// Runs a saga without faults, and finds what in it can fail.
     async fn targets(&self) -> Result<(Report, Vec<Target>), RehearsalError> {
         let plan = Plan::Mixed(super::Mix::default());
-        let Performed { report, endings, parts } = self.perform(plan, None, 1).await?;
-        let mut targets = Vec::new();
+        let expected = Expected { status: Status::Completed, at: None };
+        let Performed { report, endings, parts } = self.perform(plan, Some(expected), 1).await?;
+        let (mut targets, mut passed_over) = (Vec::new(), BTreeSet::new());
         for ending in &endings {
+            if passed_over.iter().any(|path: &String| ending.path.starts_with(path)) {
+                continue;
+            }
             let shown: Vec<&StepView> =
                 ending.view.iter().flat_map(|view| view.steps.iter().flatten()).collect();
             let may_fail =
                 shown.iter().filter(|step| step.status == StepStatus::Done && step.items.is_none());
-            let may_fail = may_fail.filter(|step| is_first_or_last(step, &shown));
-            targets.extend(may_fail.filter_map(|step| target(&parts, ending, step)));
+            let (meant, others): (Vec<&StepView>, Vec<&StepView>) =
+                may_fail.partition(|step| is_first_or_last(step, &shown));
+            targets.extend(meant.into_iter().filter_map(|step| target(&parts, ending, step)));
+            passed_over.extend(others.into_iter().map(|step| within(&ending.path, &step.name)));
         }
         Ok((report, targets))
     }

@@ -4,6 +4,8 @@ use super::*;
 use amends_wire::definition::Text;
 use serde_json::{Value, json};
 
+mod language;
+
 const SAGA: &str = "01a1fcac-e203-741e-86ed-bc03a943ebb4";
 
 /// A look-up, then one step after the other, of which the last does not hold those before it.
