@@ -354,9 +354,10 @@ impl Gate {
         if let Some(at) = self.breaker.opens_up_at(now) {
             return Some(at);
         }
+        // Where the pace would let something go, what waits is short of another budget, and that is a slow one.
         let soon = now.after(Millis(match &self.pace {
-            Some(bucket) => bucket.next_in(self.limits.pace_floor),
-            None => 50,
+            Some(bucket) if !bucket.has(now) => bucket.next_in(self.limits.pace_floor),
+            Some(_) | None => 50,
         }));
         (self.breaker.permit(now) != Permit::Shut).then_some(soon)
     }

@@ -187,6 +187,8 @@ impl World {
         }
         self.stir(&[2, node as u64, u64::from(incarnation)]);
         match event {
+            // Another was set for later, after this one had been set.
+            Event::Wake if self.nodes[node].wake_at.is_some_and(|at| at > self.now) => {}
             Event::Wake => {
                 self.nodes[node].wake_at = None;
                 let now = self.time();
