@@ -81,7 +81,7 @@ impl<'a> Judge<'a> {
             let Some(undone) = self.first_undone(&self.leaves(ix)) else { continue };
             for after in definition.descendants(ix) {
                 let later = definition.step(*after);
-                if !later.undo().is_some_and(|undo| !undo.eager) {
+                if later.undo().is_none_or(|undo| undo.eager) {
                     continue;
                 }
                 let leaves = self.leaves(*after);
