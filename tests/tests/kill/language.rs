@@ -81,6 +81,26 @@ steps:
       with: { refuse: "${{ input.refuse_part }}" }
 "#;
 
+/// A saga that waits for somebody's word between two steps.
+const SIGNALLED_TEXT: &str = r#"
+saga: signalled
+version: 1
+steps:
+  - before:
+      action: ledger.apply
+      with: { refuse: false }
+      retry: { attempts: 40, first: 20ms, factor: 2, max: 200ms }
+      compensation: ledger.revert
+  - go:
+      await: go
+      timeout: 60s
+  - behind:
+      action: ledger.apply
+      with: { refuse: false }
+      retry: { attempts: 40, first: 20ms, factor: 2, max: 200ms }
+      compensation: ledger.revert
+"#;
+
 const PART_TEXT: &str = r#"
 saga: part
 version: 1
@@ -125,11 +145,16 @@ fn whatever_the_language_has_survives_kills_at_any_moment() {
 }
 
 /// Registers the participant and every definition.
-async fn prepare(sides: &Sides) {
+pub(crate) async fn prepare(sides: &Sides) {
     let (http, url) = (client(), sides.coordinators[0].url());
     let participant = http.put(format!("{url}/v1/participants/ledger"));
     let mut requests = vec![participant.json(&ledger::registration(&sides.participant.url()))];
-    for (name, text) in [("part", PART_TEXT), ("whole", WHOLE_TEXT), ("returned", RETURNED_TEXT)] {
+    for (name, text) in [
+        ("part", PART_TEXT),
+        ("whole", WHOLE_TEXT),
+        ("returned", RETURNED_TEXT),
+        ("signalled", SIGNALLED_TEXT),
+    ] {
         let put = http.put(format!("{url}/v1/definitions/{name}/1"));
         requests.push(put.header("content-type", "application/yaml").body(text));
     }
@@ -225,7 +250,7 @@ async fn open_sagas(url: String, number: u64, stop: CancellationToken) -> BTreeM
 }
 
 /// Asks until there is an answer, which must be a good one.
-async fn ask(http: &Client, url: &str, body: &Value) -> Value {
+pub(crate) async fn ask(http: &Client, url: &str, body: &Value) -> Value {
     loop {
         if let Ok(answer) = http.post(url).json(body).send().await {
             let status = answer.status();
@@ -245,7 +270,7 @@ async fn ask(http: &Client, url: &str, body: &Value) -> Value {
 
 /// What was found.
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     acknowledged: usize,
     completed: usize,
     compensated: usize,
@@ -265,7 +290,7 @@ impl Tally {
 }
 
 /// Holds what was told, the journals and the effects against each other.
-fn balance(books: &Books, seen: &[Seen], open: &BTreeMap<String, bool>) -> Tally {
+pub(crate) fn balance(books: &Books, seen: &[Seen], open: &BTreeMap<String, bool>) -> Tally {
     let mut tally = Tally::default();
     for told in seen.iter().flat_map(|seen| seen.acknowledged.values()) {
         assert!(books.sagas.contains_key(&told.id), "saga {} was acknowledged and is forgotten", told.id);
@@ -292,6 +317,7 @@ fn balance(books: &Books, seen: &[Seen], open: &BTreeMap<String, bool>) -> Tally
                 assert_eq!(status, expected, "{}", about());
             }
             "returned" => assert_eq!(status, "compensated", "{}", about()),
+            "signalled" => assert_eq!(status, "completed", "{}", about()),
             "part" => parted(books, saga, &about()),
             _ => {
                 let committed = open.get(id).copied();
@@ -301,7 +327,7 @@ fn balance(books: &Books, seen: &[Seen], open: &BTreeMap<String, bool>) -> Tally
                 tally.rolled_back += usize::from(status == "compensated");
             }
         }
-        assert_eq!(*effects, expected(name, status, effects), "{}", about());
+        assert_eq!(*effects, expected(name, status, input, effects), "{}", about());
         tally.children += usize::from(name == "part");
         tally.completed += usize::from(name == "whole" && status == "completed");
         tally.compensated += usize::from(name == "whole" && status == "compensated");
@@ -318,12 +344,17 @@ fn parted(books: &Books, child: &Value, about: &str) {
 }
 
 /// The effects that a saga of this definition and status must have, given which of its calls took effect at all.
-fn expected(name: &str, status: &str, found: &Effects) -> Effects {
+fn expected(name: &str, status: &str, input: &Value, found: &Effects) -> Effects {
     let key = |step: &str, op: &str| (step.to_owned(), op.to_owned());
     let actions = |steps: &[&str]| steps.iter().map(|step| (key(step, "action"), 1)).collect();
     match (name, status) {
-        ("whole", "completed") => actions(&["each[0]", "each[1]", "each[2]", "last", "after"]),
+        ("whole", "completed") => {
+            let items = (0..input["list"].as_array().map_or(0, Vec::len)).map(|i| format!("each[{i}]"));
+            let steps = items.chain(["last", "after"].map(str::to_owned));
+            steps.map(|step| ((step, "action".to_owned()), 1)).collect()
+        }
         ("part", "completed") => actions(&["only"]),
+        ("signalled", "completed") => actions(&["before", "behind"]),
         ("open", "completed") => ["one", "two"].map(|step| (key(step, "confirm"), 1)).into(),
         // Nobody did the branches' work, so there is nothing to undo.
         ("open", _) => Effects::new(),

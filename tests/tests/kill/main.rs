@@ -8,7 +8,9 @@
 //!
 //! `AMENDS_KILLS=1000` kills more often, `AMENDS_KILL_SEED=7` at other moments.
 
+mod boundary;
 mod check;
+mod dying;
 mod language;
 mod ledger;
 mod load;

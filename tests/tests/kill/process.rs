@@ -1,20 +1,29 @@
 //! Processes that can be killed: this binary, started again as a coordinator or as a participant.
 
-use crate::ledger;
+use crate::{
+    dying::{Dying, Moment},
+    ledger,
+};
 use amends_server::{Config, ListenLimits, SagaLimits, Server, Timing, Tokens};
-use amends_store::sqlite::{Options, SqliteStore};
+use amends_store::{
+    Store,
+    sqlite::{Options, SqliteStore},
+};
 use std::{
     io::Read,
     net::{Ipv4Addr, SocketAddr, TcpListener as StdListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::net::{TcpListener, TcpStream};
 
 /// The variable that makes this binary a process of the test: role, port and file.
 const VARIABLE: &str = "AMENDS_KILL_ROLE";
+
+/// The variable that says at which commit a coordinator dies by itself, if at any.
+const MOMENT: &str = "AMENDS_KILL_MOMENT";
 
 /// The longest a process may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -106,7 +115,7 @@ impl Role {
 impl Process {
     /// Starts a process and waits until it listens.
     pub(crate) async fn start(role: &Role) -> Process {
-        let mut process = Process { role: role.clone(), child: spawn(role) };
+        let mut process = Process { role: role.clone(), child: spawn(role, None) };
         process.until_it_listens().await;
         process
     }
@@ -119,7 +128,17 @@ impl Process {
 
     /// Starts it again after a kill, on the same address and the same file.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.role);
+        self.child = spawn(&self.role, None);
+    }
+
+    /// Starts it again after a kill, to die by itself at a moment.
+    pub(crate) fn restart_to_die(&mut self, moment: Moment) {
+        self.child = spawn(&self.role, Some(moment));
+    }
+
+    /// Whether it has died by itself.
+    pub(crate) fn has_died(&mut self) -> bool {
+        self.child.try_wait().expect("the process can be asked for").is_some()
     }
 
     /// Waits until it takes connections.
@@ -143,10 +162,11 @@ impl Drop for Process {
     }
 }
 
-fn spawn(role: &Role) -> Child {
+fn spawn(role: &Role, dies: Option<Moment>) -> Child {
     Command::new(std::env::current_exe().expect("this binary has a path"))
         .args(["a_process_of_this_test", "--exact", "--nocapture"])
         .env(VARIABLE, role.to_environment())
+        .envs(dies.map(|moment| (MOMENT, moment.to_string())))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -194,7 +214,15 @@ async fn coordinate(role: &Role, shared: bool, timing: Timing) {
         traces: None,
         ..Config::default()
     };
-    let mut server = Server::start(config, Arc::new(store), listen(role).await).await.expect("it starts");
+    let store: Arc<dyn Store> = match std::env::var(MOMENT).ok() {
+        None => Arc::new(store),
+        Some(text) => Arc::new(Dying {
+            store,
+            moment: text.parse().unwrap_or_else(|error| panic!("{MOMENT}={text}: {error}")),
+            commits: AtomicU64::new(0),
+        }),
+    };
+    let mut server = Server::start(config, store, listen(role).await).await.expect("it starts");
     server.failed().await;
     panic!("the run loop ended by itself");
 }
