@@ -137,6 +137,8 @@ pub(crate) struct Loop {
     followers: BTreeMap<SagaId, Vec<mpsc::Sender<()>>>,
     /// What is meant for sagas that nobody holds, until those are taken back.
     wanted: BTreeMap<SagaId, Vec<Wish>>,
+    /// The last of them that was taken back; those behind it are next.
+    wanted_last: SagaId,
     reverts: Vec<Reversal>,
     /// Sagas to be read again, because a batch's outcome is not known or their sleep is over.
     doubtful: BTreeSet<SagaId>,
@@ -176,6 +178,7 @@ impl Loop {
             ends: BTreeMap::new(),
             followers: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            wanted_last: SagaId::nil(),
             reverts: Vec::new(),
             doubtful: BTreeSet::new(),
             again_at: tokio::time::Instant::now(),
@@ -201,6 +204,7 @@ impl Loop {
         show.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drained_by: Option<tokio::time::Instant> = None;
         loop {
+            self.take_what_has_arrived(&mut commands);
             if writing.is_none() {
                 self.take_what_is_wanted().await;
                 // Between two batches, and not only when there is none: a busy coordinator takes over as well.
@@ -278,6 +282,16 @@ impl Loop {
                 self.doubtful.extend(ids);
                 self.again_at = tokio::time::Instant::now() + DOUBT;
             }
+        }
+    }
+
+    /// Takes what has arrived, every turn: a store that answers at once has always something to say first, and
+    /// while much is claimed nobody else would be heard.
+    fn take_what_has_arrived(&mut self, commands: &mut mpsc::Receiver<Command>) {
+        let at = now();
+        for _ in 0..COMMANDS_AT_ONCE {
+            let Ok(command) = commands.try_recv() else { return };
+            self.take(command, at);
         }
     }
 

@@ -7,7 +7,7 @@ use super::{DOUBT, Loop, Refusal};
 use crate::clock::now;
 use amends_saga::{Coordinator, Rejected, Saga, SagaId};
 use amends_store::{Error, Revived, Stored};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 use uuid::Uuid;
 
 impl Loop {
@@ -120,7 +120,7 @@ impl Loop {
     /// It stands beside [`claim`](Self::claim) rather than in its place, so that no number of verbs keeps an
     /// orphan waiting. While a claim is in doubt the verbs wait for that to be settled.
     pub(super) async fn take_back(&mut self) {
-        let ids: Vec<SagaId> = self.wanted.keys().copied().take(self.timing.claim_max).collect();
+        let ids = self.next_wanted();
         let taken = self.store.reclaim(&self.owner, &ids).await;
         let learned = match &taken {
             Ok(stored) => self.learn_definitions(stored).await,
@@ -147,6 +147,16 @@ impl Loop {
                 }
             }
         }
+    }
+
+    /// The sagas whose turn it is to be taken back: in the order of their ids, round and round, so that none is
+    /// passed over for one that is wanted again and again.
+    fn next_wanted(&mut self) -> Vec<SagaId> {
+        let behind = (Bound::Excluded(self.wanted_last), Bound::Unbounded);
+        let next = self.wanted.range(behind).chain(self.wanted.range(..=self.wanted_last));
+        let ids: Vec<SagaId> = next.map(|(id, _)| *id).take(self.timing.claim_max).collect();
+        self.wanted_last = ids.last().copied().unwrap_or_default();
+        ids
     }
 
     /// Makes the definitions of these sagas known, where another coordinator was given them.

@@ -8,6 +8,7 @@ mod bulk;
 mod callbacks;
 mod catalogue;
 mod children;
+mod claiming;
 mod faults;
 mod hardening;
 mod hooks;
