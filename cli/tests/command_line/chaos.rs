@@ -63,7 +63,22 @@ fn programs_get_a_report_and_the_same_seed_gives_the_same_one() {
 #[test]
 fn the_standard_faults_are_a_flag() {
     let ended = place().run(&["chaos", "transfer.yaml", "--standard"]).code(0);
-    assert!(ended.out.contains("  kept    every saga ends as the fault asks (7)"), "{}", ended.out);
+    assert!(ended.out.contains("  kept    every saga ends as the fault asks (8)"), "{}", ended.out);
+}
+
+#[test]
+fn the_sagas_that_are_run_are_found_in_the_files_beside() {
+    let place = Place::new();
+    place.file("a.yaml", "saga: a\nsteps:\n  - b: { saga: b, with: {} }\n");
+    let alone = place.run(&["chaos", "a.yaml", "--sagas", "1"]).code(1);
+    assert!(
+        alone.err.contains("whose definition is not there; put its file beside this one"),
+        "{}",
+        alone.err
+    );
+    place.file("b.yaml", "saga: b\nsteps:\n  - x: { action: p.x, compensation: p.y, with: {} }\n");
+    let told = place.run(&["chaos", "a.yaml", "--faults", "none", "--sagas", "3", "--json"]).code(0).json();
+    assert_eq!((&told["outcomes"]["completed"], &told["calls"]["action"]), (&3.into(), &3.into()), "{told}");
 }
 
 #[test]
