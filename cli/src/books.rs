@@ -2,7 +2,7 @@
 //!
 //! Each participant audits its own database by its own laws; what no single database can say is checked here: that
 //! the coordinator's sagas, the orders, the stock and the catalogue tell the same story. Reading ([`read`]) is apart
-//! from comparing ([`compare`]), which is a function of what was read.
+//! from comparing ([`compare()`]), which is a function of what was read.
 
 mod compare;
 

@@ -4,7 +4,7 @@
 //! servers come from the distribution's packages, run as an unprivileged account on free ports, and keep their data in
 //! a scratch directory. Nothing is skipped: a server that cannot be had is an error that names what to install.
 //!
-//! Every process started here is known to a [`keeper`](keeper), a second process that cleans up when this one ends, be
+//! Every process started here is known to a [`keeper`], a second process that cleans up when this one ends, be
 //! it by returning, by Ctrl-C or by `kill -9`. So there is one road to a clean machine, and it is always taken.
 
 mod account;

@@ -1,6 +1,6 @@
 //! `amends definition graph`: a definition as a drawing, coloured by one of its sagas where one is named.
 //!
-//! The pieces: [`model`] reads what is to be drawn, [`run`] how a saga stands, [`face`] what is written in the boxes,
+//! The pieces: [`model`] reads what is to be drawn, [`mod@run`] how a saga stands, [`face`] what is written in the boxes,
 //! [`layout`] where they stand; [`svg`] and [`mermaid`] write it down.
 
 mod face;

@@ -68,7 +68,7 @@ pub(super) struct Watch {
     /// How long sagas must have been at rest to be compared [env: AMENDS_AUDIT_SETTLE] [default: 60s]
     #[arg(long, value_name = "SPAN")]
     audit_settle: Option<Period>,
-    /// Tell this address of repair items, beside the [[hooks]] of the file; may be given several times. Messages are signed
+    /// Tell this address of repair items, beside the `[[hooks]]` of the file; may be given several times. Messages are signed
     /// with AMENDS_HOOK_SECRET [env: AMENDS_HOOK]
     #[arg(long, value_name = "URL")]
     hook: Vec<HookUrl>,

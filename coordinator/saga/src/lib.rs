@@ -2,11 +2,11 @@
 //!
 //! Three functions carry the whole behaviour:
 //!
-//! - [`decide`] looks at a saga and an [`Input`] and returns the events that follow; it changes nothing.
+//! - [`decide()`] looks at a saga and an [`Input`] and returns the events that follow; it changes nothing.
 //! - [`Saga::apply`] folds one event into the saga; an event that cannot follow is a bug and panics.
-//! - [`due`] derives what should be in flight: calls, the next timer, parked steps.
+//! - [`due()`] derives what should be in flight: calls, the next timer, parked steps.
 //!
-//! Starting, retrying, compensating and recovering all learn what to do from [`due`]; recovery has no
+//! Starting, retrying, compensating and recovering all learn what to do from [`due()`]; recovery has no
 //! code of its own. [`Coordinator`] holds many sagas and is driven alike by the server's run loop, the
 //! simulator and the model checker.
 //!

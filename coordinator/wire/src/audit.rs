@@ -2,7 +2,7 @@
 //!
 //! A participant answers `GET {base}/saga-audit?since=…&limit=…&cursor=…` with [`Page`]s: for every step that it has
 //! seen since then, what its tables say was done, and what it found wrong with them by itself. It only reads.
-//! [`read_all`] gathers the pages, [`compare`] holds them against [`SagaRecord`]s and says which [laws](LAWS) are kept.
+//! [`read_all`] gathers the pages, [`compare()`] holds them against [`SagaRecord`]s and says which [laws](LAWS) are kept.
 //!
 //! The invariant it keeps: **what is still in motion proves nothing.** Only sagas that have ended, and effects that
 //! are older than the settling time, are judged; what an operator has decided to leave is a debt, not a fault.

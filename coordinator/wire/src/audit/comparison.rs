@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Something that breaks a law.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
-    /// What it is; one of [`names`], or a name of the participant's own.
+    /// What it is; one of [`names`](super::names), or a name of the participant's own.
     pub name: String,
     /// The name of the law it breaks.
     pub law: String,
