@@ -1,3 +1,5 @@
+//! What a step must return: what fits, and what the message says of what does not.
+
 use super::*;
 use crate::sketch;
 use serde_json::{Value, json};
