@@ -179,7 +179,9 @@ class Participant:
         call = Call(operation, {"saga": str(saga), "step": branch, "op": "action", "attempt": 1, "key": branch}, body)
         url = f"{self.coordinator}/v1/sagas/{call.saga}/branches"
         status, said = ask(url, {"name": branch, "with": body, **named}, token=self.token)
-        if status not in (200, 201):  # 404, 409: there is no such saga, or it is decided. Nothing is done for it
+        if status == 409 and isinstance(said, dict) and said.get("registered"):
+            pass  # asked again after the decision: the barrier knows what was answered before it, or that it was undone
+        elif status not in (200, 201):  # 404, 409: there is no such saga, or it is decided. Nothing is done for it
             answer = 409 if status in (404, 409) else 503 if status == 0 or status >= 500 else 502
             raise No(f"the coordinator takes no such branch: {said}", answer)
         return self.carry_out([call])[0]

@@ -132,7 +132,11 @@ impl InSaga {
         branch: &Branch,
         body: Arc<dyn Body>,
     ) -> Result<Reply, JoinError> {
-        self.register(branch).await?;
+        match self.register(branch).await {
+            // Asked for again after the decision: the barrier knows what was answered before it, or that it was undone.
+            Ok(_) | Err(JoinError::Late { registered: true, .. }) => {}
+            Err(error) => return Err(error),
+        }
         Ok(writer.answer(body, branch.call(self.id)).await)
     }
 }

@@ -39,8 +39,14 @@ pub enum Registered {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
     /// The saga is decided: committed, rolled back, or its time is up.
-    #[error("the saga takes no more branches: {0}")]
-    Late(String),
+    #[error("the saga takes no more branches: {said}")]
+    Late {
+        /// What the coordinator said.
+        said: String,
+        /// Whether the branch was registered while the saga still took some. What was done for it then has its answer at
+        /// the barrier.
+        registered: bool,
+    },
     /// The saga has another branch of this name.
     #[error("the saga has another branch of this name: {0}")]
     NameTaken(String),
@@ -123,7 +129,9 @@ pub(super) fn read(answer: &Answer) -> Result<Registered, JoinError> {
     match (answer.status, answer.slug()) {
         (201, _) => Ok(Registered::New),
         (200, _) => Ok(Registered::Again),
-        (409, slug) if LATE.contains(&slug) => Err(JoinError::Late(answer.said())),
+        (409, slug) if LATE.contains(&slug) => {
+            Err(JoinError::Late { said: answer.said(), registered: answer.body["registered"] == true })
+        }
         (409, slug) if slug == NAME_TAKEN => Err(JoinError::NameTaken(answer.said())),
         (409, slug) if slug == NOT_OPEN => Err(JoinError::NoSuchSaga(answer.said())),
         (404, _) => Err(JoinError::NoSuchSaga(answer.said())),
@@ -137,7 +145,7 @@ impl JoinError {
     pub fn reply(&self) -> Reply {
         let said = self.to_string();
         match self {
-            JoinError::Late(_) => Reply::refused(said, json!({ "late": true })),
+            JoinError::Late { .. } => Reply::refused(said, json!({ "late": true })),
             JoinError::NameTaken(_) | JoinError::NoSuchSaga(_) => Reply::refused(said, json!({})),
             JoinError::Refused { .. } => {
                 Reply { status: 502, body: json!({ "message": said }), retry_after: None }
