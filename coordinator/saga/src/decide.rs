@@ -22,6 +22,7 @@ mod later;
 mod repair;
 mod returned;
 
+pub use branches::has_branch;
 pub use later::{child_id, revert};
 
 /// Something that happened to a saga from outside.

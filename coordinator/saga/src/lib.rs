@@ -35,7 +35,7 @@ pub mod time;
 pub use answer::{Answer, Report};
 pub use coordinator::Coordinator;
 
-pub use decide::{Input, Rejected, Start, child_id, decide, revert, start};
+pub use decide::{Input, Rejected, Start, child_id, decide, has_branch, revert, start};
 pub use definition::{Definition, Step, StepIx};
 pub use due::{Call, CallKey, Due, Question, due};
 pub use event::{BranchTerms, Cause, CauseKind, Event, Failure, Op, Parent, Record};

@@ -34,6 +34,11 @@ fn registered(saga: &Saga, name: &Name, terms: &BranchTerms) -> Option<Result<()
     Some(if same { Ok(()) } else { Err(Rejected::BranchConflict) })
 }
 
+/// Whether an open saga has this very branch, under this name and with these terms.
+pub fn has_branch(saga: &Saga, name: &Name, terms: &BranchTerms) -> bool {
+    registered(saga, name, terms) == Some(Ok(()))
+}
+
 impl Draft<'_> {
     pub(super) fn branch(&mut self, name: Name, terms: BranchTerms) -> Result<(), Rejected> {
         if !self.saga.definition.is_open() {

@@ -12,7 +12,10 @@ use crate::{
     clock::now,
     http::{Failure, Path, Raw, problem},
 };
-use amends_saga::{Direction, Input, Name, Rejected, Saga, SagaId, Start, decide, definition::OPEN_NAME};
+use amends_saga::{
+    BranchTerms, Direction, Input, Name, Rejected, Saga, SagaId, Start, decide, definition::OPEN_NAME,
+    has_branch,
+};
 use amends_wire::{
     api::{BranchRequest, OpenRequest, RenewRequest, RollbackRequest, body},
     problem::Slug,
@@ -67,7 +70,7 @@ pub(crate) async fn branch(
     // A repeat is answered although an operation may be gone by now; so is what can never be registered. After the
     // decision nothing is acknowledged, not even a repeat: the work would come too late for what was decided.
     let lenient = Box::new(app.registry.branch_terms(&request));
-    let repeat = Input::Branch { name: request.name.clone(), terms: lenient };
+    let repeat = Input::Branch { name: request.name.clone(), terms: lenient.clone() };
     let status = match decide(&saga, repeat, now()) {
         Ok(records) if records.is_empty() => StatusCode::OK,
         Ok(_) => {
@@ -75,16 +78,16 @@ pub(crate) async fn branch(
             give(&app, id, Input::Branch { name: request.name, terms }).await?;
             StatusCode::CREATED
         }
-        Err(Rejected::Decided) => return Err(too_late(&saga, &request.name)),
+        Err(Rejected::Decided) => return Err(too_late(&saga, &request.name, &lenient)),
         Err(why) => return Err(super::rejected(why, &saga)),
     };
     answer(&app, id, None, None, status).await
 }
 
-/// Says how the saga was decided, and whether a branch of this name is part of that.
-fn too_late(saga: &Saga, name: &Name) -> Failure {
+/// Says how the saga was decided, and whether this very branch is part of that.
+fn too_late(saga: &Saga, name: &Name, terms: &BranchTerms) -> Failure {
     let Failure(problem) = decided(saga);
-    problem.with("registered", saga.find_step(name).is_some()).into()
+    problem.with("registered", has_branch(saga, name, terms)).into()
 }
 
 /// `POST /v1/sagas/{id}/renew`
