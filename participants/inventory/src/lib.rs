@@ -30,6 +30,7 @@ pub mod balance;
 mod body;
 pub mod books;
 pub mod cart;
+pub mod feed;
 pub mod hold;
 pub mod http;
 pub mod ledger;
@@ -60,11 +61,12 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
     barrier::ROUND,
+    include_str!("../../../migrations/inventory/sqlite/0002_routes.sql"),
 ];
 
 /// How an inventory is opened.
@@ -123,7 +125,8 @@ pub async fn open(config: Config) -> Result<Inventory, Error> {
         .guarded(operation("refund"), &writer, Arc::clone(&body))
         .guarded(operation("ship"), &writer, body)
         .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
-        .routes(http::router(&writer));
+        .routes(http::router(&writer))
+        .routes(feed::router(database.readers()));
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);
     }

@@ -26,6 +26,16 @@ pub enum FlowOp {
     Reinstate = 7,
     /// What was confirmed left the house.
     Ship = 8,
+    /// Some of what was confirmed came back, under the ceiling of what was taken.
+    Refund = 9,
+    /// Somebody counted and put the number right.
+    Adjust = 10,
+    /// Stock moved from a record to an activity's.
+    ActivityAllocate = 11,
+    /// What an activity left over moved back.
+    ActivityReturn = 12,
+    /// The warehouse's count arrived.
+    Sync = 13,
 }
 
 /// One change of one hold or bucket, for the append-only book.

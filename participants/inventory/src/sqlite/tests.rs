@@ -20,10 +20,9 @@ type Call = (Deed, Arc<Cause>);
 async fn books(stock: &[(i64, i64)]) -> SqliteConnection {
     let options = SqliteConnectOptions::new().in_memory(true);
     let mut connection = options.connect().await.unwrap();
-    sqlx::raw_sql(include_str!("../../../../migrations/inventory/sqlite/0001_stock.sql"))
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    for script in crate::MIGRATIONS {
+        sqlx::raw_sql(script).execute(&mut connection).await.unwrap();
+    }
     for (sku, qty) in stock {
         let body = json!({"biz_no": format!("in-{sku}"), "lines": [{"sku": sku, "qty": qty}]});
         replenish(&mut connection, &Delivery::read(&body).unwrap()).await;
