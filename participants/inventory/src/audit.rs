@@ -73,7 +73,7 @@ const LAWS: [Law; 7] = [
                 coalesce(f.taken, 0) as flow_taken, coalesce(f.returned, 0) as flow_returned, coalesce(f.sent, 0) as flow_sent
             from inv_hold h
             left join (select hold_id, sum(case when op in (2, 3) then qty else 0 end) as taken,
-                    sum(case when op in (5, 6) then qty else 0 end) as returned,
+                    sum(case when op in (5, 6, 9) then qty else 0 end) as returned,
                     sum(case when op = 8 then qty else 0 end) as sent
                 from inv_flow where hold_id is not null group by hold_id) f on f.hold_id = h.hold_id
             where h.qty <> coalesce(f.taken, 0) or h.released <> coalesce(f.returned, 0)

@@ -9,7 +9,7 @@ use amends_wire::problem::Misfit;
 use async_trait::async_trait;
 
 use crate::books::{self, Error};
-use crate::cart::{Cart, read_order};
+use crate::cart::{Cart, Part, read_order};
 use crate::hold::Cause;
 use crate::ledger::{Back, Deed};
 use crate::outcome::{Done, Refusal};
@@ -66,8 +66,8 @@ fn deed(call: &Call) -> Result<Deed, Vec<Misfit>> {
         ("hold", _) => Ok(Deed::Hold(Cart::read(&call.body)?)),
         ("deduct", _) => Ok(Deed::Deduct(Cart::read(&call.body)?)),
         ("confirm", _) => Ok(Deed::Confirm(read_order(&call.body)?)),
-        ("refund", _) => Ok(Deed::Refund(Cart::read(&call.body)?)),
-        ("ship", _) => Ok(Deed::Ship(read_order(&call.body)?)),
+        ("refund", _) => Ok(Deed::Refund(Part::read_refund(&call.body)?)),
+        ("ship", _) => Ok(Deed::Ship(Part::read_shipment(&call.body)?)),
         ("release", false) => Ok(Deed::Release(read_order(&call.body)?)),
         ("restore", false) => Ok(Deed::Restore(read_order(&call.body)?)),
         ("release", true) => Ok(Deed::Undo(read_order(&call.body)?, Back::Release)),

@@ -36,7 +36,9 @@ pub mod http;
 pub mod ledger;
 pub mod listing;
 pub mod outcome;
+pub mod record;
 pub mod replenish;
+pub mod route;
 mod saga_audit;
 pub mod sqlite;
 

@@ -70,9 +70,9 @@ pub async fn perform(
         Some(_) => return Ok(Replenished::NumberTaken),
         None => {}
     }
-    sqlite::make_records(connection, delivery, now).await?;
-    let skus = delivery.lines().iter().map(|line| line.sku).collect();
-    let mut ledger = sqlite::load(connection, &Scope { skus, ..Scope::default() }, now, 0).await?;
+    sqlite::make_records(connection, delivery.lines().iter().map(|line| &line.record), now).await?;
+    let records = delivery.lines().iter().map(|line| line.record.clone()).collect();
+    let mut ledger = sqlite::load(connection, &Scope { records, ..Scope::default() }, now, 0).await?;
     if !ledger.replenish(delivery) {
         // What is committed is at most the empty record of a SKU.
         return Ok(Replenished::TooMuch);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Noted;
 use crate::balance::Delta;
 use crate::cart::OrderNo;
 use crate::hold::{BucketKey, Cause, Hold};
@@ -70,6 +71,8 @@ pub struct Changes {
     pub changed: Vec<Hold>,
     /// Every change, in the order it happened.
     pub flows: Vec<Flow>,
+    /// What took effect under a business number for the first time.
+    pub numbers: Vec<Noted>,
 }
 
 impl Flow {

@@ -31,9 +31,9 @@ async fn books(stock: &[(i64, i64)]) -> SqliteConnection {
 }
 
 async fn replenish(connection: &mut SqliteConnection, delivery: &Delivery) {
-    make_records(connection, delivery, NOW).await.unwrap();
-    let skus = delivery.lines().iter().map(|line| line.sku).collect();
-    let mut ledger = load(connection, &Scope { orders: BTreeSet::new(), skus }, NOW, HOLD_FOR).await.unwrap();
+    make_records(connection, delivery.lines().iter().map(|line| &line.record), NOW).await.unwrap();
+    let records = delivery.lines().iter().map(|line| line.record.clone()).collect();
+    let mut ledger = load(connection, &Scope { records, ..Scope::default() }, NOW, HOLD_FOR).await.unwrap();
     assert!(ledger.replenish(delivery));
     write(connection, &ledger.into_changes(), NOW).await.unwrap();
 }
