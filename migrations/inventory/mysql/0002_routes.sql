@@ -22,6 +22,9 @@ create table inv_route (
     constraint inv_route_of_a_stock foreign key (stock_id) references inv_stock (stock_id)
 ) engine = InnoDB default character set ascii collate ascii_bin;
 
+-- What is not taken by the merged route is found at once.
+create index inv_stock_elsewhere on inv_stock (mode);
+
 -- A refund, a shipment or an adjustment takes effect once under its number, and is answered alike ever after.
 create table inv_number (
     kind        smallint not null,                 -- 1 refund, 2 shipment, 3 adjustment

@@ -49,6 +49,9 @@ create table inv_route (
     constraint inv_route_of_a_stock foreign key (stock_id) references inv_stock (stock_id)
 ) strict, without rowid;
 
+-- What is not taken by the merged route is found at once.
+create index inv_stock_elsewhere on inv_stock (mode) where mode <> 1;
+
 -- A refund, a shipment or an adjustment takes effect once under its number, and is answered alike ever after.
 create table inv_number (
     kind        integer not null,                 -- 1 refund, 2 shipment, 3 adjustment

@@ -1,4 +1,5 @@
-//! The addresses that are not calls of a saga: stock, orders, audit, replenishment.
+//! The addresses that are not calls of a saga: stock, orders, audit, replenishment. Those of routes and adjustments are
+//! with the routes.
 //!
 //! | call | |
 //! |---|---|
@@ -55,15 +56,33 @@ pub(crate) async fn snapshot_audit(readers: &SqlitePool) -> Result<Audit, sqlx::
 }
 
 /// An answer that is a problem.
-struct Failure {
+pub(crate) struct Failure {
     status: StatusCode,
     detail: String,
     misfits: Vec<Misfit>,
 }
 
 impl Failure {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Failure {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Failure {
         Failure { status, detail: detail.into(), misfits: Vec::new() }
+    }
+
+    /// A body that is no JSON, or too large.
+    pub(crate) fn of_body(rejection: JsonRejection) -> Failure {
+        Failure::new(rejection.status(), rejection.body_text())
+    }
+
+    /// A body that does not fit.
+    pub(crate) fn misfits(what: &str, misfits: Vec<Misfit>) -> Failure {
+        let detail = format!("{what} cannot be read; see errors");
+        Failure { misfits, ..Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// Something that could not be written.
+    pub(crate) fn unwritten(what: &str, error: &amends_sdk::Error) -> Failure {
+        tracing::warn!(%error, "{what} could not be written");
+        let detail = format!("{what} could not be written; send it again");
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 }
 
@@ -116,11 +135,8 @@ async fn replenish(
     State(writer): State<Writer>,
     body: Result<Json<Value>, JsonRejection>,
 ) -> Result<Response, Failure> {
-    let Json(body) = body.map_err(|rejection| Failure::new(rejection.status(), rejection.body_text()))?;
-    let delivery = Delivery::read(&body).map_err(|misfits| Failure {
-        misfits,
-        ..Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "the delivery cannot be read; see errors")
-    })?;
+    let Json(body) = body.map_err(Failure::of_body)?;
+    let delivery = Delivery::read(&body).map_err(|misfits| Failure::misfits("the delivery", misfits))?;
     let (biz_no, lines, qty) = (delivery.biz_no().clone(), delivery.lines().len(), delivery.qty());
     let answer =
         |status| (status, Json(json!({ "biz_no": biz_no, "lines": lines, "qty": qty }))).into_response();
@@ -136,13 +152,7 @@ async fn replenish(
                 format!("with delivery {biz_no} a stock would exceed {}", crate::balance::INBOUND_MAX);
             Err(Failure::new(StatusCode::CONFLICT, detail))
         }
-        Err(error) => {
-            tracing::warn!(%error, %biz_no, "a delivery could not be written");
-            Err(Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the delivery could not be written; send it again",
-            ))
-        }
+        Err(error) => Err(Failure::unwritten("the delivery", &error)),
     }
 }
 

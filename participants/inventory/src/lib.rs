@@ -10,8 +10,10 @@
 //! | `confirm` | `{order}` | what is held is paid for | `restore` |
 //! | `release` | `{order}` | frees what is held | |
 //! | `restore` | `{order}` | frees what was confirmed or deducted | |
-//! | `refund` | `{order, lines}` | frees some of it, never more than is left | |
-//! | `ship` | `{order}` | what was confirmed or deducted leaves the house for good | |
+//! | `refund` | `{order, refund_no?, lines}` | frees some of it, never more than is left, once under its number | |
+//! | `ship` | `{order, ship_no?, lines?}` | all or some of it leaves the house for good, once under its number | |
+//!
+//! A line may name its record by more than the SKU: [`record`].
 //!
 //! As a compensation, `release` and `restore` undo what the same step did and nothing else: a hold or a deduction it
 //! made is freed, a confirmation it gave is taken back (held again). Together they give back every unit exactly once,
@@ -25,6 +27,7 @@
 //! The laws of the books are constraints in the database, and [`audit`] checks those and the ones that no constraint
 //! can say.
 
+pub mod adjust;
 pub mod audit;
 pub mod balance;
 mod body;
@@ -53,8 +56,10 @@ use amends_sdk::{Database, Operation, Participant, Writer, barrier};
 use axum::Router;
 use serde_json::json;
 
+use crate::adjust::{Adjusted, Adjustment};
 use crate::cart::Delivery;
 use crate::replenish::Replenished;
+use crate::route::{Fence, Routes, Switch, Switched};
 
 /// How long a hold lasts where nobody says otherwise.
 pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
@@ -98,6 +103,7 @@ pub enum Error {
 pub struct Inventory {
     participant: Participant,
     writer: Writer,
+    routes: Routes,
 }
 
 impl Config {
@@ -114,9 +120,15 @@ impl Config {
 /// # Errors
 /// When the store's address names no known database, or the database cannot be opened.
 pub async fn open(config: Config) -> Result<Inventory, Error> {
+    open_with(config, Fence::default()).await
+}
+
+async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
     let database = Database::open(&config.store, &MIGRATIONS).await?;
+    let routes = Routes::default();
+    routes.refresh(&mut *database.readers().acquire().await?).await?;
     let writer = Writer::start(&database);
-    let body: Arc<dyn amends_sdk::Body> = Arc::new(body::Carts::new(config.hold_for));
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(body::Carts::new(config.hold_for, &routes, fence));
     let operation = |name| Operation::new(name).timeout(Duration::from_secs(5)).status().batch(BATCH_MAX);
     let mut participant = Participant::new("inventory")
         .guarded(operation("hold").compensation("release").confirm("confirm"), &writer, Arc::clone(&body))
@@ -128,11 +140,12 @@ pub async fn open(config: Config) -> Result<Inventory, Error> {
         .guarded(operation("ship"), &writer, body)
         .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
         .routes(http::router(&writer))
+        .routes(route::http::router(&writer, &routes))
         .routes(feed::router(database.readers()));
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);
     }
-    Ok(Inventory { participant, writer })
+    Ok(Inventory { participant, writer, routes })
 }
 
 impl Inventory {
@@ -160,6 +173,22 @@ impl Inventory {
         let delivery = Delivery::read(&json!({ "biz_no": biz_no, "lines": lines }));
         let delivery = delivery.unwrap_or_else(|misfits| panic!("a delivery within the limits: {misfits:?}"));
         Ok(replenish::replenish(&self.writer, delivery).await?)
+    }
+
+    /// Puts the stock of records right, once under the adjustment's number; durable when it returns.
+    ///
+    /// # Errors
+    /// The database's own, or a writer with too much waiting.
+    pub async fn adjust(&self, adjustment: Adjustment) -> Result<Adjusted, Error> {
+        Ok(adjust::adjust(&self.writer, adjustment).await?)
+    }
+
+    /// Has a record taken by another route; in force for every transaction that begins after it returns.
+    ///
+    /// # Errors
+    /// The database's own, or a writer with too much waiting.
+    pub async fn switch(&self, switch: Switch) -> Result<Switched, Error> {
+        Ok(route::switch(&self.writer, &self.routes, switch).await?)
     }
 
     /// Checks the books by their laws, on one snapshot.

@@ -43,10 +43,7 @@ struct Bring {
 impl Task for Bring {
     async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         let Bring { delivery, answer } = *self;
-        let replenished = perform(tx.sqlite(), &delivery, now_ms()).await.map_err(|error| match error {
-            Error::Database(error) => error,
-            other => sqlx::Error::Protocol(other.to_string()),
-        })?;
+        let replenished = perform(tx.sqlite(), &delivery, now_ms()).await.map_err(Error::into_database)?;
         // The writer commits after this; its own answer comes first, and this one is read only then.
         let _ = answer.send(replenished);
         Ok(())

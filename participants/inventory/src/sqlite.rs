@@ -23,6 +23,7 @@ use crate::hold::{BucketKey, Cause, Hold, Standing};
 use crate::ledger::{Changes, Deed, Flow, Ledger, Paper, Record};
 use crate::record::RecordKey;
 use crate::route::Mode;
+pub(crate) use numbers::read as numbers;
 pub use records::make as make_records;
 use rows::{Row, Rows};
 
@@ -86,6 +87,16 @@ pub enum Error {
         /// How many there were.
         written: u64,
     },
+}
+
+impl Error {
+    /// As the writer, which rolls back on any error, wants it; only the database's own keeps its kind.
+    pub fn into_database(self) -> sqlx::Error {
+        match self {
+            Error::Database(error) => error,
+            other => sqlx::Error::Protocol(other.to_string()),
+        }
+    }
 }
 
 /// Loads everything in `scope`, at a time, in unix milliseconds.

@@ -50,6 +50,11 @@ pub trait Body: Send + Sync + 'static {
     fn isolates(&self) -> bool {
         false
     }
+
+    /// Whether a call is to have a transaction of its own, however many wait.
+    fn alone(&self, _call: &Call) -> bool {
+        false
+    }
 }
 
 /// Something else to be done by the writer, in a transaction of its own.
@@ -163,8 +168,13 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
         }
         let mut writing = database.writer.lock().await;
         let batch = distinct(waiting, &mut later);
-        if !batch.is_empty() {
-            write(&mut writing, batch).await;
+        let (single, together): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|one| one.body.alone(&one.call));
+        if !together.is_empty() {
+            write(&mut writing, together).await;
+        }
+        for one in single {
+            write(&mut writing, vec![one]).await;
         }
         for (task, reply) in tasks {
             let _ = reply.send(alone(&mut writing, task).await);

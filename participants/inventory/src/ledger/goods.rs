@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Flow, FlowOp, Ledger, first};
+use super::{Flow, FlowOp, Ledger, Record, first};
 use crate::balance::Delta;
 use crate::cart::{Delivery, OrderNo};
 use crate::hold::{BucketKey, Cause};
@@ -38,6 +38,11 @@ pub enum Unfit {
 }
 
 impl Ledger {
+    /// A record, if it was loaded.
+    pub fn record(&self, record: &RecordKey) -> Option<Record> {
+        self.records.get(record).copied()
+    }
+
     /// What is usable of a record, if it was loaded.
     pub fn usable(&self, record: &RecordKey) -> Option<i64> {
         let key = first(*self.records.get(record)?);
