@@ -8,8 +8,9 @@ use crate::{
     process,
     settings::{BaseUrl, Listen, Store, keys, keys::ParticipantKeys},
 };
-use amends_sdk::{Participant, Registering, Tracer};
+use amends_sdk::{Participant, Registering, Sagas, Tracer};
 use anyhow::Context;
+use std::time::Duration;
 
 /// Which participant.
 #[derive(Debug, clap::Subcommand)]
@@ -20,6 +21,9 @@ pub enum Command {
     /// The shop's orders: placed, paid, shipped, refunded, cancelled
     #[command(after_help = ORDER_EXAMPLES)]
     Order(Args),
+    /// A payment provider: charges and refunds, answered at once, late, twice, or never
+    #[command(after_help = PAYMENT_EXAMPLES)]
+    Payment(PaymentArgs),
     /// The shop's catalogue: what is sold, and what a cart costs
     #[command(after_help = PRODUCT_EXAMPLES)]
     Product(Args),
@@ -46,6 +50,15 @@ Examples:
        --coordinator http://10.0.0.5:7070
   curl http://127.0.0.1:7102/orders";
 
+const PAYMENT_EXAMPLES: &str = "\
+It moves no money, and behaves as those do that move it: at_once, callback, double_callback, poll,
+late, never, declined_later, declined. Several with weights: each payment meets one of them.
+
+Examples:
+  amends participant payment
+  amends participant payment --behaviour at_once=80,callback=15,declined=5
+  curl http://127.0.0.1:7104/payments";
+
 const PRODUCT_EXAMPLES: &str = "\
 It registers itself with the coordinator and goes on doing so, so it may be started first.
 
@@ -58,7 +71,7 @@ Examples:
 /// How a participant runs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7101, :7102, :7103]
+    /// The address to listen on; port 0 picks a free one [env: AMENDS_LISTEN] [default: 127.0.0.1:7101, :7102, :7103, :7104]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<Listen>,
     /// Where its data is kept [env: AMENDS_STORE] [default: sqlite:./amends-data/PARTICIPANT.db]
@@ -71,6 +84,19 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     otlp: Option<BaseUrl>,
 }
+
+/// How a payment provider runs.
+#[derive(Debug, clap::Args)]
+pub struct PaymentArgs {
+    #[command(flatten)]
+    common: Args,
+    /// How charges are answered: one mode, or several with weights [env: AMENDS_BEHAVIOUR] [default: at_once]
+    #[arg(long, value_name = "MODES")]
+    behaviour: Option<amends_payment::Behaviour>,
+}
+
+/// Between two looks for orders that nobody has paid for in time.
+const UNPAID_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the participant until it is told to stop, or checks one.
 ///
@@ -86,7 +112,17 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
         Command::Order(args) => {
             let store = prepare(&args, &keys::ORDER, globals)?;
             let order = amends_order::open(amends_order::Config::new(store.to_string())).await?;
+            let token = globals.token.as_ref().map(|token| token.reveal().to_owned());
+            let sagas = Sagas::at(&globals.coordinator.to_string(), token)?;
+            tokio::spawn(order.call_off_unpaid(sagas, UNPAID_EVERY));
             serve(args, order.participant(), &keys::ORDER, globals).await
+        }
+        Command::Payment(PaymentArgs { common, behaviour }) => {
+            let behaviour = globals.settings.require(&keys::PAYMENT_BEHAVIOUR, behaviour)?;
+            let store = prepare(&common, &keys::PAYMENT, globals)?;
+            let config = amends_payment::Config::new(store.to_string());
+            let payment = amends_payment::open(config, behaviour).await?;
+            serve(common, payment.participant(), &keys::PAYMENT, globals).await
         }
         Command::Product(args) => {
             let store = prepare(&args, &keys::PRODUCT, globals)?;

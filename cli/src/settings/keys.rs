@@ -3,6 +3,7 @@
 use super::{
     Attempts, BaseUrl, Factor, HookSecret, HookUrl, Listen, LogFormat, Period, Quick, Store, Switch, Token,
 };
+use amends_payment::Behaviour;
 use amends_server::Sample;
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
@@ -239,7 +240,14 @@ macro_rules! participant {
 
 participant!(INVENTORY, INVENTORY_LISTEN, INVENTORY_STORE, INVENTORY_ADVERTISE, "inventory", "7101");
 participant!(ORDER, ORDER_LISTEN, ORDER_STORE, ORDER_ADVERTISE, "order", "7102");
+participant!(PAYMENT, PAYMENT_LISTEN, PAYMENT_STORE, PAYMENT_ADVERTISE, "payment", "7104");
 participant!(PRODUCT, PRODUCT_LISTEN, PRODUCT_STORE, PRODUCT_ADVERTISE, "product", "7103");
+
+/// How the payment provider behaves.
+pub static PAYMENT_BEHAVIOUR: Key =
+    Key::new("payment", "behaviour", "AMENDS_BEHAVIOUR", "how charges are answered, modes with weights")
+        .or("at_once")
+        .is(read::<Behaviour>);
 
 /// All of them.
 pub static ALL: &[&Key] = &[
@@ -282,6 +290,10 @@ pub static ALL: &[&Key] = &[
     &ORDER_LISTEN,
     &ORDER_STORE,
     &ORDER_ADVERTISE,
+    &PAYMENT_LISTEN,
+    &PAYMENT_STORE,
+    &PAYMENT_ADVERTISE,
+    &PAYMENT_BEHAVIOUR,
     &PRODUCT_LISTEN,
     &PRODUCT_STORE,
     &PRODUCT_ADVERTISE,
