@@ -7,6 +7,7 @@
 //! | `GET /stock?after=9&limit=50` | all stock, ascending by SKU, in pages |
 //! | `GET /orders?after=1001&limit=50` | what each order has set aside, ascending by order, in pages |
 //! | `GET /audit` | the books checked by their own laws |
+//! | `POST /audit` | the same, and held against `{"orders": […], "availability": […]}`, see [`audit::Given`] |
 //! | `POST /replenish` | `{"biz_no": text, "lines": [{"sku", "qty"}]}`: goods come in, once under their number |
 
 use amends_sdk::Writer;
@@ -21,7 +22,8 @@ use serde_json::{Value, json};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Sqlite, SqlitePool};
 
-use crate::audit::{self, Audit};
+use crate::audit::{self, Audit, Given};
+use crate::body::now_ms;
 use crate::cart::Delivery;
 use crate::listing::{self, PAGE_DEFAULT, PAGE_MAX};
 use crate::replenish::{self, Replenished};
@@ -39,18 +41,19 @@ pub(crate) fn router(writer: &Writer) -> Router {
     Router::new()
         .route("/stock", get(stock))
         .route("/orders", get(orders))
-        .route("/audit", get(books))
+        .route("/audit", get(books).post(books_given))
         .route("/replenish", post(replenish))
         .layer(DefaultBodyLimit::max(DELIVERY_BYTES_MAX))
         .with_state(writer.clone())
 }
 
-/// Audits on one snapshot.
-pub(crate) async fn snapshot_audit(readers: &SqlitePool) -> Result<Audit, sqlx::Error> {
+/// Audits on one snapshot, by what is given and the time now.
+pub(crate) async fn snapshot_audit(readers: &SqlitePool, given: Given) -> Result<Audit, sqlx::Error> {
+    let given = Given { now: given.now.or_else(|| Some(now_ms())), ..given };
     let mut reader = readers.acquire().await?;
     // One read transaction, so that every law looks at the same moment.
     let mut snapshot = reader.begin().await?;
-    let audit = audit::audit(&mut snapshot).await?;
+    let audit = audit::audit_given(&mut snapshot, &given).await?;
     snapshot.rollback().await?;
     Ok(audit)
 }
@@ -128,7 +131,15 @@ async fn orders(State(writer): State<Writer>, Query(parameters): Parameters) -> 
 }
 
 async fn books(State(writer): State<Writer>) -> Result<Response, Failure> {
-    Ok(Json(snapshot_audit(writer.database().readers()).await?).into_response())
+    Ok(Json(snapshot_audit(writer.database().readers(), Given::default()).await?).into_response())
+}
+
+async fn books_given(
+    State(writer): State<Writer>,
+    body: Result<Json<Given>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let Json(given) = body.map_err(Failure::of_body)?;
+    Ok(Json(snapshot_audit(writer.database().readers(), given).await?).into_response())
 }
 
 async fn replenish(

@@ -27,6 +27,7 @@
 //! The laws of the books are constraints in the database, and [`audit`] checks those and the ones that no constraint
 //! can say.
 
+pub mod activity;
 pub mod adjust;
 pub mod audit;
 pub mod balance;
@@ -68,12 +69,14 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 7] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
     barrier::ROUND,
     include_str!("../../../migrations/inventory/sqlite/0002_routes.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0003_activity.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0004_physical.sql"),
 ];
 
 /// How an inventory is opened.
@@ -140,8 +143,14 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
         .guarded(operation("ship"), &writer, body)
         .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
         .routes(http::router(&writer))
+        .routes(activity::http::router(&writer))
         .routes(route::http::router(&writer, &routes))
         .routes(feed::router(database.readers()));
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(activity::Activities);
+    for (name, undo) in activity::OPERATIONS {
+        participant =
+            participant.guarded(operation(name).compensation(undo), &writer, Arc::clone(&body));
+    }
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);
     }
@@ -196,6 +205,6 @@ impl Inventory {
     /// # Errors
     /// The database's own.
     pub async fn audit(&self) -> Result<audit::Audit, Error> {
-        Ok(http::snapshot_audit(self.writer.database().readers()).await?)
+        Ok(http::snapshot_audit(self.writer.database().readers(), audit::Given::default()).await?)
     }
 }
