@@ -26,7 +26,7 @@ pub enum Command {
     Payment(PaymentArgs),
     /// The shop's catalogue: what is sold, and what a cart costs
     #[command(after_help = PRODUCT_EXAMPLES)]
-    Product(Args),
+    Product(ProductArgs),
     /// Checks that a participant, in whatever language, keeps the contract under every fault of delivery
     Check(Box<check::Args>),
 }
@@ -64,6 +64,7 @@ It registers itself with the coordinator and goes on doing so, so it may be star
 
 Examples:
   amends participant product
+  amends participant product --follow http://127.0.0.1:7101
   curl -X PUT http://127.0.0.1:7103/catalogue -H 'content-type: application/json' \\
        -d '{\"items\": [{\"sku\": 1, \"name\": \"Walnut Desk\", \"price_minor\": 64900}]}'
   curl http://127.0.0.1:7103/products";
@@ -95,6 +96,16 @@ pub struct PaymentArgs {
     behaviour: Option<amends_payment::Behaviour>,
 }
 
+/// How a catalogue runs.
+#[derive(Debug, clap::Args)]
+pub struct ProductArgs {
+    #[command(flatten)]
+    common: Args,
+    /// Show the stock of this inventory, following its change feed [env: AMENDS_FOLLOW]
+    #[arg(long, value_name = "URL")]
+    follow: Option<BaseUrl>,
+}
+
 /// Between two looks for orders that nobody has paid for in time.
 const UNPAID_EVERY: Duration = Duration::from_secs(1);
 
@@ -124,10 +135,12 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
             let payment = amends_payment::open(config, behaviour).await?;
             serve(common, payment.participant(), &keys::PAYMENT, globals).await
         }
-        Command::Product(args) => {
-            let store = prepare(&args, &keys::PRODUCT, globals)?;
+        Command::Product(ProductArgs { common, follow }) => {
+            let follow: Option<BaseUrl> = globals.settings.get(&keys::PRODUCT_FOLLOW, follow)?;
+            let store = prepare(&common, &keys::PRODUCT, globals)?;
             let product = amends_product::open(amends_product::Config::new(store.to_string())).await?;
-            serve(args, product.participant(), &keys::PRODUCT, globals).await
+            let _following = follow.map(|inventory| product.follow(&inventory.to_string())).transpose()?;
+            serve(common, product.participant(), &keys::PRODUCT, globals).await
         }
         Command::Check(args) => check::run(*args, globals).await,
     }

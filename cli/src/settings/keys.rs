@@ -243,6 +243,10 @@ participant!(ORDER, ORDER_LISTEN, ORDER_STORE, ORDER_ADVERTISE, "order", "7102")
 participant!(PAYMENT, PAYMENT_LISTEN, PAYMENT_STORE, PAYMENT_ADVERTISE, "payment", "7104");
 participant!(PRODUCT, PRODUCT_LISTEN, PRODUCT_STORE, PRODUCT_ADVERTISE, "product", "7103");
 
+/// Whose change feed the catalogue follows.
+pub static PRODUCT_FOLLOW: Key =
+    Key::new("product", "follow", "AMENDS_FOLLOW", "the inventory whose stock it shows").is(read::<BaseUrl>);
+
 /// How the payment provider behaves.
 pub static PAYMENT_BEHAVIOUR: Key =
     Key::new("payment", "behaviour", "AMENDS_BEHAVIOUR", "how charges are answered, modes with weights")
@@ -297,6 +301,7 @@ pub static ALL: &[&Key] = &[
     &PRODUCT_LISTEN,
     &PRODUCT_STORE,
     &PRODUCT_ADVERTISE,
+    &PRODUCT_FOLLOW,
 ];
 
 /// Finds a key by its place in the file.

@@ -22,6 +22,7 @@ use axum::Router;
 use std::sync::Arc;
 
 pub use amends_sdk::Config;
+pub use follow::Following;
 
 pub mod audit;
 pub mod cache;
@@ -38,7 +39,6 @@ pub mod table;
 
 use cache::{Cache, Times};
 use cart::Cart;
-use follow::Following;
 use gather::Gather;
 use metrics::{Figures, Lag};
 use prices::Prices;
