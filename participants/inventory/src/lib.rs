@@ -148,8 +148,7 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
         .routes(feed::router(database.readers()));
     let body: Arc<dyn amends_sdk::Body> = Arc::new(activity::Activities);
     for (name, undo) in activity::OPERATIONS {
-        participant =
-            participant.guarded(operation(name).compensation(undo), &writer, Arc::clone(&body));
+        participant = participant.guarded(operation(name).compensation(undo), &writer, Arc::clone(&body));
     }
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);
