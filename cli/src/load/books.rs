@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     books::{self, Books, Check, Ledgers, VIOLATIONS_MAX, Verdict},
-    shop::Order,
+    shop::{Order, Payment, Shown},
 };
 use amends_saga::{SagaId, Status};
 use amends_wire::api::SagaView;
@@ -27,8 +27,21 @@ pub(super) struct Watched {
     pub(super) broken: Vec<String>,
 }
 
+/// What the databases have to show when all is at rest.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    pub(super) ledgers: Ledgers,
+    /// The payments, where there is a payment service.
+    pub(super) payments: Option<Vec<Payment>>,
+    /// What the catalogue shows, where it follows the inventory.
+    pub(super) shown: Option<Vec<Shown>>,
+    /// Whether nobody else uses the shop.
+    pub(super) own: bool,
+}
+
 /// Checks everything.
-pub(super) fn check(load: &Load, told: &[Told], ledgers: &Ledgers, watched: &Watched, own: bool) -> Books {
+pub(super) fn check(load: &Load, told: &[Told], evidence: &Evidence, watched: &Watched) -> Books {
+    let (ledgers, own) = (&evidence.ledgers, evidence.own);
     let sagas: BTreeMap<SagaId, &SagaView> = ledgers.sagas.iter().map(|saga| (saga.id, saga)).collect();
     let expected = own.then(|| site::stock(load.plan.catalogue(), load.plan.catalogue().skus()));
     let mut books = books::compare(&placing(ledgers), expected.as_ref());
@@ -46,6 +59,8 @@ pub(super) fn check(load: &Load, told: &[Told], ledgers: &Ledgers, watched: &Wat
         seen.refunds_are_what_was_asked_for(),
         laws_kept_throughout(watched),
     ]);
+    books.checks.extend(evidence.shown.as_ref().map(|shown| availability(shown, ledgers)));
+    books.checks.extend(evidence.payments.as_ref().map(|payments| money(payments, ledgers)));
     if books.checks.iter().any(|check| !check.kept) {
         books.verdict = Verdict::Unbalanced;
     }
@@ -55,8 +70,50 @@ pub(super) fn check(load: &Load, told: &[Told], ledgers: &Ledgers, watched: &Wat
 /// The ledgers with those sagas only that place orders: the others work on orders that are there.
 fn placing(ledgers: &Ledgers) -> Ledgers {
     let mut placing = ledgers.clone();
-    placing.sagas.retain(|saga| saga.definition.as_str().starts_with("checkout"));
+    placing.sagas.retain(|saga| places(saga.definition.as_str()));
     placing
+}
+
+fn places(definition: &str) -> bool {
+    ["checkout", "place-and-pay"].iter().any(|name| definition.starts_with(name))
+}
+
+/// Whether the catalogue shows what there is.
+pub(super) fn availability(shown: &[Shown], ledgers: &Ledgers) -> Check {
+    let law = "of every SKU, the catalogue shows as many as the inventory has on the shelf";
+    let mut check = new_check("availability_agrees", law);
+    let stock: BTreeMap<i64, i64> = ledgers.stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
+    for shown in shown {
+        let (shows, has) =
+            (shown.availability.map(|told| told.usable), stock.get(&shown.sku).copied().unwrap_or(0));
+        let differs = shows.unwrap_or(0) != has;
+        note(&mut check, differs.then(|| format!("sku {}: shows {shows:?}, there are {has}", shown.sku)));
+    }
+    check
+}
+
+/// Whether the payments are those of the orders.
+fn money(payments: &[Payment], ledgers: &Ledgers) -> Check {
+    let law = "of every order, what was paid and not given back is what its lines come to less its refunds";
+    let mut check = new_check("payments_are_those_of_the_orders", law);
+    let mut paid: BTreeMap<&str, i64> = BTreeMap::new();
+    for payment in payments {
+        // What is pending, void or declined is no money; what was given back is counted off.
+        let came_in = matches!(payment.state.as_str(), "paid" | "part_refunded" | "refunded");
+        let net = if came_in { payment.amount_minor - payment.refunded_minor } else { 0 };
+        *paid.entry(&payment.order).or_default() += net;
+    }
+    for order in &ledgers.orders {
+        let is_unpaid = matches!(order.state.as_str(), "created" | "reserved" | "cancelled");
+        let due = if is_unpaid { 0 } else { order.total_minor - order.refunded_minor };
+        let paid = paid.remove(order.order.as_str()).unwrap_or(0);
+        let differs = paid != due;
+        note(&mut check, differs.then(|| format!("order {}: {due} due, {paid} paid", order.order)));
+    }
+    for (order, paid) in paid.into_iter().filter(|(_, paid)| *paid != 0) {
+        note(&mut check, Some(format!("order {order}: {paid} paid, and there is no such order")));
+    }
+    check
 }
 
 fn laws_kept_throughout(watched: &Watched) -> Check {

@@ -6,7 +6,7 @@
 use super::{
     carts::lines_json,
     plan::{Arrival, Fate, Part, Plan},
-    site::{CURRENCY, REFUND_NAME, Site},
+    site::{CURRENCY, Payment, Site},
     tally::Tally,
 };
 use crate::{
@@ -199,10 +199,13 @@ impl Load {
 impl Visit<'_> {
     /// Submits the cart; the same submission gives the same saga.
     async fn submit(&self) -> anyhow::Result<SagaId> {
-        let input = json!({
-            "order": self.order, "customer": format!("c{}", self.arrival.customer), "currency": CURRENCY,
-            "lines": self.arrival.cart.json(),
-        });
+        let customer = format!("c{}", self.arrival.customer);
+        let mut input =
+            json!({ "order": self.order, "customer": customer, "lines": self.arrival.cart.json() });
+        match self.load.site.payment() {
+            Payment::Signal => input["currency"] = json!(CURRENCY),
+            Payment::Provider => input["mode"] = json!(self.arrival.mode),
+        }
         self.start(&self.load.site.checkout, self.order, &input).await
     }
 
@@ -240,19 +243,28 @@ impl Visit<'_> {
         Ok((saga, ended.0, ended.1))
     }
 
+    /// Pays, and waits for what comes of it. A provider is paid as soon as the saga asks it, so that is when it is due.
     async fn pay(&self, saga: SagaId, due: Instant) -> anyhow::Result<End> {
-        tokio::time::sleep_until(due).await;
-        let amount = self.arrival.cart.total_minor(self.load.plan.catalogue());
-        let receipt = json!({ "receipt": format!("R-{}", self.order), "amount_minor": amount });
-        let receipt = RawValue::from_string(receipt.to_string())?;
-        let coordinator = &self.load.site.coordinator;
-        let signal = || coordinator.signal::<Saga>(saga, "payment", Some(self.order), &receipt);
-        keep_at(self.load.until(), || async { unless_ended(signal().await) }).await?;
+        let by_signal = self.load.site.payment() == Payment::Signal;
+        let due = if by_signal { due } else { self.due };
+        if by_signal {
+            tokio::time::sleep_until(due).await;
+            self.signal(saga).await?;
+        }
         let end = self.load.follow(saga).await?.end();
         if end == End::Completed {
             self.load.tally.paying.add(due.elapsed());
         }
         Ok(end)
+    }
+
+    async fn signal(&self, saga: SagaId) -> anyhow::Result<()> {
+        let amount = self.arrival.cart.total_minor(self.load.plan.catalogue());
+        let receipt = json!({ "receipt": format!("R-{}", self.order), "amount_minor": amount });
+        let receipt = RawValue::from_string(receipt.to_string())?;
+        let coordinator = &self.load.site.coordinator;
+        let signal = || coordinator.signal::<Saga>(saga, "payment", Some(self.order), &receipt);
+        keep_at(self.load.until(), || async { unless_ended(signal().await) }).await
     }
 
     async fn cancel(&self, saga: SagaId, due: Instant) -> anyhow::Result<End> {
@@ -270,7 +282,7 @@ impl Visit<'_> {
             let due = Instant::now();
             let refund = format!("{}-R{number}", self.order);
             let input = json!({ "order": self.order, "refund": refund, "lines": lines_json(part) });
-            let saga = self.start(REFUND_NAME, &refund, &input).await?;
+            let saga = self.start(self.load.site.refund(), &refund, &input).await?;
             let done = self.load.follow(saga).await?.end() == End::Completed;
             if done {
                 self.load.tally.refunding.add(due.elapsed());

@@ -3,8 +3,8 @@
 //! A process that is killed gets no chance to tidy up. It is started again on the same database and the same port, so
 //! that it is where the others look for it.
 
-use super::site::HOLD;
-use crate::{bench::processes::Process, client::Client, shop::ShopUrls};
+use super::site::Payment;
+use crate::{bench::processes::Process, client::Client, settings::BaseUrl, shop::ShopUrls};
 use amends_wire::span::Span;
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AWAY: Duration = Duration::from_millis(100);
 
 /// The shop's services, in the order in which they are killed; the coordinator comes after them.
-pub(super) const SERVICES: [&str; 3] = ["inventory", "order", "product"];
+const SERVICES: [&str; 4] = ["inventory", "order", "product", "payment"];
 
 /// How often each was killed.
 pub(super) type Kills = BTreeMap<&'static str, u32>;
@@ -43,6 +43,7 @@ pub(super) struct Fleet {
     slots: Vec<Mutex<Slot>>,
     client: Client,
     urls: ShopUrls,
+    payments: Option<BaseUrl>,
     path: PathBuf,
     /// The folder, when it goes with the fleet.
     _folder: Option<tempfile::TempDir>,
@@ -88,7 +89,7 @@ impl Fleet {
     ///
     /// # Errors
     /// When a process does not start, or does not register in time.
-    pub(super) async fn start(data: Option<&Path>, orders: &Orders) -> anyhow::Result<Fleet> {
+    pub(super) async fn start(data: Option<&Path>, orders: &Orders, pays: Payment) -> anyhow::Result<Fleet> {
         let folder = match data {
             Some(data) => {
                 std::fs::create_dir_all(data)
@@ -111,15 +112,21 @@ impl Fleet {
         let coordinator = Slot::start("coordinator", &path, serve.to_vec())?;
         let base = coordinator.url().to_owned();
         let mut slots = Vec::new();
-        for name in SERVICES {
-            slots.push(Slot::start(name, &path, service_args(name, &base, &store(name), orders))?);
+        let services = if pays == Payment::Provider { &SERVICES[..] } else { &SERVICES[..3] };
+        for name in services {
+            let mut args = service_args(name, &base, &store(name), orders);
+            if *name == "product" {
+                args.extend(["--inventory".to_owned(), Slot::url(&slots[0]).to_owned()]);
+            }
+            slots.push(Slot::start(name, &path, args)?);
         }
         let url = |slot: &Slot| slot.url().parse().map_err(|why| anyhow::anyhow!("{}: {why}", slot.url()));
         let client = Client::new(url(&coordinator)?, None)?;
         let urls = ShopUrls { inventory: url(&slots[0])?, order: url(&slots[1])?, product: url(&slots[2])? };
+        let payments = services.get(3).map(|_| url(&slots[3])).transpose()?;
         slots.push(coordinator);
         let slots = slots.into_iter().map(Mutex::new).collect();
-        let fleet = Fleet { slots, client, urls, path, _folder: folder };
+        let fleet = Fleet { slots, client, urls, payments, path, _folder: folder };
         fleet.await_registered().await?;
         Ok(fleet)
     }
@@ -132,9 +139,15 @@ impl Fleet {
         &self.urls
     }
 
+    /// Where the payment service answers, where there is one.
+    pub(super) fn payments(&self) -> Option<BaseUrl> {
+        self.payments.clone()
+    }
+
     async fn await_registered(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        for name in SERVICES {
+        let services = if self.payments.is_some() { &SERVICES[..] } else { &SERVICES[..3] };
+        for name in services {
             let address = format!("/v1/participants/{name}");
             while let Err(error) = self.client.get::<serde_json::Value>(&address, &[]).await {
                 if begun.elapsed() > PATIENCE {
@@ -180,10 +193,4 @@ fn service_args(name: &str, coordinator: &str, store: &str, orders: &Orders) -> 
     args.extend([orders.hold.to_string(), "--seed".to_owned(), orders.seed.to_string()]);
     args.extend(["--reversals-fail".to_owned(), orders.reversals_fail.to_string()]);
     args
-}
-
-impl Default for Orders {
-    fn default() -> Orders {
-        Orders { hold: HOLD, reversals_fail: 0.0, seed: 0 }
-    }
 }

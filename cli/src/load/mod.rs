@@ -21,7 +21,7 @@ use crate::{
     exit::Exit,
     globals::Globals,
     progress,
-    settings::{Listen, Source, Store, keys},
+    settings::{BaseUrl, Listen, Source, Store, keys},
     shop::ShopUrls,
     table,
 };
@@ -33,7 +33,8 @@ use drive::Load;
 use fleet::{Fleet, Kills, Orders};
 use plan::{Mix, Plan};
 use report::{Report, Took};
-use site::Site;
+use service::Place;
+use site::{Payment, Site};
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -79,6 +80,9 @@ pub struct Args {
     /// How large carts are
     #[arg(long, value_enum, default_value_t = Profile::Retail)]
     profile: Profile,
+    /// How customers pay
+    #[arg(long, value_enum, default_value_t = Payment::Signal)]
+    payment: Payment,
     /// Are submitted twice within two seconds
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
     duplicates: f64,
@@ -122,6 +126,9 @@ pub struct Args {
     /// Where that service listens
     #[arg(long, hide = true, value_name = "ADDRESS")]
     listen: Option<Listen>,
+    /// The inventory whose changes that service follows
+    #[arg(long, hide = true, value_name = "URL")]
+    inventory: Option<BaseUrl>,
 }
 
 /// Runs the load.
@@ -131,16 +138,17 @@ pub struct Args {
 pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let orders = Orders { hold: args.hold, reversals_fail: args.reversals_fail, seed: args.seed };
     if let (Some(name), Some(store), Some(listen)) = (&args.serve, &args.store, args.listen) {
-        return service::serve(name, listen, store, &orders, globals).await;
+        let place = Place { listen, store, inventory: args.inventory.as_ref() };
+        return service::serve(name, place, &orders, globals).await;
     }
     let plan = plan(&args)?;
-    site::checkout(args.hold)?;
+    site::checkout(args.payment, args.hold)?;
     let is_named = globals.flags.iter().any(|(name, _)| *name == "coordinator")
         || globals.settings.text(&keys::COORDINATOR).is_some_and(|(_, source)| source != Source::Default);
     if !is_named {
-        let fleet = Arc::new(Fleet::start(args.data.as_deref(), &orders).await?);
-        let (client, urls) = (fleet.client().clone(), fleet.urls().clone());
-        return put_under_load(&args, globals, plan, (client, urls), Some(fleet)).await;
+        let fleet = Arc::new(Fleet::start(args.data.as_deref(), &orders, args.payment).await?);
+        let site = site(&args, fleet.client().clone(), fleet.urls().clone(), fleet.payments())?;
+        return put_under_load(&args, globals, plan, site, Some(fleet)).await;
     }
     if args.data.is_some() || args.kill_every.is_some() || args.reversals_fail > 0.0 {
         bail!(
@@ -149,30 +157,34 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     }
     let client = globals.client()?;
     let urls = ShopUrls::registered(&client).await?;
-    put_under_load(&args, globals, plan, (client, urls), None).await
+    let payments = match args.payment {
+        Payment::Signal => None,
+        Payment::Provider => Some(ShopUrls::address_of(&client, "payment").await?),
+    };
+    let site = site(&args, client, urls, payments)?;
+    put_under_load(&args, globals, plan, site, None).await
+}
+
+fn site(args: &Args, coordinator: Client, urls: ShopUrls, payments: Option<BaseUrl>) -> anyhow::Result<Site> {
+    let checkout = site::checkout(args.payment, args.hold)?.0;
+    let (hold, patience) = (time(args.hold), time(args.patience));
+    Ok(Site { coordinator, urls, payments, checkout, hold, patience })
 }
 
 async fn put_under_load(
     args: &Args,
     globals: &Globals,
     plan: Plan,
-    (coordinator, urls): (Client, ShopUrls),
+    site: Site,
     fleet: Option<Arc<Fleet>>,
 ) -> anyhow::Result<Exit> {
-    let site = Site {
-        coordinator,
-        urls,
-        checkout: site::checkout(args.hold)?.0,
-        hold: time(args.hold),
-        patience: time(args.patience),
-    };
     let run = args.run.clone().unwrap_or_else(|| format!("load{:x}", args.seed));
     let bar = progress::busy(globals, "the shop is filled");
     site.prepare(args.hold, &run, &plan, &bar).await.context("the shop cannot be filled")?;
     bar.finish_and_clear();
     let load = Arc::new(Load { site, plan, run, tally: Tally::default() });
     let stop = CancellationToken::new();
-    let watching = tokio::spawn(watch::laws(load.site.urls.clone(), stop.clone()));
+    let watching = tokio::spawn(watch::laws(load.site.clone(), stop.clone()));
     let figures =
         tokio::spawn(watch::figures(Arc::clone(&load), time(args.lasts), globals.clone(), stop.clone()));
     let killing = args.kill_every.zip(fleet.clone());
@@ -190,10 +202,10 @@ async fn put_under_load(
     let watched = watching.await.context("the watch panicked")?;
     let settling = Instant::now();
     let bar = progress::busy(globals, "until all is at rest");
-    let ledgers = watch::settle(&load, &bar).await?;
+    let evidence = watch::settle(&load, fleet.is_some(), &bar).await?;
     bar.finish_and_clear();
     let took = Took { carts, settling: settling.elapsed() };
-    let books = books::check(&load, &told, &ledgers, &watched, fleet.is_some());
+    let books = books::check(&load, &told, &evidence, &watched);
     let report = Report::new(args.seed, &load, &told, took, kills, books);
     match globals.json {
         true => table::print_json(&report)?,

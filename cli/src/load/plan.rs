@@ -60,7 +60,22 @@ pub(super) struct Arrival {
     pub(super) again: Option<Duration>,
     /// What becomes of it.
     pub(super) fate: Fate,
+    /// How a payment provider behaves for it.
+    pub(super) mode: &'static str,
 }
+
+/// How often of a hundred a provider behaves how, for a customer who pays.
+const MODES: [(f64, &str); 6] = [
+    (70.0, "at_once"),
+    (15.0, "callback"),
+    (8.0, "poll"),
+    (4.0, "double_callback"),
+    (2.0, "declined"),
+    (1.0, "declined_later"),
+];
+
+/// How often of a hundred the money of a customer who does not pay comes in after all, when it is too late.
+const LATE: f64 = 20.0;
 
 /// What a customer does with a cart that was accepted.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,7 +125,8 @@ impl Plan {
         let customer = u32::try_from(random.between(1, 100_000)).unwrap_or(1);
         let again = random.percent(self.mix.duplicates).then(|| DUPLICATE_WITHIN.mul_f64(random.unit()));
         let fate = self.fate(&cart, &mut random);
-        Arrival { index, at: Duration::from_secs_f64(at), flash, cart, customer, again, fate }
+        let mode = mode(&fate, &mut random);
+        Arrival { index, at: Duration::from_secs_f64(at), flash, cart, customer, again, fate, mode }
     }
 
     fn fate(&self, cart: &Cart, random: &mut Random) -> Fate {
@@ -124,6 +140,22 @@ impl Plan {
             _ => Fate::Pays(thinks),
         }
     }
+}
+
+fn mode(fate: &Fate, random: &mut Random) -> &'static str {
+    let mut at = random.unit() * 100.0;
+    match fate {
+        Fate::Leaves if at < LATE => return "late",
+        Fate::Leaves | Fate::Cancels(_) => return "never",
+        Fate::Pays(_) | Fate::Refunds(..) => {}
+    }
+    for (share, mode) in MODES {
+        if at < share {
+            return mode;
+        }
+        at -= share;
+    }
+    "at_once"
 }
 
 /// How a cart is refunded: as a whole, or some of it in two or three parts. No part is empty.

@@ -5,18 +5,28 @@ use crate::{
     exit::Exit,
     globals::Globals,
     process,
-    settings::{Listen, Store},
+    settings::{BaseUrl, Listen, Store},
 };
 use amends_sdk::{
-    Participant, Registering,
+    Registering, Sagas,
     faults::{Faults, On},
 };
 use anyhow::{Context, bail};
 use std::time::Duration;
 
+/// How often the order service looks for orders that nobody pays for.
+const UNPAID_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a provider takes with what is pending, and how long after an order's time late money comes in.
+const PENDING: Duration = Duration::from_millis(300);
+const LATE: Duration = Duration::from_secs(5);
+
 /// What undoes something, by service.
-const REVERSALS: [(&str, &[&str]); 2] =
-    [("inventory", &["release", "restore"]), ("order", &["cancel", "refund"])];
+const REVERSALS: [(&str, &[&str]); 3] = [
+    ("inventory", &["release", "restore"]),
+    ("order", &["cancel", "refund", "refund_abort"]),
+    ("payment", &["refund"]),
+];
 
 /// Serves one of them until the process is ended.
 ///
@@ -24,42 +34,56 @@ const REVERSALS: [(&str, &[&str]); 2] =
 /// When there is no such service, it cannot listen, or its database cannot be used.
 pub(super) async fn serve(
     name: &str,
-    listen: Listen,
-    store: &Store,
+    place: Place<'_>,
     orders: &Orders,
     globals: &Globals,
 ) -> anyhow::Result<Exit> {
-    let faults = faults(name, orders);
-    let participant = open(name, store, orders, faults).await?;
-    let listener = process::listen(listen).await?;
-    let registering = Registering {
-        coordinator: globals.coordinator.to_string(),
-        token: globals.token.as_ref().map(|token| token.reveal().to_owned()),
-        advertise: None,
-    };
+    let store = place.store.to_string();
     let stop = process::stop_on_signal()?;
+    let (coordinator, token) =
+        (globals.coordinator.to_string(), globals.token.as_ref().map(|token| token.reveal().to_owned()));
+    let faults = faults(name, orders);
+    let hold = Duration::from_millis(orders.hold.millis().0);
+    let (participant, _following) = match name {
+        "inventory" => {
+            let config = amends_inventory::Config::new(store);
+            let config = amends_inventory::Config { hold_for: hold, faults: Some(faults), ..config };
+            (amends_inventory::open(config).await?.participant().clone(), None)
+        }
+        "order" => {
+            let config = amends_order::Config { faults, ..amends_order::Config::new(store) };
+            let order = amends_order::open(config).await?;
+            let sagas = Sagas::at(&coordinator, token.clone())?;
+            tokio::spawn(order.call_off_unpaid(sagas, UNPAID_EVERY));
+            (order.participant().clone(), None)
+        }
+        "payment" => {
+            let config = amends_payment::Config { faults, ..amends_payment::Config::new(store) };
+            let behaviour = amends_payment::Behaviour::default().taking(PENDING, hold + LATE);
+            (amends_payment::open(config, behaviour).await?.participant().clone(), None)
+        }
+        "product" => {
+            let product = amends_product::open(amends_product::Config::new(store)).await?;
+            let inventory = place.inventory.map(ToString::to_string);
+            let following = inventory.map(|inventory| product.follow(&inventory)).transpose()?;
+            (product.participant().clone(), following)
+        }
+        other => bail!("the shop has no service \"{other}\""),
+    };
+    let listener = process::listen(place.listen).await?;
     process::announce(listener.local_addr()?);
+    let registering = Registering { coordinator, token, advertise: None };
     amends_sdk::run(&participant, listener, Some(registering), stop).await.context("the service stopped")?;
     Ok(Exit::Done)
 }
 
-async fn open(name: &str, store: &Store, orders: &Orders, faults: Faults) -> anyhow::Result<Participant> {
-    let store = store.to_string();
-    let participant = match name {
-        "inventory" => {
-            let hold_for = Duration::from_millis(orders.hold.millis().0);
-            let config = amends_inventory::Config::new(store);
-            let config = amends_inventory::Config { hold_for, faults: Some(faults), ..config };
-            amends_inventory::open(config).await?.participant().clone()
-        }
-        "order" => {
-            let config = amends_order::Config { faults, ..amends_order::Config::new(store) };
-            amends_order::open(config).await?.participant().clone()
-        }
-        "product" => amends_product::open(amends_product::Config::new(store)).await?.participant().clone(),
-        other => bail!("the shop has no service \"{other}\""),
-    };
-    Ok(participant)
+/// Where a service is and whom it listens to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) listen: Listen,
+    pub(super) store: &'a Store,
+    /// The inventory whose changes the catalogue follows.
+    pub(super) inventory: Option<&'a BaseUrl>,
 }
 
 /// Of the calls that undo something, half of the share fails before anything is done, and half loses its answer.

@@ -1,11 +1,15 @@
 //! What is looked at while the load runs and after it: live figures, the shop's own laws, and whether all is at rest.
 
-use super::{books::Watched, drive::Load};
+use super::{
+    books::{Evidence, Watched},
+    drive::Load,
+    site::Site,
+};
 use crate::{
     books::{self, Ledgers},
     globals::Globals,
     progress,
-    shop::{Shop, ShopUrls},
+    shop::{Shop, ShopUrls, Shown},
 };
 use amends_wire::api::{List, SagaView};
 use anyhow::Context;
@@ -27,20 +31,24 @@ const RECENT: usize = 1_000;
 /// How long after the last hold's end sagas may take to end.
 const SETTLING_MAX: Duration = Duration::from_secs(90);
 
+/// How long the catalogue may take to learn of the last change.
+const CATCHING_UP_MAX: Duration = Duration::from_secs(15);
+
 /// What has not ended.
 const UNDER_WAY: &str = "running,compensating";
 
 /// Audits the shop's databases every so often until told to stop. One that is down just then is asked the next time.
-pub(super) async fn laws(urls: ShopUrls, stop: CancellationToken) -> Watched {
+pub(super) async fn laws(site: Site, stop: CancellationToken) -> Watched {
     let mut watched = Watched::default();
-    let Ok(shop) = Shop::new(urls) else { return watched };
+    let Ok(shop) = Shop::new(site.urls.clone()) else { return watched };
     loop {
         tokio::select! {
             () = stop.cancelled() => return watched,
             () = tokio::time::sleep(LAWS_EVERY) => {}
         }
-        let Ok(audits) = shop.audits().await else { continue };
-        for audit in audits {
+        let ShopUrls { inventory, order, product } = &site.urls;
+        for service in [inventory, order, product].into_iter().chain(&site.payments) {
+            let Ok(audit) = shop.audit_of(service).await else { continue };
             for law in audit.invariants {
                 watched.asked += 1;
                 if !law.kept {
@@ -85,11 +93,12 @@ fn line(load: &Load) -> String {
     )
 }
 
-/// Waits until no saga is under way, or until it is too late for one to be, and reads everything.
+/// Waits until no saga is under way, or until it is too late for one to be, and reads everything. `follows` says that
+/// the catalogue follows the inventory, and is waited for as well.
 ///
 /// # Errors
 /// When coordinator or shop cannot be read.
-pub(super) async fn settle(load: &Load, bar: &ProgressBar) -> anyhow::Result<Ledgers> {
+pub(super) async fn settle(load: &Load, follows: bool, bar: &ProgressBar) -> anyhow::Result<Evidence> {
     let site = &load.site;
     let until = Instant::now() + site.hold + SETTLING_MAX;
     loop {
@@ -102,5 +111,28 @@ pub(super) async fn settle(load: &Load, bar: &ProgressBar) -> anyhow::Result<Led
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     bar.set_message("the books are read");
-    books::read(&site.coordinator, &site.urls).await.context("the books cannot be read")
+    let mut ledgers = books::read(&site.coordinator, &site.urls).await.context("the books cannot be read")?;
+    let shop = Shop::new(site.urls.clone())?;
+    let mut payments = None;
+    if let Some(base) = &site.payments {
+        ledgers.audits.push(("payment", shop.audit_of(base).await?));
+        payments = Some(shop.payments(base).await?);
+    }
+    let shown = match follows {
+        true => Some(shown(&shop, &ledgers).await?),
+        false => None,
+    };
+    Ok(Evidence { ledgers, payments, shown, own: follows })
+}
+
+/// What the catalogue shows, once it has caught up, or when it has had the time for it.
+async fn shown(shop: &Shop, ledgers: &Ledgers) -> anyhow::Result<Vec<Shown>> {
+    let until = Instant::now() + CATCHING_UP_MAX;
+    loop {
+        let shown = shop.shown().await?;
+        if Instant::now() >= until || super::books::availability(&shown, ledgers).kept {
+            return Ok(shown);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
