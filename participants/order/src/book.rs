@@ -23,6 +23,9 @@ pub use rows::{Event, RefundRow, RefundState, ShipmentRow};
 #[cfg(test)]
 mod tests;
 
+/// The member of an answer to a time-out that says that the order was called off before, so that nothing was done.
+pub(crate) const ALREADY: &str = "already";
+
 /// Who asks for a change, by what call.
 #[derive(Debug, Clone, Copy)]
 pub struct Cause<'a> {
@@ -259,7 +262,11 @@ impl Book {
     fn time_out(&mut self, cause: &Cause<'_>, number: &OrderNo) -> Verdict {
         let Some(order) = self.entries.get(number).map(|entry| &entry.order) else { return missing(number) };
         match (order.state, order.pay_deadline) {
-            (State::Cancelled, _) => return Verdict::Done(order.view()),
+            (State::Cancelled, _) => {
+                let mut view = order.view();
+                view[ALREADY] = json!(true);
+                return Verdict::Done(view);
+            }
             (State::Created | State::Reserved, Some(deadline)) if deadline > cause.now => {
                 return refused(order, format!("order {:?} may still be paid for", number.as_str()));
             }

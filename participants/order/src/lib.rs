@@ -14,7 +14,8 @@
 //! | `time_out` | `{"order"}` | |
 //!
 //! Every operation answers `{"order", "state", "total_minor", "currency", "refunded_minor"}`, and `"pay_by"` where an
-//! order has a time to be paid in; a refund also says `"refund": {"refund", "amount_minor"}`, a shipment `"shipment"`.
+//! order has a time to be paid in; a refund also says `"refund": {"refund", "amount_minor"}`, a shipment
+//! `"shipment"`, a time-out of an order that was called off before `"already": true`.
 //! What conflicts with where the order stands is refused (409) and changes
 //! nothing; a body that does not fit is answered 422 with each place in `errors`. An order number is 1 to 64
 //! characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are merged. A compensation

@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod money;
+
 /// Orders on a file of their own.
 pub(crate) struct Shop {
     order: Order,

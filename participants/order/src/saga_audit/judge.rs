@@ -8,6 +8,7 @@ use amends_wire::audit::{Effect, EffectState, Reported, names};
 use serde_json::{Value, json};
 
 use super::rows::{Event, Order, Refund};
+use crate::book::ALREADY;
 use crate::command::Operation;
 use crate::state::State;
 
@@ -57,6 +58,7 @@ impl Judging<'_> {
         let ids: Vec<i64> = self.events.iter().map(|event| event.id).collect();
         let number = self.number;
         match ids.len() {
+            0 if self.step.answer[ALREADY] == true => {}
             0 => self.find(names::EFFECT_LOST, format!("no event of order {number} tells of it"), json!({})),
             1 => {}
             count => {
