@@ -174,11 +174,11 @@ const CARTS: u128 = 25;
 /// Buys a cart, repeats the call in the other process, and gives some of the carts back.
 async fn buy(site: &Site, saga: u128) -> u16 {
     let process = saga as usize % 2;
-    let body = cart(&format!("o{saga}"), &[(if saga % 3 == 0 { 3 } else { 1 }, 1), (2, 1)]);
-    let operation = if saga % 4 == 0 { "deduct" } else { "hold" };
+    let body = cart(&format!("o{saga}"), &[(if saga.is_multiple_of(3) { 3 } else { 1 }, 1), (2, 1)]);
+    let operation = if saga.is_multiple_of(4) { "deduct" } else { "hold" };
     let first = site.call(process, operation, "action", saga, &body).await;
     assert_eq!(site.call(1 - process, operation, "action", saga, &body).await, first);
-    if saga % 5 == 0 {
+    if saga.is_multiple_of(5) {
         let back = if operation == "hold" { "release" } else { "restore" };
         assert_eq!(site.call(process, back, "compensation", saga, &body).await.0, 200);
     }
