@@ -202,10 +202,8 @@ pub(super) fn flash_sale() -> Definition {
             "qty": { "type": "integer", "minimum": 1, "maximum": 100 }, "price_minor": from_one, "mode": mode(),
         }),
     ));
-    let quota = json!({
-        "activity": expr("input.activity"), "customer": expr("input.customer"), "order": expr("input.order"),
-        "qty": expr("input.qty"),
-    });
+    let quota =
+        json!({ "activity": expr("input.activity"), "user": expr("input.customer"), "qty": expr("input.qty") });
     let held =
         json!({ "sku": expr("input.sku"), "qty": expr("input.qty"), "activity": expr("input.activity") });
     let bought = json!({ "sku": expr("input.sku"), "qty": expr("input.qty"), "price_minor": expr("input.price_minor") });
@@ -218,7 +216,7 @@ pub(super) fn flash_sale() -> Definition {
         .version(1)
         .deadline("15m")
         .input(input)
-        .step(call("quota", "inventory.quota").compensation("inventory.quota_return").with(quota))
+        .step(call("quota", "inventory.quota_take").compensation("inventory.quota_return").with(quota))
         .step(call("hold", "inventory.hold").compensation("inventory.release").with(hold))
         .step(call("order", "order.create").compensation("order.cancel").with(create))
         .step(
