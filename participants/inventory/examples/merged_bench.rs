@@ -105,6 +105,7 @@ impl Bench {
         let address = format!("http://{}/deduct/batch", listener.local_addr().expect("it has an address"));
         let router = inventory.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::new();
         Bench { inventory, time, orders: Arc::default(), client, address }
     }
