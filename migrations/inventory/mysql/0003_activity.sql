@@ -32,14 +32,14 @@ create table inv_quota (
 create table inv_quota_move (
     saga        varchar(36) not null,
     step        varchar(80) not null,
-    undo        smallint not null,                     -- 0 the step's action, 1 its undoing
+    `undo`        smallint not null,                     -- 0 the step's action, 1 its undoing
     activity_id bigint not null,
     user_id     varchar(64) character set utf8mb4 collate utf8mb4_bin not null,
     delta       bigint not null,
     created_at  bigint not null,
-    primary key (saga, step, undo),
+    primary key (saga, step, `undo`),
     constraint inv_quota_move_is_one check (delta <> 0),
-    constraint inv_quota_move_undo_is_known check (undo in (0, 1)),
+    constraint inv_quota_move_undo_is_known check (`undo` in (0, 1)),
     constraint inv_quota_move_of_a_quota
         foreign key (activity_id, user_id) references inv_quota (activity_id, user_id)
 ) engine = InnoDB default character set ascii collate ascii_bin;
