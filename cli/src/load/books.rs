@@ -298,3 +298,6 @@ fn note(check: &mut Check, wrong: Option<String>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
