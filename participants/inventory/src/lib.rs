@@ -29,6 +29,7 @@
 
 pub mod activity;
 pub mod adjust;
+pub mod alert;
 pub mod audit;
 pub mod balance;
 mod body;
@@ -40,15 +41,19 @@ pub mod http;
 pub mod ledger;
 pub mod listing;
 pub mod outcome;
+pub mod physical;
+pub mod quote;
 pub mod record;
 pub mod replenish;
 pub mod route;
 mod saga_audit;
 pub mod sqlite;
+pub mod sweep;
 
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,9 +63,12 @@ use axum::Router;
 use serde_json::json;
 
 use crate::adjust::{Adjusted, Adjustment};
+use crate::alert::Alerts;
 use crate::cart::Delivery;
+use crate::quote::{Glancing, SoldOut};
 use crate::replenish::Replenished;
 use crate::route::{Fence, Routes, Switch, Switched};
+use crate::sweep::{OrderService, Sweep};
 
 /// How long a hold lasts where nobody says otherwise.
 pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
@@ -131,7 +139,10 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
     let routes = Routes::default();
     routes.refresh(&mut *database.readers().acquire().await?).await?;
     let writer = Writer::start(&database);
-    let body: Arc<dyn amends_sdk::Body> = Arc::new(body::Carts::new(config.hold_for, &routes, fence));
+    let sold_out = SoldOut::read(&mut *database.readers().acquire().await?).await?;
+    let (carts, readers) =
+        (Arc::new(body::Carts::new(config.hold_for, &routes, fence)), database.readers().clone());
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(Glancing { carts, sold_out, readers: readers.clone() });
     let operation = |name| Operation::new(name).timeout(Duration::from_secs(5)).status().batch(BATCH_MAX);
     let mut participant = Participant::new("inventory")
         .guarded(operation("hold").compensation("release").confirm("confirm"), &writer, Arc::clone(&body))
@@ -144,6 +155,12 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
         .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
         .routes(http::router(&writer))
         .routes(activity::http::router(&writer))
+        .routes(alert::http::router(&writer))
+        .routes(physical::http::router(&writer))
+        .routes(quote::http::router(&writer))
+        .plain(Operation::new("quote").timeout(Duration::from_secs(5)), move |call| {
+            quote::step(readers.clone(), call)
+        })
         .routes(route::http::router(&writer, &routes))
         .routes(feed::router(database.readers()));
     let body: Arc<dyn amends_sdk::Body> = Arc::new(activity::Activities);
@@ -197,6 +214,22 @@ impl Inventory {
     /// The database's own, or a writer with too much waiting.
     pub async fn switch(&self, switch: Switch) -> Result<Switched, Error> {
         Ok(route::switch(&self.writer, &self.routes, switch).await?)
+    }
+
+    /// Opens and closes alerts of low stock, looking every `every` ([`alert::EVERY`]). Runs for ever; dropping it stops it,
+    /// and nothing is lost.
+    pub fn watch_low_stock(&self, every: Duration) -> impl Future<Output = Infallible> + Send + 'static {
+        Alerts::new(&self.writer).watch(every)
+    }
+
+    /// Asks the order service about holds whose time is up, every `every` ([`sweep::EVERY`]), and releases orphans. Runs
+    /// for ever; dropping it stops it, and nothing is lost.
+    pub fn sweep_holds(
+        &self,
+        orders: impl OrderService,
+        every: Duration,
+    ) -> impl Future<Output = Infallible> + Send + 'static {
+        Sweep::new(&self.writer, &self.routes, orders).watch(every)
     }
 
     /// Checks the books by their laws, on one snapshot.

@@ -24,6 +24,7 @@ use crate::ledger::{Changes, Deed, Flow, Ledger, Paper, Record};
 use crate::record::RecordKey;
 use crate::route::Mode;
 pub(crate) use numbers::read as numbers;
+pub(crate) use records::index;
 pub use records::make as make_records;
 use rows::{Row, Rows};
 

@@ -88,6 +88,18 @@ impl Shop {
         (item["usable"].as_i64().unwrap(), item["held"].as_i64().unwrap())
     }
 
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.inventory.writer
+    }
+
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.inventory.routes
+    }
+
+    pub(crate) async fn audit(&self) -> audit::Audit {
+        self.inventory.audit().await.unwrap()
+    }
+
     pub(crate) async fn assert_sound(&self) {
         let audit = self.inventory.audit().await.unwrap();
         assert!(audit.kept, "{audit:#?}");

@@ -51,6 +51,15 @@ pub trait Body: Send + Sync + 'static {
         false
     }
 
+    /// Answers calls that reading alone shows to be refused, each named by its place, before they wait for a transaction.
+    ///
+    /// Such an answer is not kept: only a definite no may be given, only to the first attempt of an action, and only where
+    /// the barrier has no row of its step. The caller takes back an action that was refused when another attempt of it
+    /// may be on its way, so none of them takes effect later.
+    async fn early(&self, _calls: &[Call]) -> Vec<(usize, Reply)> {
+        Vec::new()
+    }
+
     /// Whether a call is to have a transaction of its own, however many wait.
     fn alone(&self, _call: &Call) -> bool {
         false
