@@ -39,6 +39,7 @@ use crate::record::ACTIVITY_MAX;
 use crate::sqlite::Error;
 
 pub(crate) mod http;
+mod laws;
 mod quota;
 mod table;
 mod transfer;
@@ -46,6 +47,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use laws::LAWS;
 pub use table::{Activity, ActivityState};
 
 /// The largest limit of a customer, and the most of one activity that a customer can have.

@@ -234,7 +234,8 @@ pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, sqlx::Err
 /// The database's own.
 pub async fn audit_given(connection: &mut SqliteConnection, given: &Given) -> Result<Audit, sqlx::Error> {
     let given = serde_json::to_string(given).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let invariants = check(connection, &LAWS, &given).await?;
+    let mut invariants = check(connection, &LAWS, &given).await?;
+    invariants.extend(check(connection, &crate::activity::LAWS, "").await?);
     Ok(Audit::new(invariants, totals(connection).await?))
 }
 

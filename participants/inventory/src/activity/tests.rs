@@ -228,3 +228,24 @@ async fn an_activity_that_does_not_fit_is_a_problem_with_a_path() {
     }
     assert_eq!(shop.act("quota_take", step(1, "quota"), &takes("ada", 1)).await.0, 409);
 }
+
+#[tokio::test]
+async fn what_is_changed_by_hand_breaks_the_law_that_names_it() {
+    for (damage, law) in [
+        ("update inv_flow set d_usable = d_usable + 1 where op = 11 and d_usable > 0", "a_transfer_adds_up_to_nothing"),
+        ("update inv_quota set bought = bought + 1", "quotas_are_what_was_moved"),
+        ("update inv_quota_move set delta = -1 where undo = 1", "what_is_undone_is_the_opposite"),
+    ] {
+        let shop = sale(&[(1, 10)], Some(5)).await;
+        shop.act("activity_allocate", step(1, "stock"), &lines(&[(1, 4)])).await;
+        shop.act("quota_take", step(2, "quota"), &takes("ada", 2)).await;
+        shop.undo("quota_return", step(2, "quota"), &takes("ada", 2)).await;
+        shop.assert_sound().await;
+        let options: sqlx::sqlite::SqliteConnectOptions = shop.store.parse().unwrap();
+        let mut hand = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::query(damage).execute(&mut hand).await.unwrap();
+        let audit = shop.audit().await;
+        let broken: Vec<&str> = audit.invariants.iter().filter(|law| !law.kept).map(|law| law.name).collect();
+        assert!(broken.contains(&law), "{damage}: {broken:?}");
+    }
+}
