@@ -8,7 +8,8 @@
 //! Only `head` carries an id, the cursor to go on from: a stream that breaks within a batch is taken up before it, with
 //! `Last-Event-ID` as browsers send it, or `after`. A stream ends after [`LIFE`], with the process, and when the
 //! database cannot be read; its reader connects again. It is read at the reader's pace: a slow one finds fewer and
-//! larger batches, and nothing gathers for it here.
+//! larger batches, and nothing gathers for it here. One that does not read at all loses its place to others after
+//! [`LIFE`].
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,7 +22,7 @@ use axum::response::sse::Event;
 use futures::Stream;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::Feed;
@@ -48,7 +49,7 @@ struct Reading {
     waiting: VecDeque<Event>,
     ends: Instant,
     stopping: Stopping,
-    _seat: OwnedSemaphorePermit,
+    _seated: oneshot::Sender<()>,
 }
 
 /// The stream that begins with `first`.
@@ -60,12 +61,30 @@ pub(super) fn answer(
     seat: OwnedSemaphorePermit,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let ends = Instant::now() + LIFE;
-    let reading =
-        Reading { feed, cursor: first.next, limit, waiting: events(&first), ends, stopping, _seat: seat };
+    let reading = Reading {
+        feed,
+        cursor: first.next,
+        limit,
+        waiting: events(&first),
+        ends,
+        stopping,
+        _seated: seated(seat),
+    };
     Sse::new(futures::stream::unfold(reading, |mut reading| async {
         let event = reading.next().await?;
         Some((Ok(event), reading))
     }))
+}
+
+/// Gives the place back when what is returned is dropped, and after [`LIFE`] in any case.
+fn seated(seat: OwnedSemaphorePermit) -> oneshot::Sender<()> {
+    let (leaves, left) = oneshot::channel();
+    tokio::spawn(async move {
+        // It is left when the sender is gone; nothing is ever sent.
+        let _ = tokio::time::timeout(LIFE, left).await;
+        drop(seat);
+    });
+    leaves
 }
 
 impl Reading {

@@ -225,6 +225,7 @@ async fn readers_are_bounded() {
     let (status, answer) = shop.get("/feed").await;
     assert_eq!(status, 503, "{answer}");
     streams.pop();
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(shop.get("/feed").await.0, 200);
 }
 
