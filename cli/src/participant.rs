@@ -8,6 +8,8 @@ use crate::{
     process,
     settings::{BaseUrl, Listen, Store, keys, keys::ParticipantKeys},
 };
+use amends_inventory::alert;
+use amends_inventory::sweep::{self, HttpOrders};
 use amends_sdk::{Participant, Registering, Sagas, Tracer};
 use anyhow::Context;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use std::time::Duration;
 pub enum Command {
     /// The shop's stock: holds, deducts and gives back whole carts
     #[command(after_help = INVENTORY_EXAMPLES)]
-    Inventory(Args),
+    Inventory(InventoryArgs),
     /// The shop's orders: placed, paid, shipped, refunded, cancelled
     #[command(after_help = ORDER_EXAMPLES)]
     Order(Args),
@@ -36,6 +38,7 @@ It registers itself with the coordinator and goes on doing so, so it may be star
 
 Examples:
   amends participant inventory
+  amends participant inventory --orders http://127.0.0.1:7102
   amends participant inventory --listen 127.0.0.1:0 --store sqlite:/var/lib/amends/inventory.db
   curl -X POST http://127.0.0.1:7101/replenish -H 'content-type: application/json' \\
        -d '{\"biz_no\": \"delivery-1\", \"lines\": [{\"sku\": 1, \"qty\": 100}]}'
@@ -86,6 +89,16 @@ pub struct Args {
     otlp: Option<BaseUrl>,
 }
 
+/// How an inventory runs.
+#[derive(Debug, clap::Args)]
+pub struct InventoryArgs {
+    #[command(flatten)]
+    common: Args,
+    /// Ask this order service about holds whose time is up [env: AMENDS_ORDERS]
+    #[arg(long, value_name = "URL")]
+    orders: Option<BaseUrl>,
+}
+
 /// How a payment provider runs.
 #[derive(Debug, clap::Args)]
 pub struct PaymentArgs {
@@ -115,10 +128,15 @@ const UNPAID_EVERY: Duration = Duration::from_secs(1);
 /// When it cannot listen or its database cannot be used; [`check::run`] has its own.
 pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
     match command {
-        Command::Inventory(args) => {
-            let store = prepare(&args, &keys::INVENTORY, globals)?;
+        Command::Inventory(InventoryArgs { common, orders }) => {
+            let orders: Option<BaseUrl> = globals.settings.get(&keys::INVENTORY_ORDERS, orders)?;
+            let store = prepare(&common, &keys::INVENTORY, globals)?;
             let inventory = amends_inventory::open(amends_inventory::Config::new(store.to_string())).await?;
-            serve(args, inventory.participant(), &keys::INVENTORY, globals).await
+            tokio::spawn(inventory.watch_low_stock(alert::EVERY));
+            if let Some(orders) = orders {
+                tokio::spawn(inventory.sweep_holds(HttpOrders::at(&orders.to_string())?, sweep::EVERY));
+            }
+            serve(common, inventory.participant(), &keys::INVENTORY, globals).await
         }
         Command::Order(args) => {
             let store = prepare(&args, &keys::ORDER, globals)?;

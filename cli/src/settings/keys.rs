@@ -247,6 +247,15 @@ participant!(PRODUCT, PRODUCT_LISTEN, PRODUCT_STORE, PRODUCT_ADVERTISE, "product
 pub static PRODUCT_FOLLOW: Key =
     Key::new("product", "follow", "AMENDS_FOLLOW", "the inventory whose stock it shows").is(read::<BaseUrl>);
 
+/// The order service that the inventory asks about holds whose time is up.
+pub static INVENTORY_ORDERS: Key = Key::new(
+    "inventory",
+    "orders",
+    "AMENDS_ORDERS",
+    "the order service it asks about holds whose time is up",
+)
+.is(read::<BaseUrl>);
+
 /// How the payment provider behaves.
 pub static PAYMENT_BEHAVIOUR: Key =
     Key::new("payment", "behaviour", "AMENDS_BEHAVIOUR", "how charges are answered, modes with weights")
@@ -302,6 +311,7 @@ pub static ALL: &[&Key] = &[
     &PRODUCT_STORE,
     &PRODUCT_ADVERTISE,
     &PRODUCT_FOLLOW,
+    &INVENTORY_ORDERS,
 ];
 
 /// Finds a key by its place in the file.
