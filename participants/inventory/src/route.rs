@@ -75,6 +75,7 @@ pub(crate) struct Pin {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Routes(Arc<RwLock<HashMap<RecordKey, Pin>>>);
 
+/// `mode <> 1` is what the index of these records says of itself.
 const ELSEWHERE: &str = "
     select sku_id, dept_no, warehouse_no, goods_level, channel, activity_id, stock_id, epoch
     from inv_stock where mode = 2 and mode <> 1";
