@@ -1,6 +1,6 @@
 //! Follows inventory's change feed, so that the catalogue shows what there is.
 //!
-//! Begun for the first time it reads the whole state, and from there what changed since its cursor ([`cursor`]). What an
+//! Begun for the first time it reads the whole state, and from there what changed since its cursor (`cursor`). What an
 //! answer says and how far it goes are written in one transaction, so it goes on where it stopped, whenever and however
 //! it did. Each state counts only if its `seq` is newer than what is known, so answers that come twice, late or in
 //! another order do no harm. Where inventory cannot be reached, it is asked again after 0.1 to 10 s.
