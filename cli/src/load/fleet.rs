@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AWAY: Duration = Duration::from_millis(100);
 
 /// The shop's services, in the order in which they are killed; the coordinator comes after them.
-const SERVICES: [&str; 4] = ["inventory", "order", "product", "payment"];
+const SERVICES: [&str; 4] = ["order", "inventory", "product", "payment"];
 
 /// How often each was killed.
 pub(super) type Kills = BTreeMap<&'static str, u32>;
@@ -111,18 +111,20 @@ impl Fleet {
         let serve = ["serve", "--sagas-max", "1000000", "--store", &store("coordinator")].map(str::to_owned);
         let coordinator = Slot::start("coordinator", &path, serve.to_vec())?;
         let base = coordinator.url().to_owned();
-        let mut slots = Vec::new();
+        let mut slots: Vec<Slot> = Vec::new();
         let services = if pays == Payment::Provider { &SERVICES[..] } else { &SERVICES[..3] };
         for name in services {
             let mut args = service_args(name, &base, &store(name), orders);
-            if *name == "product" {
-                args.extend(["--inventory".to_owned(), Slot::url(&slots[0]).to_owned()]);
+            match *name {
+                "inventory" => args.extend(["--order".to_owned(), slots[0].url().to_owned()]),
+                "product" => args.extend(["--inventory".to_owned(), slots[1].url().to_owned()]),
+                _ => {}
             }
             slots.push(Slot::start(name, &path, args)?);
         }
         let url = |slot: &Slot| slot.url().parse().map_err(|why| anyhow::anyhow!("{}: {why}", slot.url()));
         let client = Client::new(url(&coordinator)?, None)?;
-        let urls = ShopUrls { inventory: url(&slots[0])?, order: url(&slots[1])?, product: url(&slots[2])? };
+        let urls = ShopUrls { order: url(&slots[0])?, inventory: url(&slots[1])?, product: url(&slots[2])? };
         let payments = services.get(3).map(|_| url(&slots[3])).transpose()?;
         slots.push(coordinator);
         let slots = slots.into_iter().map(Mutex::new).collect();

@@ -126,6 +126,9 @@ pub struct Args {
     /// Where that service listens
     #[arg(long, hide = true, value_name = "ADDRESS")]
     listen: Option<Listen>,
+    /// The order service that it asks about holds whose time is up
+    #[arg(long, hide = true, value_name = "URL")]
+    order: Option<BaseUrl>,
     /// The inventory whose changes that service follows
     #[arg(long, hide = true, value_name = "URL")]
     inventory: Option<BaseUrl>,
@@ -138,7 +141,8 @@ pub struct Args {
 pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let orders = Orders { hold: args.hold, reversals_fail: args.reversals_fail, seed: args.seed };
     if let (Some(name), Some(store), Some(listen)) = (&args.serve, &args.store, args.listen) {
-        let place = Place { listen, store, inventory: args.inventory.as_ref() };
+        let (order, inventory) = (args.order.as_ref(), args.inventory.as_ref());
+        let place = Place { listen, store, order, inventory };
         return service::serve(name, place, &orders, globals).await;
     }
     let plan = plan(&args)?;

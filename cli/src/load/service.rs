@@ -7,12 +7,16 @@ use crate::{
     process,
     settings::{BaseUrl, Listen, Store},
 };
+use amends_inventory::sweep::HttpOrders;
 use amends_sdk::{
     Registering, Sagas,
     faults::{Faults, On},
 };
 use anyhow::{Context, bail};
 use std::time::Duration;
+
+/// How often the inventory looks for holds whose time is up.
+const OVERDUE_EVERY: Duration = Duration::from_secs(1);
 
 /// How often the order service looks for orders that nobody pays for.
 const UNPAID_EVERY: Duration = Duration::from_millis(500);
@@ -48,7 +52,11 @@ pub(super) async fn serve(
         "inventory" => {
             let config = amends_inventory::Config::new(store);
             let config = amends_inventory::Config { hold_for: hold, faults: Some(faults), ..config };
-            (amends_inventory::open(config).await?.participant().clone(), None)
+            let inventory = amends_inventory::open(config).await?;
+            if let Some(order) = place.order {
+                tokio::spawn(inventory.sweep_holds(HttpOrders::at(&order.to_string())?, OVERDUE_EVERY));
+            }
+            (inventory.participant().clone(), None)
         }
         "order" => {
             let config = amends_order::Config { faults, ..amends_order::Config::new(store) };
@@ -82,6 +90,8 @@ pub(super) async fn serve(
 pub(super) struct Place<'a> {
     pub(super) listen: Listen,
     pub(super) store: &'a Store,
+    /// The order service that the inventory asks about holds whose time is up.
+    pub(super) order: Option<&'a BaseUrl>,
     /// The inventory whose changes the catalogue follows.
     pub(super) inventory: Option<&'a BaseUrl>,
 }
