@@ -12,6 +12,9 @@
 //! | `restore` | `{order}` | frees what was confirmed or deducted | |
 //! | `refund` | `{order, refund_no?, lines}` | frees some of it, never more than is left, once under its number | |
 //! | `ship` | `{order, ship_no?, lines?}` | all or some of it leaves the house for good, once under its number | |
+//! | `quote` | `{lines}` | reads what of a cart can be had, and promises nothing | |
+//! | `activity_allocate`, `activity_return` | `{activity, lines}` | ordinary stock becomes an activity's, and back | each other |
+//! | `quota_take`, `quota_return` | `{activity, user, qty}` | what a customer may still have of an activity | each other |
 //!
 //! A line may name its record by more than the SKU: [`record`].
 //!
@@ -21,8 +24,10 @@
 //!
 //! Answers: `hold` says `{order, hold_until, lines: [{sku, qty, hold}]}`; 409 with `{message, lines: [{sku, wanted,
 //! available}]}` when something is short or unknown; 422 with `errors: [{path, message}]` when the body does not fit.
-//! Beside the operations there are the addresses of [`http`], and
+//! Beside the operations there are the addresses of [`http`], of [`activity`], [`alert`] and [`physical`] stock, and
 //! `GET /saga-audit`, which says what was done for which saga.
+//!
+//! Nothing is freed because of the clock: [`sweep`] tells the order service whose time is up.
 //!
 //! The laws of the books are constraints in the database, and [`audit`] checks those and the ones that no constraint
 //! can say.
