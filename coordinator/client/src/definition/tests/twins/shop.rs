@@ -202,8 +202,7 @@ pub(super) fn flash_sale() -> Definition {
             "qty": { "type": "integer", "minimum": 1, "maximum": 100 }, "price_minor": from_one, "mode": mode(),
         }),
     ));
-    let quota =
-        json!({ "activity": expr("input.activity"), "user": expr("input.customer"), "qty": expr("input.qty") });
+    let quota = json!({ "activity": expr("input.activity"), "user": expr("input.customer"), "qty": expr("input.qty") });
     let held =
         json!({ "sku": expr("input.sku"), "qty": expr("input.qty"), "activity": expr("input.activity") });
     let bought = json!({ "sku": expr("input.sku"), "qty": expr("input.qty"), "price_minor": expr("input.price_minor") });
