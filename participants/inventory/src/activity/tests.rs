@@ -232,7 +232,10 @@ async fn an_activity_that_does_not_fit_is_a_problem_with_a_path() {
 #[tokio::test]
 async fn what_is_changed_by_hand_breaks_the_law_that_names_it() {
     for (damage, law) in [
-        ("update inv_flow set d_usable = d_usable + 1 where op = 11 and d_usable > 0", "a_transfer_adds_up_to_nothing"),
+        (
+            "update inv_flow set d_usable = d_usable + 1 where op = 11 and d_usable > 0",
+            "a_transfer_adds_up_to_nothing",
+        ),
         ("update inv_quota set bought = bought + 1", "quotas_are_what_was_moved"),
         ("update inv_quota_move set delta = -1 where undo = 1", "what_is_undone_is_the_opposite"),
     ] {
