@@ -34,6 +34,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 
 /// What is measured with `--isolation`.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub(super) struct Flags {
     /// Sagas parked, each with an item in the repair queue
     #[arg(long, requires = "isolation", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(50..=10_000_000))]

@@ -33,7 +33,7 @@ Examples:
   amends bench --isolation                       100,000 parked items and a dead participant beside
   amends bench --isolation --parked 500 --rate 50 --seconds 3 --rounds 1   a short one
 
-  amends bench --sleepers                        a million holds asleep, and 500 a second that expire
+  amends bench --sleepers                        a million holds asleep, 500 a second expire
   amends bench --sleepers --holds 2000 --expiring 50 --seconds 5          a short one
 
 With --isolation it ends with 1 when the p99 beside them is more than --ratio-max times the p99

@@ -34,6 +34,7 @@ const LATE_MAX: Duration = Duration::from_secs(60);
 
 /// What is measured with `--sleepers`.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub(super) struct Flags {
     /// Sagas that sleep, each with a hold that waits for its payment
     #[arg(long, requires = "sleepers", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
