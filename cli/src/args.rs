@@ -2,7 +2,7 @@
 //! that stand under every help text.
 
 use crate::{
-    bench, chaos, config, definition, demo, health, manual, participant, repair, replay, saga, serve,
+    bench, chaos, config, definition, demo, health, load, manual, participant, repair, replay, saga, serve,
     settings::{BaseUrl, LogFormat, Token},
     verify,
 };
@@ -70,7 +70,7 @@ pub enum Command {
     Demo(demo::Args),
     /// Runs a coordinator
     Serve(serve::Args),
-    /// Runs one of the shop's participants (inventory, order or product), or puts one of yours to the test (check)
+    /// Runs one of the shop's participants, or puts one of yours to the test (check)
     #[command(subcommand)]
     Participant(participant::Command),
     /// Starts, shows, lists, follows, undoes and signals sagas; begins and decides open ones
@@ -84,6 +84,8 @@ pub enum Command {
     Definition(definition::Command),
     /// Runs carts from a file as sagas and checks the books
     Replay(replay::Args),
+    /// Puts a shop under the load of a day made up from a seed, and checks the books
+    Load(Box<load::Args>),
     /// Measures completed, durable sagas per second
     Bench(bench::Args),
     /// Rehearses a definition: runs it under faults and checks what must hold

@@ -40,6 +40,7 @@ pub struct Embedded {
     pub order_faults: Faults,
     server: Server,
     participants: Vec<JoinHandle<()>>,
+    following: amends_product::Following,
     stop: CancellationToken,
 }
 
@@ -77,10 +78,11 @@ impl Embedded {
             participants.push(task);
         }
         await_registered(&client, &urls).await?;
+        let following = product.follow(&urls[0].to_string())?;
         let [inventory, order, product] =
             urls.try_into().map_err(|_| anyhow::anyhow!("three participants run"))?;
         let shop = ShopUrls { inventory, order, product };
-        Ok(Embedded { client, shop, inventory_faults, order_faults, server, participants, stop })
+        Ok(Embedded { client, shop, inventory_faults, order_faults, server, participants, following, stop })
     }
 
     /// Waits for a fault that the coordinator cannot go on from.
@@ -91,6 +93,7 @@ impl Embedded {
     /// Stops everything, the coordinator first.
     pub async fn stop(self) {
         self.server.stop().await;
+        self.following.stop().await;
         self.stop.cancel();
         for participant in self.participants {
             let _ = participant.await;

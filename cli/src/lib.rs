@@ -16,6 +16,7 @@ pub mod embedded;
 pub mod exit;
 pub mod globals;
 pub mod health;
+pub mod load;
 pub mod logs;
 pub mod manual;
 pub mod output;
@@ -77,6 +78,7 @@ async fn perform(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
         Command::Repair(command) => repair::run(command, globals).await,
         Command::Definition(command) => definition::run(command, globals).await,
         Command::Replay(args) => replay::run(args, globals).await,
+        Command::Load(args) => load::run(*args, globals).await,
         Command::Bench(args) => bench::run(args, globals).await,
         Command::Chaos(args) => chaos::command::run(args, globals).await,
         Command::Verify(args) => verify::run(args, globals).await,

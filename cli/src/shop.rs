@@ -142,6 +142,38 @@ pub struct Product {
     pub currency: String,
 }
 
+/// What the catalogue shows of a SKU's stock.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Shown {
+    /// The SKU.
+    pub sku: i64,
+    /// What the inventory last told it, if it told anything.
+    #[serde(default)]
+    pub availability: Option<Availability>,
+}
+
+/// What the inventory last told the catalogue.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Availability {
+    /// How many could be set aside.
+    pub usable: i64,
+}
+
+/// A payment as the payment service has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Payment {
+    /// Its number.
+    pub payment: String,
+    /// The order it is for.
+    pub order: String,
+    /// Where it stands.
+    pub state: String,
+    /// What was asked for.
+    pub amount_minor: i64,
+    /// How much was given back.
+    pub refunded_minor: i64,
+}
+
 impl ShopUrls {
     /// Finds the participants as they are registered with a coordinator.
     ///
@@ -149,18 +181,26 @@ impl ShopUrls {
     /// When one of them is not registered, with how to start it, or the coordinator does not answer.
     pub async fn registered(coordinator: &Client) -> anyhow::Result<ShopUrls> {
         let list: List<ParticipantView> = coordinator.get("/v1/participants", &[]).await?;
-        let find = |name: &str| {
-            let view = list.items.iter().find(|view| view.name.as_str() == name);
-            let instance = view.and_then(|view| view.instances.first()).with_context(|| {
-                format!("no participant \"{name}\" is registered; start it with `amends participant {name}`")
-            })?;
-            let url: Result<BaseUrl, String> = instance.url.parse();
-            url.map_err(|why| {
-                anyhow::anyhow!("participant \"{name}\" is registered at {}: {why}", instance.url)
-            })
-        };
+        let find = |name: &str| address_in(&list, name);
         Ok(ShopUrls { inventory: find("inventory")?, order: find("order")?, product: find("product")? })
     }
+
+    /// Finds one participant as it is registered with a coordinator.
+    ///
+    /// # Errors
+    /// When it is not registered, with how to start it, or the coordinator does not answer.
+    pub async fn address_of(coordinator: &Client, name: &str) -> anyhow::Result<BaseUrl> {
+        address_in(&coordinator.get("/v1/participants", &[]).await?, name)
+    }
+}
+
+fn address_in(list: &List<ParticipantView>, name: &str) -> anyhow::Result<BaseUrl> {
+    let view = list.items.iter().find(|view| view.name.as_str() == name);
+    let instance = view.and_then(|view| view.instances.first()).with_context(|| {
+        format!("no participant \"{name}\" is registered; start it with `amends participant {name}`")
+    })?;
+    let url: Result<BaseUrl, String> = instance.url.parse();
+    url.map_err(|why| anyhow::anyhow!("participant \"{name}\" is registered at {}: {why}", instance.url))
 }
 
 /// A client of the shop's participants. Clones share their connections.
@@ -240,6 +280,30 @@ impl Shop {
     /// When the order service does not answer.
     pub async fn orders(&self) -> anyhow::Result<Vec<Order>> {
         self.pages(&self.urls.order.join("/orders")).await
+    }
+
+    /// What the catalogue shows of all stock.
+    ///
+    /// # Errors
+    /// When the catalogue does not answer.
+    pub async fn shown(&self) -> anyhow::Result<Vec<Shown>> {
+        self.pages(&self.urls.product.join("/products")).await
+    }
+
+    /// Every payment of the payment service at `base`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn payments(&self, base: &BaseUrl) -> anyhow::Result<Vec<Payment>> {
+        self.pages(&base.join("/payments")).await
+    }
+
+    /// The audit of the service at `base`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn audit_of(&self, base: &BaseUrl) -> anyhow::Result<Audit> {
+        send(self.http.get(base.join("/audit"))).await
     }
 
     /// The whole catalogue.

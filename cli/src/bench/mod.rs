@@ -13,7 +13,7 @@ mod isolation;
 mod load;
 mod noop;
 mod proc;
-mod processes;
+pub(crate) mod processes;
 mod report;
 mod sleepers;
 mod workload;

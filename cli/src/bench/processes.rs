@@ -1,4 +1,4 @@
-//! The processes under test: started from this very executable, ended with the bench.
+//! The processes under test: started from this very executable, ended with whoever started them.
 
 use anyhow::{Context, bail};
 use std::{
@@ -21,15 +21,15 @@ pub(super) fn folder(data: Option<&Path>) -> anyhow::Result<tempfile::TempDir> {
 
 /// A process that listens; killed when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     pub(super) name: &'static str,
-    pub(super) url: String,
+    pub(crate) url: String,
     child: Child,
 }
 
 impl Process {
     /// Starts `amends` with these arguments and waits until it says where it listens.
-    pub(super) fn start(name: &'static str, folder: &Path, args: &[&str]) -> anyhow::Result<Process> {
+    pub(crate) fn start(name: &'static str, folder: &Path, args: &[&str]) -> anyhow::Result<Process> {
         let out = folder.join(format!("{name}.out"));
         let log = folder.join(format!("{name}.log"));
         let child = Command::new(std::env::current_exe()?)

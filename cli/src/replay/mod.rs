@@ -6,7 +6,7 @@
 
 mod embedded;
 mod ledger;
-mod patience;
+pub(crate) mod patience;
 pub mod read;
 mod report;
 pub mod run;

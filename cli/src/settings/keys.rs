@@ -3,6 +3,7 @@
 use super::{
     Attempts, BaseUrl, Factor, HookSecret, HookUrl, Listen, LogFormat, Period, Quick, Store, Switch, Token,
 };
+use amends_payment::Behaviour;
 use amends_server::Sample;
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
@@ -239,7 +240,27 @@ macro_rules! participant {
 
 participant!(INVENTORY, INVENTORY_LISTEN, INVENTORY_STORE, INVENTORY_ADVERTISE, "inventory", "7101");
 participant!(ORDER, ORDER_LISTEN, ORDER_STORE, ORDER_ADVERTISE, "order", "7102");
+participant!(PAYMENT, PAYMENT_LISTEN, PAYMENT_STORE, PAYMENT_ADVERTISE, "payment", "7104");
 participant!(PRODUCT, PRODUCT_LISTEN, PRODUCT_STORE, PRODUCT_ADVERTISE, "product", "7103");
+
+/// Whose change feed the catalogue follows.
+pub static PRODUCT_FOLLOW: Key =
+    Key::new("product", "follow", "AMENDS_FOLLOW", "the inventory whose stock it shows").is(read::<BaseUrl>);
+
+/// The order service that the inventory asks about holds whose time is up.
+pub static INVENTORY_ORDERS: Key = Key::new(
+    "inventory",
+    "orders",
+    "AMENDS_ORDERS",
+    "the order service it asks about holds whose time is up",
+)
+.is(read::<BaseUrl>);
+
+/// How the payment provider behaves.
+pub static PAYMENT_BEHAVIOUR: Key =
+    Key::new("payment", "behaviour", "AMENDS_BEHAVIOUR", "how charges are answered, modes with weights")
+        .or("at_once")
+        .is(read::<Behaviour>);
 
 /// All of them.
 pub static ALL: &[&Key] = &[
@@ -282,9 +303,15 @@ pub static ALL: &[&Key] = &[
     &ORDER_LISTEN,
     &ORDER_STORE,
     &ORDER_ADVERTISE,
+    &PAYMENT_LISTEN,
+    &PAYMENT_STORE,
+    &PAYMENT_ADVERTISE,
+    &PAYMENT_BEHAVIOUR,
     &PRODUCT_LISTEN,
     &PRODUCT_STORE,
     &PRODUCT_ADVERTISE,
+    &PRODUCT_FOLLOW,
+    &INVENTORY_ORDERS,
 ];
 
 /// Finds a key by its place in the file.

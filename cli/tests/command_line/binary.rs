@@ -8,7 +8,7 @@ use std::{
 };
 
 /// How long a command may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a command left behind.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ mod chaos;
 mod conformance;
 mod definitions;
 mod demo;
+mod load;
 mod sagas;
 mod services;
 mod settings;

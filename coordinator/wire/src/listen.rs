@@ -43,9 +43,14 @@ impl Default for Limits {
     }
 }
 
+/// Carried by every request: cancelled when the listener is told to stop, so that an answer which waits for something to
+/// happen can end early and not hold up the stop. One that was made by itself is never cancelled.
+#[derive(Debug, Clone, Default)]
+pub struct Stopping(pub CancellationToken);
+
 /// Serves `router` until `stop` is cancelled, then drains.
 ///
-/// Every request carries [`ConnectInfo`] with the address of whoever opened the connection.
+/// Every request carries [`ConnectInfo`] with the address of whoever opened the connection, and [`Stopping`].
 /// Returns whether everything in progress was answered before [`Limits::drain_timeout`].
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) -> bool {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
@@ -60,7 +65,10 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             () = stop.cancelled() => break,
         };
         match stream {
-            Ok((stream, peer)) => connection(stream, peer, permit, router.clone(), limits, &graceful),
+            Ok((stream, peer)) => {
+                let stopping = Stopping(stop.clone());
+                connection(stream, peer, permit, router.clone(), limits, &graceful, stopping);
+            }
             Err(error) => {
                 // Out of file descriptors, or a peer that left already: neither is a reason to stop.
                 tracing::warn!(%error, "could not accept a connection");
@@ -79,11 +87,13 @@ fn connection(
     router: Router,
     limits: Limits,
     graceful: &GracefulShutdown,
+    stopping: Stopping,
 ) {
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(stopping.clone());
         router.call(request)
     });
     let connection = hyper::server::conn::http1::Builder::new()

@@ -7,24 +7,50 @@ use amends_sdk::body::does_not_fit;
 use amends_sdk::{Body, Call, CallOp, Reply, Tx};
 use amends_wire::problem::Misfit;
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
 
 use crate::books::{self, Error};
-use crate::cart::{Cart, read_order};
+use crate::cart::{Cart, Part, read_order};
 use crate::hold::Cause;
 use crate::ledger::{Back, Deed};
 use crate::outcome::{Done, Refusal};
+use crate::route::row::{self, Clock, Taken};
+use crate::route::{Fence, Routes};
 use crate::sqlite;
 
 /// Every operation on carts. One body for all of them, so that whatever waits together is decided together.
 pub(crate) struct Carts {
     hold_for_ms: i64,
+    routes: Routes,
+    fence: Fence,
 }
 
 impl Carts {
-    pub(crate) fn new(hold_for: Duration) -> Carts {
+    pub(crate) fn new(hold_for: Duration, routes: &Routes, fence: Fence) -> Carts {
         Carts {
             hold_for_ms: i64::try_from(hold_for.as_millis()).unwrap_or(i64::MAX / 4).clamp(1, i64::MAX / 4),
+            routes: routes.clone(),
+            fence,
         }
+    }
+
+    /// Performs deeds by the route that is in force: a cart that stands alone by the row route where it has one.
+    async fn decide(
+        &self,
+        connection: &mut SqliteConnection,
+        deeds: &[(Deed, Arc<Cause>)],
+    ) -> Result<Vec<Result<Done, Refusal>>, Error> {
+        let clock = Clock { now: now_ms(), hold_for: self.hold_for_ms };
+        if let [(deed, cause)] = deeds
+            && let Deed::Hold(cart) | Deed::Deduct(cart) = deed
+            && let Some(pins) = self.routes.pins(cart)
+        {
+            match row::take(connection, (deed, cause), &pins, self.fence, clock).await? {
+                Taken::Decided(answer) => return Ok(vec![answer]),
+                Taken::Moved => self.routes.refresh(connection).await.map_err(sqlite::Error::from)?,
+            }
+        }
+        books::perform(connection, deeds, clock.now, clock.hold_for, &self.routes).await
     }
 }
 
@@ -46,8 +72,7 @@ impl Body for Carts {
         if deeds.is_empty() {
             return Ok(replies.into_iter().flatten().collect());
         }
-        let outcomes =
-            books::perform(tx.sqlite(), &deeds, now_ms(), self.hold_for_ms).await.map_err(database_error)?;
+        let outcomes = self.decide(tx.sqlite(), &deeds).await.map_err(database_error)?;
         let mut outcomes = outcomes.into_iter();
         // There are as many outcomes as places left open, in the same order.
         Ok(replies.into_iter().filter_map(|reply| reply.or_else(|| outcomes.next().map(reply_of))).collect())
@@ -56,6 +81,14 @@ impl Body for Carts {
     /// A cart is refused before anything of it is written.
     fn isolates(&self) -> bool {
         true
+    }
+
+    /// On the row route every cart has a transaction of its own.
+    fn alone(&self, call: &Call) -> bool {
+        let takes = || ["hold", "deduct"].contains(&call.operation.as_str());
+        !self.routes.is_empty()
+            && takes()
+            && Cart::read(&call.body).is_ok_and(|cart| self.routes.pins(&cart).is_some())
     }
 }
 
@@ -66,8 +99,8 @@ fn deed(call: &Call) -> Result<Deed, Vec<Misfit>> {
         ("hold", _) => Ok(Deed::Hold(Cart::read(&call.body)?)),
         ("deduct", _) => Ok(Deed::Deduct(Cart::read(&call.body)?)),
         ("confirm", _) => Ok(Deed::Confirm(read_order(&call.body)?)),
-        ("refund", _) => Ok(Deed::Refund(Cart::read(&call.body)?)),
-        ("ship", _) => Ok(Deed::Ship(read_order(&call.body)?)),
+        ("refund", _) => Ok(Deed::Refund(Part::read_refund(&call.body)?)),
+        ("ship", _) => Ok(Deed::Ship(Part::read_shipment(&call.body)?)),
         ("release", false) => Ok(Deed::Release(read_order(&call.body)?)),
         ("restore", false) => Ok(Deed::Restore(read_order(&call.body)?)),
         ("release", true) => Ok(Deed::Undo(read_order(&call.body)?, Back::Release)),
@@ -88,7 +121,7 @@ fn reply_of(outcome: Result<Done, Refusal>) -> Reply {
 /// The writer rolls back on any error; only the database's own keeps its kind.
 fn database_error(error: Error) -> sqlx::Error {
     match error {
-        Error::Books(sqlite::Error::Database(error)) => error,
+        Error::Books(error) => error.into_database(),
         other => sqlx::Error::Protocol(other.to_string()),
     }
 }

@@ -1,4 +1,5 @@
-//! Performs a batch of calls that the barrier has let through: load, decide each in the order of arrival, write.
+//! Performs a batch of calls that the barrier has let through: load, decide each in the order of arrival, write. This is
+//! the merged route.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use sqlx::SqliteConnection;
 use crate::hold::Cause;
 use crate::ledger::{Broken, Deed};
 use crate::outcome::{Done, Refusal};
+use crate::route::Routes;
 use crate::sqlite::{self, Scope};
 
 /// Why a batch could not be performed; nothing of it may be committed then.
@@ -26,15 +28,18 @@ pub enum Error {
 ///
 /// # Errors
 /// When any of it cannot be written: the transaction must be rolled back, and the calls may be tried one by one.
-pub async fn perform(
+pub(crate) async fn perform(
     connection: &mut SqliteConnection,
     calls: &[(Deed, Arc<Cause>)],
     now: i64,
     hold_for: i64,
+    routes: &Routes,
 ) -> Result<Vec<Result<Done, Refusal>>, Error> {
     let mut scope = Scope::default();
     calls.iter().for_each(|(deed, _)| scope.add(deed));
     let mut ledger = sqlite::load(connection, &scope, now, hold_for).await?;
+    // What goes by another route is taken here while this process does not know yet; from now on it does.
+    ledger.elsewhere().for_each(|(key, record)| routes.learn(key, record));
     let answers =
         calls.iter().map(|(deed, cause)| ledger.decide(deed, cause)).collect::<Result<Vec<_>, _>>()?;
     sqlite::write(connection, &ledger.into_changes(), now).await?;

@@ -1,21 +1,25 @@
 //! What a caller asks for, read into values that cannot be wrong.
 //!
-//! A [`Cart`] holds its lines merged by SKU and in the one global order of SKUs, so that whoever works on it meets
+//! A [`Cart`] holds its lines merged by record and in the one global order of records, so that whoever works on it meets
 //! the stock in the same order as everybody else. How a body is read, and what is said of one that does not fit, is the
 //! sdk's [`Reader`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use amends_sdk::body::Reader;
+use amends_sdk::body::{Reader, given};
+use amends_wire::canonical::{self, hex};
 use amends_wire::problem::Misfit;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::record::RecordKey;
+
 #[cfg(test)]
 mod tests;
 
-/// The most lines a cart may have, before lines of the same SKU are merged.
+/// The most lines a cart may have, before lines of the same record are merged.
 pub const LINES_MAX: usize = 1000;
 
 /// The largest quantity of one line.
@@ -82,16 +86,23 @@ impl fmt::Display for OrderNo {
     }
 }
 
-/// How much of one SKU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// How much of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The SKU.
-    pub sku: Sku,
+    /// The record.
+    pub record: RecordKey,
     /// How many, from 1.
     pub qty: i64,
 }
 
-/// An order's lines: at least one, each SKU once, ascending.
+impl Line {
+    /// The SKU.
+    pub fn sku(&self) -> Sku {
+        self.record.sku
+    }
+}
+
+/// An order's lines: at least one, each record once, ascending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cart {
     order: OrderNo,
@@ -99,7 +110,8 @@ pub struct Cart {
 }
 
 impl Cart {
-    /// Reads `{"order": text, "lines": [{"sku": integer, "qty": integer}]}`; other members are ignored.
+    /// Reads `{"order": text, "lines": [{"sku": integer, "qty": integer}]}`; a line may name its record by more than
+    /// the SKU, see [`crate::record`], and other members are ignored.
     ///
     /// # Errors
     /// Everything that does not fit, at least one.
@@ -115,7 +127,7 @@ impl Cart {
         &self.order
     }
 
-    /// The lines, ascending by SKU.
+    /// The lines, ascending by record.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
@@ -145,7 +157,7 @@ impl Delivery {
         &self.biz_no
     }
 
-    /// The lines, ascending by SKU.
+    /// The lines, ascending by record.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
@@ -157,8 +169,57 @@ impl Delivery {
 
     /// The lines as one text, the same for the same goods whatever order they were sent in.
     pub fn canonical(&self) -> String {
-        self.lines.iter().map(|line| format!("{}:{},", line.sku, line.qty)).collect()
+        canonical(&self.lines)
     }
+}
+
+/// Some or all of what an order has taken and paid for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The order.
+    pub order: OrderNo,
+    /// The number it comes under, if it has one; it takes effect once.
+    pub number: Option<OrderNo>,
+    /// The lines, ascending by record; none of them is everything that is left.
+    pub lines: Vec<Line>,
+}
+
+impl Part {
+    /// Reads `{"order": text, "refund_no": text or nothing, "lines": […]}`.
+    ///
+    /// # Errors
+    /// Everything that does not fit, at least one.
+    pub fn read_refund(body: &Value) -> Result<Part, Vec<Misfit>> {
+        Part::read(body, "refund_no", true)
+    }
+
+    /// Reads `{"order": text, "ship_no": text or nothing, "lines": […] or nothing}`.
+    ///
+    /// # Errors
+    /// Everything that does not fit, at least one.
+    pub fn read_shipment(body: &Value) -> Result<Part, Vec<Misfit>> {
+        Part::read(body, "ship_no", given(body, "lines").is_some())
+    }
+
+    fn read(body: &Value, number: &str, has_lines: bool) -> Result<Part, Vec<Misfit>> {
+        let mut reader = Reader::default();
+        let order = read_number(&mut reader, body, "order");
+        let number = reader.text_if_any(body, "", number, 1..=ORDER_CHARS_MAX);
+        let number = number.map(|text| OrderNo(text.into()));
+        let lines = if has_lines { read_lines(&mut reader, body, LINES_MAX, QTY_MAX) } else { Vec::new() };
+        reader.finish(order.map(|order| Part { order, number, lines }))
+    }
+
+    /// The same for the same part of the same order, whatever order its lines were sent in.
+    pub fn fingerprint(&self) -> String {
+        let lines = canonical(&self.lines);
+        hex(&canonical::fingerprint([self.order.as_str().as_bytes(), lines.as_bytes()]))
+    }
+}
+
+/// Lines as one text.
+fn canonical(lines: &[Line]) -> String {
+    lines.iter().map(|line| format!("{}:{},", line.record, line.qty)).collect()
 }
 
 /// Reads the order that `{"order": text}` names; other members are ignored.
@@ -171,12 +232,21 @@ pub fn read_order(body: &Value) -> Result<OrderNo, Vec<Misfit>> {
     reader.finish(order)
 }
 
-fn read_number(reader: &mut Reader, body: &Value, member: &str) -> Option<OrderNo> {
+/// Reads a number of the kind that orders have; what it returns counts only while there is no misfit.
+pub(crate) fn read_number(reader: &mut Reader, body: &Value, member: &str) -> Option<OrderNo> {
     reader.text(body, "", member, 1..=ORDER_CHARS_MAX).map(|text| OrderNo(text.into()))
 }
 
 /// Reads, merges and sorts the lines; what it returns counts only while there is no misfit.
 fn read_lines(reader: &mut Reader, body: &Value, lines_max: usize, qty_max: i64) -> Vec<Line> {
-    let quantities = reader.quantities(body, lines_max, qty_max);
-    quantities.into_iter().map(|(sku, qty)| Line { sku: Sku(sku), qty }).collect()
+    let read = |reader: &mut Reader, line: &Value, at: &str| {
+        let record = RecordKey::read(reader, line, at);
+        let qty = reader.integer(line, at, "qty", 1..=qty_max);
+        Some((record?, qty?))
+    };
+    let mut quantities: BTreeMap<RecordKey, i64> = BTreeMap::new();
+    for (record, qty) in reader.each(body, "lines", 1..=lines_max, read) {
+        *quantities.entry(record).or_default() += qty;
+    }
+    quantities.into_iter().map(|(record, qty)| Line { record, qty }).collect()
 }

@@ -118,12 +118,12 @@ impl Hold {
         back
     }
 
-    /// Sends out everything that is open and says how much that was.
-    pub fn send_out(&mut self) -> i64 {
-        let open = self.open();
-        self.shipped += open;
+    /// Sends out as much as is open, at most `qty`, and says how much that was.
+    pub fn send_out(&mut self, qty: i64) -> i64 {
+        let out = self.open().min(qty);
+        self.shipped += out;
         self.close_if_empty();
-        open
+        out
     }
 
     fn close_if_empty(&mut self) {

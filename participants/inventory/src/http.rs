@@ -1,4 +1,5 @@
-//! The addresses that are not calls of a saga: stock, orders, audit, replenishment.
+//! The addresses that are not calls of a saga: stock, orders, audit, replenishment. Those of routes and adjustments are
+//! with the routes.
 //!
 //! | call | |
 //! |---|---|
@@ -6,6 +7,7 @@
 //! | `GET /stock?after=9&limit=50` | all stock, ascending by SKU, in pages |
 //! | `GET /orders?after=1001&limit=50` | what each order has set aside, ascending by order, in pages |
 //! | `GET /audit` | the books checked by their own laws |
+//! | `POST /audit` | the same, and held against `{"orders": […], "availability": […]}`, see [`audit::Given`] |
 //! | `POST /replenish` | `{"biz_no": text, "lines": [{"sku", "qty"}]}`: goods come in, once under their number |
 
 use amends_sdk::Writer;
@@ -20,7 +22,8 @@ use serde_json::{Value, json};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Sqlite, SqlitePool};
 
-use crate::audit::{self, Audit};
+use crate::audit::{self, Audit, Given};
+use crate::body::now_ms;
 use crate::cart::Delivery;
 use crate::listing::{self, PAGE_DEFAULT, PAGE_MAX};
 use crate::replenish::{self, Replenished};
@@ -38,32 +41,51 @@ pub(crate) fn router(writer: &Writer) -> Router {
     Router::new()
         .route("/stock", get(stock))
         .route("/orders", get(orders))
-        .route("/audit", get(books))
+        .route("/audit", get(books).post(books_given))
         .route("/replenish", post(replenish))
         .layer(DefaultBodyLimit::max(DELIVERY_BYTES_MAX))
         .with_state(writer.clone())
 }
 
-/// Audits on one snapshot.
-pub(crate) async fn snapshot_audit(readers: &SqlitePool) -> Result<Audit, sqlx::Error> {
+/// Audits on one snapshot, by what is given and the time now.
+pub(crate) async fn snapshot_audit(readers: &SqlitePool, given: Given) -> Result<Audit, sqlx::Error> {
+    let given = Given { now: given.now.or_else(|| Some(now_ms())), ..given };
     let mut reader = readers.acquire().await?;
     // One read transaction, so that every law looks at the same moment.
     let mut snapshot = reader.begin().await?;
-    let audit = audit::audit(&mut snapshot).await?;
+    let audit = audit::audit_given(&mut snapshot, &given).await?;
     snapshot.rollback().await?;
     Ok(audit)
 }
 
 /// An answer that is a problem.
-struct Failure {
+pub(crate) struct Failure {
     status: StatusCode,
     detail: String,
     misfits: Vec<Misfit>,
 }
 
 impl Failure {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Failure {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Failure {
         Failure { status, detail: detail.into(), misfits: Vec::new() }
+    }
+
+    /// A body that is no JSON, or too large.
+    pub(crate) fn of_body(rejection: JsonRejection) -> Failure {
+        Failure::new(rejection.status(), rejection.body_text())
+    }
+
+    /// A body that does not fit.
+    pub(crate) fn misfits(what: &str, misfits: Vec<Misfit>) -> Failure {
+        let detail = format!("{what} cannot be read; see errors");
+        Failure { misfits, ..Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// Something that could not be written.
+    pub(crate) fn unwritten(what: &str, error: &amends_sdk::Error) -> Failure {
+        tracing::warn!(%error, "{what} could not be written");
+        let detail = format!("{what} could not be written; send it again");
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 }
 
@@ -109,18 +131,23 @@ async fn orders(State(writer): State<Writer>, Query(parameters): Parameters) -> 
 }
 
 async fn books(State(writer): State<Writer>) -> Result<Response, Failure> {
-    Ok(Json(snapshot_audit(writer.database().readers()).await?).into_response())
+    Ok(Json(snapshot_audit(writer.database().readers(), Given::default()).await?).into_response())
+}
+
+async fn books_given(
+    State(writer): State<Writer>,
+    body: Result<Json<Given>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let Json(given) = body.map_err(Failure::of_body)?;
+    Ok(Json(snapshot_audit(writer.database().readers(), given).await?).into_response())
 }
 
 async fn replenish(
     State(writer): State<Writer>,
     body: Result<Json<Value>, JsonRejection>,
 ) -> Result<Response, Failure> {
-    let Json(body) = body.map_err(|rejection| Failure::new(rejection.status(), rejection.body_text()))?;
-    let delivery = Delivery::read(&body).map_err(|misfits| Failure {
-        misfits,
-        ..Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "the delivery cannot be read; see errors")
-    })?;
+    let Json(body) = body.map_err(Failure::of_body)?;
+    let delivery = Delivery::read(&body).map_err(|misfits| Failure::misfits("the delivery", misfits))?;
     let (biz_no, lines, qty) = (delivery.biz_no().clone(), delivery.lines().len(), delivery.qty());
     let answer =
         |status| (status, Json(json!({ "biz_no": biz_no, "lines": lines, "qty": qty }))).into_response();
@@ -136,13 +163,7 @@ async fn replenish(
                 format!("with delivery {biz_no} a stock would exceed {}", crate::balance::INBOUND_MAX);
             Err(Failure::new(StatusCode::CONFLICT, detail))
         }
-        Err(error) => {
-            tracing::warn!(%error, %biz_no, "a delivery could not be written");
-            Err(Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the delivery could not be written; send it again",
-            ))
-        }
+        Err(error) => Err(Failure::unwritten("the delivery", &error)),
     }
 }
 

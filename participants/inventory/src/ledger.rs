@@ -15,8 +15,8 @@
 //! | confirm | what is held is confirmed; refused if nothing is | the same |
 //! | release | frees what is held; refused if the order is confirmed | undoes the step's own work |
 //! | restore | frees what is confirmed | undoes the step's own work |
-//! | refund | frees some of what is confirmed, every line or none | the same |
-//! | ship | what is confirmed leaves the house and never comes back | the same |
+//! | refund | frees some of what is confirmed, every line or none, once under its number | the same |
+//! | ship | all or some of what is confirmed leaves the house and never comes back, once under its number | the same |
 //!
 //! *Undoing the step's own work*: what the step made (a hold or a deduction) is freed; what it only confirmed is held
 //! again, so that the step that made the hold can free it in its turn. In whatever order the two arrive, and however
@@ -26,14 +26,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::balance::{Balance, Delta};
-use crate::cart::{Cart, Delivery, OrderNo, Sku};
+use crate::cart::{Cart, OrderNo, Part, Sku};
 use crate::hold::{BucketKey, Cause, Hold, Standing};
 use crate::outcome::{Done, Moved, Refusal};
+use crate::record::RecordKey;
+use crate::route::Mode;
 
 mod change;
 mod check;
+mod goods;
+mod part;
 
 pub use change::{Changes, Flow, FlowOp};
+pub use goods::{Entry, Unfit};
+pub use part::{Noted, Paper};
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -55,9 +61,9 @@ pub enum Deed {
     /// Free what is confirmed.
     Restore(OrderNo),
     /// Free some of what is confirmed.
-    Refund(Cart),
-    /// Send out what is confirmed.
-    Ship(OrderNo),
+    Refund(Part),
+    /// Send out all or some of what is confirmed.
+    Ship(Part),
     /// Undo what the same step did; the flow is named after the operation that was called.
     Undo(OrderNo, Back),
 }
@@ -71,13 +77,15 @@ pub enum Back {
     Restore,
 }
 
-/// The sellable record of a SKU.
+/// A record as it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
     /// Its number.
     pub stock_id: i64,
-    /// Its epoch.
+    /// The epoch of its route.
     pub epoch: i64,
+    /// Its route.
+    pub mode: Mode,
 }
 
 /// The books contradict themselves: a bucket cannot give what its holds say it holds.
@@ -104,10 +112,11 @@ pub struct Ledger {
     now: i64,
     hold_for: i64,
     next_hold: i64,
-    records: BTreeMap<Sku, Record>,
+    records: BTreeMap<RecordKey, Record>,
     buckets: BTreeMap<BucketKey, Bucket>,
     orders: BTreeMap<OrderNo, Vec<Tracked>>,
     flows: Vec<Flow>,
+    numbers: part::Numbers,
 }
 
 #[derive(Debug)]
@@ -137,9 +146,17 @@ impl Ledger {
         Ledger { now, hold_for, next_hold, ..Ledger::default() }
     }
 
-    /// Loads a SKU's sellable record.
-    pub fn load_record(&mut self, sku: Sku, record: Record) {
-        self.records.insert(sku, record);
+    /// Loads a record.
+    pub fn load_record(&mut self, key: RecordKey, record: Record) {
+        self.records.insert(key, record);
+    }
+
+    /// The records that were loaded and are taken by another route than the merged one.
+    pub fn elsewhere(&self) -> impl Iterator<Item = (&RecordKey, Record)> {
+        self.records
+            .iter()
+            .filter(|(_, record)| record.mode != Mode::Merged)
+            .map(|(key, record)| (key, *record))
     }
 
     /// Loads a bucket.
@@ -193,15 +210,8 @@ impl Ledger {
                 let freed = self.free(order, Back::Restore, cause, Hold::is_confirmed)?;
                 Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
             }
-            Deed::Refund(cart) => {
-                self.check_refund(cart)?;
-                let freed = self.refund(cart, cause)?;
-                Ok(Done::Undone { order: cart.order().clone(), freed, held: Vec::new() })
-            }
-            Deed::Ship(order) => {
-                self.check_ship(order)?;
-                Ok(Done::Shipped { order: order.clone(), lines: self.ship(order, cause)? })
-            }
+            Deed::Refund(part) => self.refund(part, cause),
+            Deed::Ship(part) => self.ship(part, cause),
             Deed::Undo(order, back) => {
                 self.check_undo(order, cause)?;
                 // What the step made is freed; what it only confirmed is held again.
@@ -213,46 +223,13 @@ impl Ledger {
         }
     }
 
-    /// Brings goods in; every record must be loaded. `false` if a bucket would hold more than it may.
-    pub fn replenish(&mut self, delivery: &Delivery) -> bool {
-        let keys: Option<Vec<BucketKey>> = delivery
-            .lines()
-            .iter()
-            .map(|line| self.records.get(&line.sku).map(|record| first(*record)))
-            .collect();
-        let Some(keys) = keys else { return false };
-        let fits = keys.iter().zip(delivery.lines()).all(|(key, line)| {
-            let balance = self.buckets.get(key).map(|bucket| bucket.balance);
-            balance.is_some_and(|balance| balance.moved(Delta::bring(line.qty)).is_some())
-        });
-        if !fits {
-            return false;
-        }
-        for (index, (key, line)) in keys.into_iter().zip(delivery.lines()).enumerate() {
-            let delta = Delta::bring(line.qty);
-            // Checked for every line just above, and each SKU stands in one line only.
-            let moved = self.shift(key, line.sku, delta);
-            assert!(moved.is_ok(), "a delivery that fits is brought in");
-            self.flows.push(Flow {
-                op: FlowOp::Replenish,
-                biz_no: delivery.biz_no().clone(),
-                line_no: index as i64 + 1,
-                bucket: key,
-                qty: line.qty,
-                delta,
-                hold_id: None,
-                cause: None,
-            });
-        }
-        true
-    }
-
     /// Hands over what has to be written.
     pub fn into_changes(self) -> Changes {
         let moved = self.buckets.into_iter().filter(|(_, bucket)| bucket.moved != Delta::NONE);
         let mut changes = Changes {
             buckets: moved.map(|(key, bucket)| (key, bucket.moved)).collect(),
             flows: self.flows,
+            numbers: self.numbers.into_values().filter_map(|(noted, new)| new.then_some(noted)).collect(),
             ..Changes::default()
         };
         for Tracked { hold, mark } in self.orders.into_values().flatten() {
@@ -279,12 +256,12 @@ impl Ledger {
         let mut lines = Vec::with_capacity(cart.lines().len());
         for (line_no, (line, record)) in (first_line..).zip(cart.lines().iter().zip(records)) {
             let delta = Delta::take(line.qty);
-            self.shift(first(*record), line.sku, delta)?;
+            self.shift(first(*record), line.sku(), delta)?;
             let hold = Hold {
                 id: self.next_hold,
                 order: cart.order().clone(),
                 line_no,
-                sku: line.sku,
+                sku: line.sku(),
                 bucket: first(*record),
                 epoch: record.epoch,
                 qty: line.qty,
@@ -336,46 +313,6 @@ impl Ledger {
         }
         self.orders.insert(order.clone(), holds);
         Ok(freed)
-    }
-
-    /// Frees the quantities of a checked cart from what is confirmed, oldest hold first.
-    fn refund(&mut self, cart: &Cart, cause: &Arc<Cause>) -> Result<Vec<Moved>, Broken> {
-        let mut freed = Vec::new();
-        let Some(mut holds) = self.orders.remove(cart.order()) else { return Ok(freed) };
-        for line in cart.lines() {
-            let mut left = line.qty;
-            for tracked in holds.iter_mut().filter(|tracked| is_refundable(&tracked.hold, line.sku)) {
-                if left == 0 {
-                    break;
-                }
-                tracked.touch();
-                let back = tracked.hold.give_back(left);
-                left -= back;
-                let delta = Delta::free(back);
-                self.shift(tracked.hold.bucket, tracked.hold.sku, delta)?;
-                self.flows.push(Flow::of(&tracked.hold, FlowOp::Restore, back, delta, cause));
-                freed.push(moved(&tracked.hold, back));
-            }
-            assert!(left == 0, "a refund is checked before it is made");
-        }
-        self.orders.insert(cart.order().clone(), holds);
-        Ok(freed)
-    }
-
-    /// Sends out what is confirmed.
-    fn ship(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Result<Vec<Moved>, Broken> {
-        let mut sent = Vec::new();
-        let Some(mut holds) = self.orders.remove(order) else { return Ok(sent) };
-        for tracked in holds.iter_mut().filter(|tracked| tracked.hold.is_confirmed()) {
-            tracked.touch();
-            let open = tracked.hold.send_out();
-            let delta = Delta::ship(open);
-            self.shift(tracked.hold.bucket, tracked.hold.sku, delta)?;
-            self.flows.push(Flow::of(&tracked.hold, FlowOp::Ship, open, delta, cause));
-            sent.push(moved(&tracked.hold, open));
-        }
-        self.orders.insert(order.clone(), holds);
-        Ok(sent)
     }
 
     /// Holds again what the step confirmed.
@@ -440,11 +377,6 @@ impl Tracked {
 /// The first bucket of a record, which always exists.
 fn first(record: Record) -> BucketKey {
     BucketKey { stock_id: record.stock_id, bucket_no: 0 }
-}
-
-/// Whether some of a SKU can be given back from this hold.
-fn is_refundable(hold: &Hold, sku: Sku) -> bool {
-    hold.is_confirmed() && hold.sku == sku
 }
 
 fn moved(hold: &Hold, qty: i64) -> Moved {

@@ -10,8 +10,13 @@
 //! | `confirm` | `{order}` | what is held is paid for | `restore` |
 //! | `release` | `{order}` | frees what is held | |
 //! | `restore` | `{order}` | frees what was confirmed or deducted | |
-//! | `refund` | `{order, lines}` | frees some of it, never more than is left | |
-//! | `ship` | `{order}` | what was confirmed or deducted leaves the house for good | |
+//! | `refund` | `{order, refund_no?, lines}` | frees some of it, never more than is left, once under its number | |
+//! | `ship` | `{order, ship_no?, lines?}` | all or some of it leaves the house for good, once under its number | |
+//! | `quote` | `{lines}` | reads what of a cart can be had, and promises nothing | |
+//! | `activity_allocate`, `activity_return` | `{activity, lines}` | ordinary stock becomes an activity's, and back | each other |
+//! | `quota_take`, `quota_return` | `{activity, user, qty}` | what a customer may still have of an activity | each other |
+//!
+//! A line may name its record by more than the SKU: [`record`].
 //!
 //! As a compensation, `release` and `restore` undo what the same step did and nothing else: a hold or a deduction it
 //! made is freed, a confirmation it gave is taken back (held again). Together they give back every unit exactly once,
@@ -19,29 +24,41 @@
 //!
 //! Answers: `hold` says `{order, hold_until, lines: [{sku, qty, hold}]}`; 409 with `{message, lines: [{sku, wanted,
 //! available}]}` when something is short or unknown; 422 with `errors: [{path, message}]` when the body does not fit.
-//! Beside the operations there are the addresses of [`http`], and
+//! Beside the operations there are the addresses of [`http`], of [`activity`], [`alert`] and [`physical`] stock, and
 //! `GET /saga-audit`, which says what was done for which saga.
+//!
+//! Nothing is freed because of the clock: [`sweep`] tells the order service whose time is up.
 //!
 //! The laws of the books are constraints in the database, and [`audit`] checks those and the ones that no constraint
 //! can say.
 
+pub mod activity;
+pub mod adjust;
+pub mod alert;
 pub mod audit;
 pub mod balance;
 mod body;
 pub mod books;
 pub mod cart;
+pub mod feed;
 pub mod hold;
 pub mod http;
 pub mod ledger;
 pub mod listing;
 pub mod outcome;
+pub mod physical;
+pub mod quote;
+pub mod record;
 pub mod replenish;
+pub mod route;
 mod saga_audit;
 pub mod sqlite;
+pub mod sweep;
 
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,8 +67,13 @@ use amends_sdk::{Database, Operation, Participant, Writer, barrier};
 use axum::Router;
 use serde_json::json;
 
+use crate::adjust::{Adjusted, Adjustment};
+use crate::alert::Alerts;
 use crate::cart::Delivery;
+use crate::quote::{Glancing, SoldOut};
 use crate::replenish::Replenished;
+use crate::route::{Fence, Routes, Switch, Switched};
+use crate::sweep::{OrderService, Sweep};
 
 /// How long a hold lasts where nobody says otherwise.
 pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
@@ -60,11 +82,14 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 7] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
     barrier::ROUND,
+    include_str!("../../../migrations/inventory/sqlite/0002_routes.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0003_activity.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0004_physical.sql"),
 ];
 
 /// How an inventory is opened.
@@ -94,6 +119,7 @@ pub enum Error {
 pub struct Inventory {
     participant: Participant,
     writer: Writer,
+    routes: Routes,
 }
 
 impl Config {
@@ -110,9 +136,18 @@ impl Config {
 /// # Errors
 /// When the store's address names no known database, or the database cannot be opened.
 pub async fn open(config: Config) -> Result<Inventory, Error> {
+    open_with(config, Fence::default()).await
+}
+
+async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
     let database = Database::open(&config.store, &MIGRATIONS).await?;
+    let routes = Routes::default();
+    routes.refresh(&mut *database.readers().acquire().await?).await?;
     let writer = Writer::start(&database);
-    let body: Arc<dyn amends_sdk::Body> = Arc::new(body::Carts::new(config.hold_for));
+    let sold_out = SoldOut::read(&mut *database.readers().acquire().await?).await?;
+    let (carts, readers) =
+        (Arc::new(body::Carts::new(config.hold_for, &routes, fence)), database.readers().clone());
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(Glancing { carts, sold_out, readers: readers.clone() });
     let operation = |name| Operation::new(name).timeout(Duration::from_secs(5)).status().batch(BATCH_MAX);
     let mut participant = Participant::new("inventory")
         .guarded(operation("hold").compensation("release").confirm("confirm"), &writer, Arc::clone(&body))
@@ -123,11 +158,24 @@ pub async fn open(config: Config) -> Result<Inventory, Error> {
         .guarded(operation("refund"), &writer, Arc::clone(&body))
         .guarded(operation("ship"), &writer, body)
         .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
-        .routes(http::router(&writer));
+        .routes(http::router(&writer))
+        .routes(activity::http::router(&writer))
+        .routes(alert::http::router(&writer))
+        .routes(physical::http::router(&writer))
+        .routes(quote::http::router(&writer))
+        .plain(Operation::new("quote").timeout(Duration::from_secs(5)), move |call| {
+            quote::step(readers.clone(), call)
+        })
+        .routes(route::http::router(&writer, &routes))
+        .routes(feed::router(database.readers()));
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(activity::Activities);
+    for (name, undo) in activity::OPERATIONS {
+        participant = participant.guarded(operation(name).compensation(undo), &writer, Arc::clone(&body));
+    }
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);
     }
-    Ok(Inventory { participant, writer })
+    Ok(Inventory { participant, writer, routes })
 }
 
 impl Inventory {
@@ -157,11 +205,43 @@ impl Inventory {
         Ok(replenish::replenish(&self.writer, delivery).await?)
     }
 
+    /// Puts the stock of records right, once under the adjustment's number; durable when it returns.
+    ///
+    /// # Errors
+    /// The database's own, or a writer with too much waiting.
+    pub async fn adjust(&self, adjustment: Adjustment) -> Result<Adjusted, Error> {
+        Ok(adjust::adjust(&self.writer, adjustment).await?)
+    }
+
+    /// Has a record taken by another route; in force for every transaction that begins after it returns.
+    ///
+    /// # Errors
+    /// The database's own, or a writer with too much waiting.
+    pub async fn switch(&self, switch: Switch) -> Result<Switched, Error> {
+        Ok(route::switch(&self.writer, &self.routes, switch).await?)
+    }
+
+    /// Opens and closes alerts of low stock, looking every `every` ([`alert::EVERY`]). Runs for ever; dropping it stops it,
+    /// and nothing is lost.
+    pub fn watch_low_stock(&self, every: Duration) -> impl Future<Output = Infallible> + Send + 'static {
+        Alerts::new(&self.writer).watch(every)
+    }
+
+    /// Asks the order service about holds whose time is up, every `every` ([`sweep::EVERY`]), and releases orphans. Runs
+    /// for ever; dropping it stops it, and nothing is lost.
+    pub fn sweep_holds(
+        &self,
+        orders: impl OrderService,
+        every: Duration,
+    ) -> impl Future<Output = Infallible> + Send + 'static {
+        Sweep::new(&self.writer, &self.routes, orders).watch(every)
+    }
+
     /// Checks the books by their laws, on one snapshot.
     ///
     /// # Errors
     /// The database's own.
     pub async fn audit(&self) -> Result<audit::Audit, Error> {
-        Ok(http::snapshot_audit(self.writer.database().readers()).await?)
+        Ok(http::snapshot_audit(self.writer.database().readers(), audit::Given::default()).await?)
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cart::{OrderNo, Sku};
+use crate::record::RecordKey;
 
 /// A line of an answer: a SKU, how many, and the hold they lie in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +22,13 @@ pub struct Moved {
 }
 
 /// A line that cannot be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortage {
-    /// The SKU.
-    pub sku: Sku,
+    /// The record.
+    pub record: RecordKey,
     /// How many were wanted.
     pub wanted: i64,
-    /// How many there are; `None` when the SKU is not kept here.
+    /// How many there are; `None` when the record is not kept here.
     pub available: Option<i64>,
 }
 
@@ -72,6 +73,15 @@ pub enum Done {
         freed: Vec<Moved>,
         /// What is no longer confirmed but held again.
         held: Vec<Moved>,
+    },
+    /// The refund or shipment took effect before, under the same number; nothing moved now.
+    Again {
+        /// The order.
+        order: OrderNo,
+        /// The number.
+        number: OrderNo,
+        /// What moved then: the lines as they were answered.
+        earlier: Arc<str>,
     },
 }
 
@@ -131,6 +141,14 @@ pub enum Refusal {
         /// The lines that exceed what is left.
         lines: Vec<Shortage>,
     },
+    /// Something else took effect under this number.
+    #[error("number {number} stands for something else already; use a number of its own")]
+    NumberTaken {
+        /// The order.
+        order: OrderNo,
+        /// The number.
+        number: OrderNo,
+    },
     /// It is held, not confirmed.
     #[error("order {order} is held but not confirmed; confirm or release it")]
     OnlyHeld {
@@ -172,6 +190,11 @@ impl Done {
                 }
                 body
             }
+            Done::Again { order, number, earlier } => {
+                // The text was written by this program; if it cannot be read, what matters is that nothing moved now.
+                let earlier: Value = serde_json::from_str(earlier).unwrap_or_default();
+                json!({ "order": order, "lines": [], "number": number, "earlier": earlier })
+            }
         }
     }
 }
@@ -192,6 +215,7 @@ impl Refusal {
             | Refusal::GivenBack { order }
             | Refusal::OnlyHeld { order }
             | Refusal::Shipped { order }
+            | Refusal::NumberTaken { order, .. }
             | Refusal::NotMine { order, .. } => json!({ "order": order }),
         }
     }
@@ -199,14 +223,18 @@ impl Refusal {
 
 impl Shortage {
     fn body(&self) -> Value {
-        match self.available {
-            Some(available) => json!({ "sku": self.sku, "wanted": self.wanted, "available": available }),
-            None => json!({ "sku": self.sku, "wanted": self.wanted, "available": 0, "unknown": true }),
+        let mut body = self.record.members();
+        body.insert("wanted".into(), json!(self.wanted));
+        body.insert("available".into(), json!(self.available.unwrap_or(0)));
+        if self.available.is_none() {
+            body.insert("unknown".into(), json!(true));
         }
+        Value::Object(body)
     }
 }
 
-fn bodies(lines: &[Moved]) -> Value {
+/// Lines as an answer shows them.
+pub(crate) fn bodies(lines: &[Moved]) -> Value {
     lines.iter().map(|line| json!({ "sku": line.sku, "qty": line.qty, "hold": line.hold })).collect()
 }
 
@@ -214,9 +242,12 @@ fn short_message(lines: &[Shortage]) -> String {
     let Some(first) = lines.first() else { return "not enough stock".into() };
     let what = match first.available {
         Some(available) => {
-            format!("not enough stock of sku {}: wanted {}, available {available}", first.sku, first.wanted)
+            format!(
+                "not enough stock of sku {}: wanted {}, available {available}",
+                first.record, first.wanted
+            )
         }
-        None => format!("sku {} is not kept here", first.sku),
+        None => format!("sku {} is not kept here", first.record),
     };
     match lines.len() - 1 {
         0 => what,

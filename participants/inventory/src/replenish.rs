@@ -43,10 +43,7 @@ struct Bring {
 impl Task for Bring {
     async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         let Bring { delivery, answer } = *self;
-        let replenished = perform(tx.sqlite(), &delivery, now_ms()).await.map_err(|error| match error {
-            Error::Database(error) => error,
-            other => sqlx::Error::Protocol(other.to_string()),
-        })?;
+        let replenished = perform(tx.sqlite(), &delivery, now_ms()).await.map_err(Error::into_database)?;
         // The writer commits after this; its own answer comes first, and this one is read only then.
         let _ = answer.send(replenished);
         Ok(())
@@ -70,9 +67,9 @@ pub async fn perform(
         Some(_) => return Ok(Replenished::NumberTaken),
         None => {}
     }
-    sqlite::make_records(connection, delivery, now).await?;
-    let skus = delivery.lines().iter().map(|line| line.sku).collect();
-    let mut ledger = sqlite::load(connection, &Scope { skus, ..Scope::default() }, now, 0).await?;
+    sqlite::make_records(connection, delivery.lines().iter().map(|line| &line.record), now).await?;
+    let records = delivery.lines().iter().map(|line| line.record.clone()).collect();
+    let mut ledger = sqlite::load(connection, &Scope { records, ..Scope::default() }, now, 0).await?;
     if !ledger.replenish(delivery) {
         // What is committed is at most the empty record of a SKU.
         return Ok(Replenished::TooMuch);

@@ -3,6 +3,8 @@
 //! Everything here runs inside a transaction that somebody else opened with `begin immediate` and commits; there is
 //! one writer, so nothing needs locking. The migrations are `migrations/inventory/sqlite`.
 
+mod numbers;
+mod records;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -16,9 +18,14 @@ use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use crate::balance::{Balance, Delta};
-use crate::cart::{Delivery, OrderNo, Sku};
+use crate::cart::{Delivery, OrderNo, Part, Sku};
 use crate::hold::{BucketKey, Cause, Hold, Standing};
-use crate::ledger::{Changes, Deed, Flow, Ledger, Record};
+use crate::ledger::{Changes, Deed, Flow, Ledger, Paper, Record};
+use crate::record::RecordKey;
+use crate::route::Mode;
+pub(crate) use numbers::read as numbers;
+pub(crate) use records::index;
+pub use records::make as make_records;
 use rows::{Row, Rows};
 
 /// What a batch can touch.
@@ -26,26 +33,32 @@ use rows::{Row, Rows};
 pub struct Scope {
     /// The orders whose holds are needed.
     pub orders: BTreeSet<OrderNo>,
-    /// The SKUs whose records are needed.
-    pub skus: BTreeSet<Sku>,
+    /// The records that are needed.
+    pub records: BTreeSet<RecordKey>,
+    /// The business numbers that may have taken effect.
+    pub numbers: BTreeSet<(Paper, OrderNo)>,
 }
 
 impl Scope {
     /// Widens the scope by what a call can touch.
     pub fn add(&mut self, deed: &Deed) {
         match deed {
-            Deed::Hold(cart) | Deed::Deduct(cart) | Deed::Refund(cart) => {
+            Deed::Hold(cart) | Deed::Deduct(cart) => {
                 self.orders.insert(cart.order().clone());
-                self.skus.extend(cart.lines().iter().map(|line| line.sku));
+                self.records.extend(cart.lines().iter().map(|line| line.record.clone()));
             }
-            Deed::Confirm(order)
-            | Deed::Release(order)
-            | Deed::Restore(order)
-            | Deed::Ship(order)
-            | Deed::Undo(order, _) => {
+            Deed::Refund(part) => self.add_part(Paper::Refund, part),
+            Deed::Ship(part) => self.add_part(Paper::Shipment, part),
+            Deed::Confirm(order) | Deed::Release(order) | Deed::Restore(order) | Deed::Undo(order, _) => {
                 self.orders.insert(order.clone());
             }
         }
+    }
+
+    fn add_part(&mut self, paper: Paper, part: &Part) {
+        self.orders.insert(part.order.clone());
+        self.records.extend(part.lines.iter().map(|line| line.record.clone()));
+        self.numbers.extend(part.number.clone().map(|number| (paper, number)));
     }
 }
 
@@ -77,6 +90,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// As the writer, which rolls back on any error, wants it; only the database's own keeps its kind.
+    pub fn into_database(self) -> sqlx::Error {
+        match self {
+            Error::Database(error) => error,
+            other => sqlx::Error::Protocol(other.to_string()),
+        }
+    }
+}
+
 /// Loads everything in `scope`, at a time, in unix milliseconds.
 ///
 /// # Errors
@@ -87,19 +110,22 @@ pub async fn load(
     now: i64,
     hold_for: i64,
 ) -> Result<Ledger, Error> {
+    let plain = scope.records.iter().filter(|record| record.place().is_none());
     let row = sqlx::query(LOAD)
-        .bind(list(scope.skus.iter().map(|sku| sku.get())))
+        .bind(list(plain.map(|record| record.sku.get())))
         .bind(list(scope.orders.iter().map(OrderNo::as_str)))
         .fetch_one(&mut *connection)
         .await?;
     let mut ledger = Ledger::new(now, hold_for, row.try_get("next_hold")?);
     let mut loaded = BTreeSet::new();
-    for record in parsed::<Vec<BucketRow>>("inv_bucket", row.try_get("buckets")?)? {
-        let (sku, key, balance) = record.read()?;
-        ledger.load_record(sku, Record { stock_id: key.stock_id, epoch: record.epoch });
-        ledger.load_bucket(key, sku, balance);
-        loaded.insert(key);
+    for bucket in parsed::<Vec<BucketRow>>("inv_bucket", row.try_get("buckets")?)? {
+        let record = RecordKey::from(sku_of(bucket.sku)?);
+        loaded.insert(bucket.load(&mut ledger, Some(record))?);
     }
+    for (record, bucket) in records::placed(connection, &scope.records).await? {
+        loaded.insert(bucket.load(&mut ledger, Some(record))?);
+    }
+    numbers::load(connection, &scope.numbers, &mut ledger).await?;
     let mut missing = BTreeSet::new();
     for hold in parsed::<Vec<HoldRow>>("inv_hold", row.try_get("holds")?)? {
         let hold = hold.read()?;
@@ -112,8 +138,7 @@ pub async fn load(
         let buckets: String =
             sqlx::query_scalar(BUCKETS).bind(list(missing)).fetch_one(&mut *connection).await?;
         for bucket in parsed::<Vec<BucketRow>>("inv_bucket", &buckets)? {
-            let (sku, key, balance) = bucket.read()?;
-            ledger.load_bucket(key, sku, balance);
+            bucket.load(&mut ledger, None)?;
         }
     }
     Ok(ledger)
@@ -135,25 +160,8 @@ pub async fn write(connection: &mut SqliteConnection, changes: &Changes, now: i6
     counted("inv_hold", changes.changed.len(), written)?;
     let bind = |row: &mut Row, flow: &Flow| bind_flow(row, flow, now, &mut causes);
     let written = APPEND_FLOWS.execute(connection, &changes.flows, bind).await?;
-    counted("inv_flow", changes.flows.len(), written)
-}
-
-/// Makes the records and first buckets of SKUs that have none.
-///
-/// # Errors
-/// The database's own.
-pub async fn make_records(
-    connection: &mut SqliteConnection,
-    delivery: &Delivery,
-    now: i64,
-) -> Result<(), Error> {
-    let skus: Vec<i64> = delivery.lines().iter().map(|line| line.sku.get()).collect();
-    let bind = |row: &mut Row, sku: &i64| {
-        row.push(*sku).push(now);
-    };
-    MAKE_RECORDS.execute(connection, &skus, bind).await?;
-    sqlx::query(MAKE_BUCKETS).bind(list(skus)).execute(&mut *connection).await?;
-    Ok(())
+    counted("inv_flow", changes.flows.len(), written)?;
+    numbers::write(connection, &changes.numbers, now).await
 }
 
 /// What a replenishment's number stands for: the fingerprint of its lines, if it took effect.
@@ -196,7 +204,7 @@ pub async fn note_replenished(
 /// at most one answers.
 const LOAD: &str = "
     select (select coalesce(max(hold_id), 0) + 1 from inv_hold) as next_hold,
-        (select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped))
+        (select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no, b.usable, b.held, b.shipped))
             from json_each(?1) wanted
             cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1 and s.dept_no = '*'
                 and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0
@@ -210,19 +218,10 @@ const LOAD: &str = "
             cross join inv_stock s on s.stock_id = h.stock_id) as holds";
 
 const BUCKETS: &str = "
-    select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, b.bucket_no, b.usable, b.held, b.shipped))
+    select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no, b.usable, b.held, b.shipped))
     from json_each(?1) wanted
     cross join inv_stock s on s.stock_id = wanted.value
     cross join inv_bucket b on b.stock_id = s.stock_id";
-
-const MAKE_BUCKETS: &str = "
-    insert into inv_bucket (stock_id, bucket_no)
-    select s.stock_id, 0 from json_each(?1) wanted
-    cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1
-    where true on conflict do nothing";
-
-static MAKE_RECORDS: LazyLock<Rows> =
-    LazyLock::new(|| Rows::new("insert into inv_stock (sku_id, created_at)", 2, "on conflict do nothing"));
 
 static MOVE_BUCKETS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
@@ -279,6 +278,7 @@ struct BucketRow {
     sku: i64,
     stock_id: i64,
     epoch: i64,
+    mode: i64,
     bucket_no: i64,
     usable: i64,
     held: i64,
@@ -286,10 +286,19 @@ struct BucketRow {
 }
 
 impl BucketRow {
-    fn read(&self) -> Result<(Sku, BucketKey, Balance), Error> {
+    /// Puts the bucket into the ledger, and the record it was asked for by.
+    fn load(&self, ledger: &mut Ledger, record: Option<RecordKey>) -> Result<BucketKey, Error> {
         let key = BucketKey { stock_id: self.stock_id, bucket_no: self.bucket_no };
         let balance = Balance { usable: self.usable, held: self.held, shipped: self.shipped };
-        Ok((sku_of(self.sku)?, key, balance))
+        if let Some(record) = record {
+            let Some(mode) = Mode::of(self.mode) else {
+                let what = format!("record {} has route {}, which is none of mine", self.stock_id, self.mode);
+                return Err(Error::Nonsense { table: "inv_stock", what });
+            };
+            ledger.load_record(record, Record { stock_id: self.stock_id, epoch: self.epoch, mode });
+        }
+        ledger.load_bucket(key, sku_of(self.sku)?, balance);
+        Ok(key)
     }
 }
 

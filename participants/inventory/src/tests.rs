@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod refunds;
+
 /// An inventory in a folder of its own.
 pub(crate) struct Shop {
     inventory: Inventory,
@@ -74,16 +76,28 @@ impl Shop {
         self.send(Request::get(address).body(Body::empty()).unwrap()).await
     }
 
-    async fn post(&self, address: &str, body: &Value) -> (u16, Value) {
+    pub(crate) async fn post(&self, address: &str, body: &Value) -> (u16, Value) {
         let request = Request::post(address).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
     /// Usable and held of a SKU.
-    async fn stock(&self, sku: i64) -> (i64, i64) {
+    pub(crate) async fn stock(&self, sku: i64) -> (i64, i64) {
         let (_, body) = self.get(&format!("/stock?sku={sku}")).await;
         let item = &body["items"][0];
         (item["usable"].as_i64().unwrap(), item["held"].as_i64().unwrap())
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        &self.inventory.writer
+    }
+
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.inventory.routes
+    }
+
+    pub(crate) async fn audit(&self) -> audit::Audit {
+        self.inventory.audit().await.unwrap()
     }
 
     pub(crate) async fn assert_sound(&self) {

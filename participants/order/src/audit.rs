@@ -24,8 +24,12 @@ pub struct Totals {
     pub by_state: BTreeMap<String, i64>,
     /// How many events they have.
     pub events: i64,
-    /// How many refunds were made.
+    /// How many refunds were made, those under way and those called off among them.
     pub refunds: i64,
+    /// How many shipments left.
+    pub shipments: i64,
+    /// Orders that were called off because nobody paid, and whose goods no saga gives back yet.
+    pub called_off_waiting: i64,
     /// Pieces on the lines of orders whose goods are still promised or gone: neither cancelled nor refunded.
     pub pieces: i64,
     /// What the orders of each currency come to, cancelled ones left out.
@@ -35,7 +39,7 @@ pub struct Totals {
 }
 
 /// In each, `?2` holds the legal moves as `[[from, to], …]`.
-const LAWS: [Law; 9] = [
+const LAWS: [Law; 11] = [
     Law {
         name: "one_order_per_number",
         law: "an order's events begin with exactly one creation",
@@ -79,26 +83,55 @@ const LAWS: [Law; 9] = [
     },
     Law {
         name: "no_more_is_refunded_than_was_ordered",
-        law: "of every line, refunded + shipped <= qty, and neither is below zero",
-        broken: "select order_no as 'order', sku_id as sku, qty, refunded, shipped
-            from order_line where refunded + shipped > qty or refunded < 0 or shipped < 0 or qty <= 0 limit ?1",
+        law: "of every line, refunded + refunding + shipped <= qty, and none of them is below zero",
+        broken: "select order_no as 'order', sku_id as sku, qty, refunded, refunding, shipped
+            from order_line where refunded + refunding + shipped > qty
+                or refunded < 0 or refunding < 0 or shipped < 0 or qty <= 0 limit ?1",
     },
     Law {
         name: "refunds_add_up",
         law: "an order's refunded money is the sum of its refunds and what its refunded pieces cost",
         broken: "select order_no as 'order', refunded_minor, refunds as refunds_minor, pieces as pieces_minor
             from (select o.order_no, o.refunded_minor,
-                    (select coalesce(sum(amount_minor), 0) from refund r where r.order_no = o.order_no) as refunds,
+                    (select coalesce(sum(amount_minor), 0) from refund r
+                        where r.order_no = o.order_no and r.state = 'done') as refunds,
                     (select coalesce(sum(refunded * price_minor), 0) from order_line l where l.order_no = o.order_no) as pieces
                 from orders o)
             where refunded_minor <> refunds or refunded_minor <> pieces limit ?1",
     },
     Law {
+        name: "refunds_and_lines_agree",
+        law: "of every line, refunded and refunding are what its refunds say that are done and begun",
+        broken: "select order_no as 'order', sku_id as sku, refunded, refunding, done, begun
+            from (select l.order_no, l.sku_id, l.refunded, l.refunding,
+                    coalesce(sum(iif(r.state = 'done', p.qty, 0)), 0) as done,
+                    coalesce(sum(iif(r.state = 'begun', p.qty, 0)), 0) as begun
+                from order_line l
+                left join refund r on r.order_no = l.order_no
+                left join refund_line p on p.refund_no = r.refund_no and p.sku_id = l.sku_id
+                group by l.order_no, l.sku_id)
+            where refunded <> done or refunding <> begun limit ?1",
+    },
+    Law {
+        name: "shipments_and_lines_agree",
+        law: "of every line, as many have left as its shipments say",
+        broken: "select order_no as 'order', sku_id as sku, shipped, said
+            from (select l.order_no, l.sku_id, l.shipped, coalesce(sum(p.qty), 0) as said
+                from order_line l
+                left join shipment s on s.order_no = l.order_no
+                left join shipment_line p on p.ship_no = s.ship_no and p.sku_id = l.sku_id
+                group by l.order_no, l.sku_id)
+            where shipped <> said limit ?1",
+    },
+    Law {
         name: "states_match_the_lines",
-        law: "refunded: nothing is open or shipped; shipped or done: nothing is open; unpaid: nothing moved",
-        broken: "select o.order_no as 'order', o.state, sum(l.qty) as qty, sum(l.refunded) as refunded, sum(l.shipped) as shipped
+        law: "refunded: nothing is open or shipped; shipped or done: nothing is open; unpaid: nothing moved; refunding: a refund is begun, and only then",
+        broken: "select o.order_no as 'order', o.state, sum(l.qty) as qty, sum(l.refunded) as refunded,
+                sum(l.refunding) as refunding, sum(l.shipped) as shipped
             from orders o join order_line l on l.order_no = o.order_no group by o.order_no
-            having (o.state in ('created', 'reserved', 'paid') and sum(l.refunded) + sum(l.shipped) <> 0)
+            having ((o.state = 'refunding') <> (sum(l.refunding) > 0))
+                or (o.state = 'refunding' and sum(l.shipped) <> 0)
+                or (o.state in ('created', 'reserved', 'paid') and sum(l.refunded) + sum(l.shipped) <> 0)
                 or (o.state = 'refunded' and sum(l.refunded) <> sum(l.qty))
                 or (o.state = 'part_refunded' and (sum(l.refunded) not between 1 and sum(l.qty) - 1 or sum(l.shipped) <> 0))
                 or (o.state = 'part_shipped' and (sum(l.shipped) = 0 or sum(l.refunded) + sum(l.shipped) >= sum(l.qty)))
@@ -144,10 +177,12 @@ async fn totals(connection: &mut SqliteConnection) -> Result<Totals, Error> {
         *totals.by_state.entry(state).or_default() += count;
     }
     let sums = "
-        select (select count(*) from order_event), (select count(*) from refund),
+        select (select count(*) from order_event), (select count(*) from refund), (select count(*) from shipment),
+               (select count(*) from order_timeout where saga is null),
                (select coalesce(sum(l.qty - l.refunded), 0) from order_line l join orders o on o.order_no = l.order_no
                 where o.state <> 'cancelled')";
     let row = query(sums).fetch_one(connection).await?;
-    (totals.events, totals.refunds, totals.pieces) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    (totals.events, totals.refunds, totals.shipments) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    (totals.called_off_waiting, totals.pieces) = (row.try_get(3)?, row.try_get(4)?);
     Ok(totals)
 }

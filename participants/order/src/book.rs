@@ -4,23 +4,32 @@
 //! transaction. Deciding changes the book; afterwards the book says what changed, for a few statements to write it all.
 //! Every order that changes carries the state and the version it was loaded with: its update is conditional on both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Slot};
 
+use amends_saga::Timestamp;
+use amends_wire::api::Time;
 use amends_wire::participant::CallOp;
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::command::{Command, Operation, OrderNo, Part, Placement, Refund};
+use crate::command::{Command, Operation, OrderNo, Placement};
 use crate::money::{Currency, Minor};
 use crate::state::{Change, State};
+
+mod goods;
+mod rows;
+
+pub use rows::{Event, RefundRow, RefundState, ShipmentRow};
 
 #[cfg(test)]
 mod tests;
 
+/// The member of an answer to a time-out that says that the order was called off before, so that nothing was done.
+pub(crate) const ALREADY: &str = "already";
+
 /// Who asks for a change, by what call.
 #[derive(Debug, Clone, Copy)]
 pub struct Cause<'a> {
-    /// The saga's id.
+    /// The saga's id; empty where no saga asks.
     pub saga: &'a str,
     /// The step's name.
     pub step: &'a str,
@@ -28,6 +37,8 @@ pub struct Cause<'a> {
     pub operation: Operation,
     /// What the call is to its step.
     pub op: CallOp,
+    /// The time, in unix milliseconds.
+    pub now: i64,
 }
 
 /// What a command comes to.
@@ -65,6 +76,10 @@ pub struct Order {
     pub refunded: Minor,
     /// How many events it has.
     pub version: i64,
+    /// From when on it may be called off unpaid, in unix milliseconds.
+    pub pay_deadline: Option<i64>,
+    /// The token it was placed with; only on its way into the database.
+    pub token: Option<String>,
     /// Its lines by SKU; empty where no command of the batch needs them.
     pub lines: BTreeMap<i64, OrderLine>,
 }
@@ -78,8 +93,21 @@ pub struct OrderLine {
     pub price: Minor,
     /// How many were refunded.
     pub refunded: i64,
+    /// How many are in refunds that are begun.
+    pub refunding: i64,
     /// How many have left.
     pub shipped: i64,
+}
+
+/// What of the database a batch may meet, beside the orders.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Refunds by their number.
+    pub refunds: Vec<RefundRow>,
+    /// Numbers of shipments that are taken.
+    pub shipments: BTreeSet<String>,
+    /// Tokens that are used, each with its customer and the number of its order.
+    pub tokens: BTreeMap<(String, String), String>,
 }
 
 /// The orders of a batch.
@@ -87,8 +115,11 @@ pub struct OrderLine {
 pub struct Book {
     entries: BTreeMap<OrderNo, Entry>,
     events: Vec<Event>,
-    refunds: Vec<RefundRow>,
-    refund_numbers: BTreeSet<String>,
+    refunds: BTreeMap<String, RefundRow>,
+    shipments: Vec<ShipmentRow>,
+    shipment_numbers: BTreeSet<String>,
+    tokens: BTreeMap<(String, String), String>,
+    timed_out: Vec<OrderNo>,
 }
 
 #[derive(Debug)]
@@ -100,33 +131,6 @@ struct Entry {
     lines_changed: BTreeSet<i64>,
 }
 
-/// A step that an order took, as a row.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Event {
-    order_no: OrderNo,
-    version: i64,
-    from_state: Option<State>,
-    to_state: State,
-    operation: &'static str,
-    op: &'static str,
-    note: Option<String>,
-    saga: String,
-    step: String,
-}
-
-/// Money given back, as a row with its lines.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct RefundRow {
-    refund_no: String,
-    order_no: OrderNo,
-    amount_minor: Minor,
-    reason: Option<String>,
-    saga: String,
-    step: String,
-    #[serde(skip)]
-    parts: Vec<Part>,
-}
-
 impl Cause<'_> {
     fn compensating(&self) -> bool {
         self.op == CallOp::Compensation
@@ -134,38 +138,40 @@ impl Cause<'_> {
 }
 
 impl Order {
-    /// What is neither refunded nor shipped yet.
-    fn open(&self) -> Vec<Part> {
-        self.lines
-            .iter()
-            .map(|(sku, line)| Part { sku: *sku, qty: line.open() })
-            .filter(|part| part.qty > 0)
-            .collect()
-    }
-
     /// What the answer to every operation says.
     fn view(&self) -> Value {
-        json!({
+        let mut view = json!({
             "order": self.number, "state": self.state, "total_minor": self.amount, "currency": self.currency,
             "refunded_minor": self.refunded,
-        })
+        });
+        if let (State::Created | State::Reserved, Some(deadline)) = (self.state, self.pay_deadline) {
+            view["pay_by"] = json!(Time(Timestamp(deadline)));
+        }
+        view
     }
 }
 
 impl OrderLine {
     fn open(&self) -> i64 {
-        self.qty - self.refunded - self.shipped
+        self.qty - self.refunded - self.refunding - self.shipped
     }
 }
 
 impl Book {
-    /// Opens a book on these orders as they are stored, and on the refund numbers already taken.
-    pub fn new(orders: impl IntoIterator<Item = Order>, refund_numbers: BTreeSet<String>) -> Book {
+    /// Opens a book on these orders as they are stored, and on what else the batch may meet.
+    pub fn new(orders: impl IntoIterator<Item = Order>, known: Known) -> Book {
         let entry = |order: Order| {
             let stored = Some((order.state, order.version));
             (order.number.clone(), Entry { order, stored, lines_changed: BTreeSet::new() })
         };
-        Book { entries: orders.into_iter().map(entry).collect(), refund_numbers, ..Book::default() }
+        let Known { refunds, shipments, tokens } = known;
+        Book {
+            entries: orders.into_iter().map(entry).collect(),
+            refunds: refunds.into_iter().map(|refund| (refund.number().to_owned(), refund)).collect(),
+            shipment_numbers: shipments,
+            tokens,
+            ..Book::default()
+        }
     }
 
     /// Decides one command and, if it takes effect, enters it.
@@ -174,10 +180,13 @@ impl Book {
             Command::Create(placement) => self.create(cause, placement),
             Command::Reserve(order) => self.change(cause, order, Change::Reserve, None),
             Command::Pay(order, amount) => self.pay(cause, order, *amount),
-            Command::Ship(order, parts) => self.ship(cause, order, parts.as_deref()),
+            Command::Ship(shipment) => self.ship(cause, shipment),
             Command::Complete(order) => self.change(cause, order, Change::Complete, None),
             Command::Refund(refund) => self.refund(cause, refund),
+            Command::RefundBegin(refund) => self.refund_begin(cause, refund),
+            Command::RefundEnd(end) => self.refund_end(cause, end),
             Command::Cancel(order, reason) => self.cancel(cause, order, reason.clone()),
+            Command::TimeOut(order) => self.time_out(cause, order),
         }
     }
 
@@ -185,8 +194,14 @@ impl Book {
         if let Some(entry) = self.entries.get(&placement.order) {
             return refused(&entry.order, format!("order {:?} exists already", placement.order.as_str()));
         }
+        if let (Some(token), Some(customer)) = (&placement.token, &placement.customer) {
+            match self.tokens.entry((customer.clone(), token.clone())) {
+                Slot::Occupied(taken) => return used(taken.get()),
+                Slot::Vacant(free) => free.insert(placement.order.as_str().to_owned()),
+            };
+        }
         let line = |line: &crate::command::Line| {
-            (line.sku, OrderLine { qty: line.qty, price: line.price, refunded: 0, shipped: 0 })
+            (line.sku, OrderLine { qty: line.qty, price: line.price, refunded: 0, refunding: 0, shipped: 0 })
         };
         let order = Order {
             number: placement.order.clone(),
@@ -198,9 +213,11 @@ impl Book {
             amount: placement.total,
             refunded: Minor::default(),
             version: 1,
+            pay_deadline: placement.pay_within_ms.map(|within| cause.now.saturating_add(within)),
+            token: placement.token.clone(),
             lines: placement.lines.iter().map(line).collect(),
         };
-        self.events.push(event(cause, &order, None, None));
+        self.events.push(Event::new(cause, &order, None, None));
         let done = Verdict::Done(order.view());
         let entry = Entry { order, stored: None, lines_changed: BTreeSet::new() };
         self.entries.insert(placement.order.clone(), entry);
@@ -223,55 +240,6 @@ impl Book {
         }
     }
 
-    fn ship(&mut self, cause: &Cause<'_>, number: &OrderNo, parts: Option<&[Part]>) -> Verdict {
-        let (parts, rest) = match self.choose(cause, number, Change::ShipRest, parts) {
-            Ok(chosen) => chosen,
-            Err(verdict) => return verdict,
-        };
-        let change = if rest { Change::ShipRest } else { Change::ShipPart };
-        if let Some(entry) = self.entries.get_mut(number) {
-            entry.each(&parts, |line, qty| line.shipped += qty);
-        }
-        self.change(cause, number, change, None)
-    }
-
-    fn refund(&mut self, cause: &Cause<'_>, refund: &Refund) -> Verdict {
-        if let Some(done) = self.undone(cause, &refund.order, &[State::Refunded, State::Cancelled]) {
-            return done;
-        }
-        let (parts, rest) =
-            match self.choose(cause, &refund.order, Change::RefundRest, refund.parts.as_deref()) {
-                Ok(chosen) => chosen,
-                Err(verdict) => return verdict,
-            };
-        let number = refund.number_or(cause.saga, cause.step);
-        let Some(entry) = self.entries.get_mut(&refund.order) else { return missing(&refund.order) };
-        if !self.refund_numbers.insert(number.clone()) {
-            return refused(&entry.order, format!("refund {number:?} was made already"));
-        }
-        let before = entry.order.refunded;
-        entry.each(&parts, |line, qty| line.refunded += qty);
-        entry.order.refunded = entry.order.refunded_by_lines();
-        let amount = entry.order.refunded.minus(before).unwrap_or_default();
-        self.refunds.push(RefundRow {
-            refund_no: number.clone(),
-            order_no: refund.order.clone(),
-            amount_minor: amount,
-            reason: refund.reason.clone(),
-            saga: cause.saga.to_owned(),
-            step: cause.step.to_owned(),
-            parts,
-        });
-        let change = if rest { Change::RefundRest } else { Change::RefundPart };
-        match self.change(cause, &refund.order, change, refund.reason.clone()) {
-            Verdict::Done(mut view) => {
-                view["refund"] = json!({ "refund": number, "amount_minor": amount });
-                Verdict::Done(view)
-            }
-            refused => refused,
-        }
-    }
-
     fn cancel(&mut self, cause: &Cause<'_>, number: &OrderNo, reason: Option<String>) -> Verdict {
         match self.entries.get(number) {
             Some(entry) if cause.compensating() && entry.order.saga != cause.saga => {
@@ -290,38 +258,31 @@ impl Book {
         }
     }
 
+    /// Of payment and time-out one wins: both leave from created or reserved, and neither goes back there.
+    fn time_out(&mut self, cause: &Cause<'_>, number: &OrderNo) -> Verdict {
+        let Some(order) = self.entries.get(number).map(|entry| &entry.order) else { return missing(number) };
+        match (order.state, order.pay_deadline) {
+            (State::Cancelled, _) => {
+                let mut view = order.view();
+                view[ALREADY] = json!(true);
+                return Verdict::Done(view);
+            }
+            (State::Created | State::Reserved, Some(deadline)) if deadline > cause.now => {
+                return refused(order, format!("order {:?} may still be paid for", number.as_str()));
+            }
+            _ => {}
+        }
+        let verdict = self.change(cause, number, Change::TimeOut, Some("nobody paid in time".to_owned()));
+        if cause.saga.is_empty() && matches!(verdict, Verdict::Done(_)) {
+            self.timed_out.push(number.clone());
+        }
+        verdict
+    }
+
     /// The answer to a compensation whose order already stands where it would bring it.
     fn undone(&self, cause: &Cause<'_>, number: &OrderNo, states: &[State]) -> Option<Verdict> {
         let order = &self.entries.get(number)?.order;
         (cause.compensating() && states.contains(&order.state)).then(|| Verdict::Done(order.view()))
-    }
-
-    /// Settles which goods a refund or a shipment is for, and whether they are all that is left.
-    fn choose(
-        &self,
-        cause: &Cause<'_>,
-        number: &OrderNo,
-        change: Change,
-        parts: Option<&[Part]>,
-    ) -> Result<(Vec<Part>, bool), Verdict> {
-        let Some(entry) = self.entries.get(number) else { return Err(missing(number)) };
-        let order = &entry.order;
-        if order.state.after(change).is_none() {
-            return Err(conflict(cause, order));
-        }
-        let open = order.open();
-        let Some(parts) = parts else { return Ok((open, true)) };
-        let open_of = |sku| order.lines.get(&sku).map_or(0, OrderLine::open);
-        let short: Vec<Value> = parts
-            .iter()
-            .filter(|part| part.qty > open_of(part.sku))
-            .map(|part| json!({ "sku": part.sku, "asked": part.qty, "open": open_of(part.sku) }))
-            .collect();
-        if !short.is_empty() {
-            let why = format!("order {:?} has less open than asked for", number.as_str());
-            return Err(Verdict::Refused { why, details: json!({ "order": number, "lines": short }) });
-        }
-        Ok((parts.to_vec(), parts == open))
     }
 
     /// Takes an order to the state that `change` leads to, if it leads anywhere from where the order stands.
@@ -337,27 +298,8 @@ impl Book {
         let from = entry.order.state;
         entry.order.state = next;
         entry.order.version += 1;
-        self.events.push(event(cause, &entry.order, Some(from), note));
+        self.events.push(Event::new(cause, &entry.order, Some(from), note));
         Verdict::Done(entry.order.view())
-    }
-}
-
-impl Order {
-    /// The money that stands for the refunded goods. It fits: it is no more than the lines come to.
-    fn refunded_by_lines(&self) -> Minor {
-        let of = |line: &OrderLine| line.price.times(line.refunded).unwrap_or_default();
-        self.lines.values().fold(Minor::default(), |sum, line| sum.plus(of(line)).unwrap_or(sum))
-    }
-}
-
-impl Entry {
-    fn each(&mut self, parts: &[Part], change: impl Fn(&mut OrderLine, i64)) {
-        for part in parts {
-            if let Some(line) = self.order.lines.get_mut(&part.sku) {
-                change(line, part.qty);
-                self.lines_changed.insert(part.sku);
-            }
-        }
     }
 }
 
@@ -389,35 +331,24 @@ impl Book {
         &self.events
     }
 
-    /// The refunds to insert.
-    pub fn refunds(&self) -> &[RefundRow] {
-        &self.refunds
-    }
-}
-
-impl RefundRow {
-    /// Its number.
-    pub fn number(&self) -> &str {
-        &self.refund_no
+    /// The refunds that are new, ascending by number.
+    pub fn refunds(&self) -> impl Iterator<Item = &RefundRow> {
+        self.refunds.values().filter(|refund| refund.is_new())
     }
 
-    /// What it was for.
-    pub fn parts(&self) -> &[Part] {
-        &self.parts
+    /// The stored refunds that ended, ascending by number.
+    pub fn refunds_ended(&self) -> impl Iterator<Item = &RefundRow> {
+        self.refunds.values().filter(|refund| refund.has_ended())
     }
-}
 
-fn event(cause: &Cause<'_>, order: &Order, from: Option<State>, note: Option<String>) -> Event {
-    Event {
-        order_no: order.number.clone(),
-        version: order.version,
-        from_state: from,
-        to_state: order.state,
-        operation: cause.operation.as_str(),
-        op: cause.op.as_str(),
-        note,
-        saga: cause.saga.to_owned(),
-        step: cause.step.to_owned(),
+    /// The shipments to insert.
+    pub fn shipments(&self) -> &[ShipmentRow] {
+        &self.shipments
+    }
+
+    /// The orders that were called off because nobody paid in time, without a saga that gives their goods back.
+    pub fn timed_out(&self) -> &[OrderNo] {
+        &self.timed_out
     }
 }
 
@@ -438,4 +369,9 @@ fn conflict(cause: &Cause<'_>, order: &Order) -> Verdict {
 
 fn refused(order: &Order, why: String) -> Verdict {
     Verdict::Refused { why, details: json!({ "order": order.number, "state": order.state }) }
+}
+
+fn used(order: &str) -> Verdict {
+    let why = format!("the token was used for order {order:?}");
+    Verdict::Refused { why, details: json!({ "order": order, "token": "used" }) }
 }

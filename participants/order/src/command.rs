@@ -22,6 +22,9 @@ pub const QTY_MAX: i64 = 1_000_000;
 /// The longest order number, customer and refund number, in characters.
 pub const NAME_CHARS_MAX: usize = 64;
 
+/// The longest that an order may wait for its payment, in seconds: 31 days.
+pub const PAY_WITHIN_S_MAX: i64 = 31 * 24 * 3600;
+
 /// The longest reason, in characters.
 pub const REASON_CHARS_MAX: usize = 200;
 
@@ -40,8 +43,16 @@ pub enum Operation {
     Complete,
     /// Gives back an order's money, or some of it.
     Refund,
+    /// Begins to give back an order's money, or some of it; undone by [`Operation::RefundAbort`].
+    RefundBegin,
+    /// Ends a refund that was begun: the money is given back.
+    RefundEnd,
+    /// Calls a refund off that was begun.
+    RefundAbort,
     /// Calls an order off.
     Cancel,
+    /// Calls an order off that nobody has paid for in time.
+    TimeOut,
 }
 
 /// A body that fits its operation.
@@ -53,14 +64,20 @@ pub enum Command {
     Reserve(OrderNo),
     /// Take an order as paid; the amount, if given, must be what the order comes to.
     Pay(OrderNo, Option<Minor>),
-    /// Send out these goods, or all that are open.
-    Ship(OrderNo, Option<Vec<Part>>),
+    /// Send goods out.
+    Ship(Shipment),
     /// Close a shipped order.
     Complete(OrderNo),
     /// Give money back.
     Refund(Refund),
+    /// Begin to give money back.
+    RefundBegin(Refund),
+    /// End a refund that was begun: done, or called off.
+    RefundEnd(RefundEnd),
     /// Call an order off, for a reason.
     Cancel(OrderNo, Option<String>),
+    /// Call an order off that nobody has paid for in time.
+    TimeOut(OrderNo),
 }
 
 /// An order's number: 1 to [`NAME_CHARS_MAX`] characters, none of them a control character, no space at either end.
@@ -81,6 +98,10 @@ pub struct Placement {
     pub lines: Vec<Line>,
     /// What the lines come to.
     pub total: Minor,
+    /// The customer's token, which no other order has.
+    pub token: Option<String>,
+    /// How long from now it may wait for its payment, in milliseconds.
+    pub pay_within_ms: Option<i64>,
 }
 
 /// So many of a SKU at a price.
@@ -116,16 +137,42 @@ pub struct Refund {
     pub parts: Option<Vec<Part>>,
 }
 
+/// A refund that was begun and now ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundEnd {
+    /// Of which order.
+    pub order: OrderNo,
+    /// The number it was begun under; named after its saga and step if it has none.
+    pub number: Option<String>,
+    /// Whether the money is given back, or all stays as it was.
+    pub done: bool,
+}
+
+/// Goods that leave together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shipment {
+    /// Of which order.
+    pub order: OrderNo,
+    /// The number it takes effect under, once; named after its saga and step if it has none.
+    pub number: Option<String>,
+    /// Which goods, each SKU once, ascending; all that are open if `None`.
+    pub parts: Option<Vec<Part>>,
+}
+
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 7] = [
+    pub const ALL: [Operation; 11] = [
         Operation::Create,
         Operation::Reserve,
         Operation::Pay,
         Operation::Ship,
         Operation::Complete,
         Operation::Refund,
+        Operation::RefundBegin,
+        Operation::RefundEnd,
+        Operation::RefundAbort,
         Operation::Cancel,
+        Operation::TimeOut,
     ];
 
     /// The name, as addresses and registrations carry it.
@@ -137,7 +184,11 @@ impl Operation {
             Operation::Ship => "ship",
             Operation::Complete => "complete",
             Operation::Refund => "refund",
+            Operation::RefundBegin => "refund_begin",
+            Operation::RefundEnd => "refund_end",
+            Operation::RefundAbort => "refund_abort",
             Operation::Cancel => "cancel",
+            Operation::TimeOut => "time_out",
         }
     }
 
@@ -151,11 +202,15 @@ impl Operation {
         match self {
             Operation::Create => Some(Operation::Cancel),
             Operation::Pay => Some(Operation::Refund),
+            Operation::RefundBegin => Some(Operation::RefundAbort),
             Operation::Reserve
             | Operation::Ship
             | Operation::Complete
             | Operation::Refund
-            | Operation::Cancel => None,
+            | Operation::RefundEnd
+            | Operation::RefundAbort
+            | Operation::Cancel
+            | Operation::TimeOut => None,
         }
     }
 
@@ -183,18 +238,15 @@ impl Operation {
             }
             Operation::Ship => {
                 let order = read_order(&mut reader, body);
+                let number = reader.text_if_any(body, "", "ship_no", 1..=NAME_CHARS_MAX);
                 let parts = (!whole).then(|| read_parts(&mut reader, body));
-                order.map(|order| Command::Ship(order, parts))
+                order.map(|order| Command::Ship(Shipment { order, number, parts }))
             }
-            Operation::Refund => {
-                let order = read_order(&mut reader, body);
-                let number = (!compensating)
-                    .then(|| reader.text_if_any(body, "", "refund", 1..=NAME_CHARS_MAX))
-                    .flatten();
-                let reason = read_reason(&mut reader, body, compensating);
-                let parts = (!whole).then(|| read_parts(&mut reader, body));
-                order.map(|order| Command::Refund(Refund { order, number, reason, parts }))
-            }
+            Operation::Refund => read_refund(&mut reader, body, compensating).map(Command::Refund),
+            Operation::RefundBegin => read_refund(&mut reader, body, false).map(Command::RefundBegin),
+            Operation::RefundEnd => read_refund_end(&mut reader, body, true),
+            Operation::RefundAbort => read_refund_end(&mut reader, body, false),
+            Operation::TimeOut => read_order(&mut reader, body).map(Command::TimeOut),
         };
         reader.finish(command)
     }
@@ -211,21 +263,21 @@ impl Command {
     pub fn order(&self) -> &OrderNo {
         match self {
             Command::Create(placement) => &placement.order,
-            Command::Refund(refund) => &refund.order,
+            Command::Refund(refund) | Command::RefundBegin(refund) => &refund.order,
+            Command::RefundEnd(end) => &end.order,
+            Command::Ship(shipment) => &shipment.order,
             Command::Reserve(order)
             | Command::Pay(order, _)
-            | Command::Ship(order, _)
             | Command::Complete(order)
-            | Command::Cancel(order, _) => order,
+            | Command::Cancel(order, _)
+            | Command::TimeOut(order) => order,
         }
     }
 }
 
-impl Refund {
-    /// The number it takes effect under when this step of this saga asks for it.
-    pub fn number_or(&self, saga: &str, step: &str) -> String {
-        self.number.clone().unwrap_or_else(|| format!("{saga}:{step}"))
-    }
+/// The number that something takes effect under when a step of a saga asks for it: its own, or one named after both.
+pub fn number_or(own: Option<&String>, saga: &str, step: &str) -> String {
+    own.cloned().unwrap_or_else(|| format!("{saga}:{step}"))
 }
 
 impl OrderNo {
@@ -254,10 +306,32 @@ fn read_reason(reader: &mut Reader, body: &Value, compensating: bool) -> Option<
     (!compensating).then(|| reader.text_if_any(body, "", "reason", 1..=REASON_CHARS_MAX)).flatten()
 }
 
-/// Reads `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?}`.
+/// Reads `{"order", "refund"?, "reason"?, "lines"?}`; `only_order` leaves out all but the first.
+fn read_refund(reader: &mut Reader, body: &Value, only_order: bool) -> Option<Refund> {
+    let order = read_order(reader, body);
+    let number = (!only_order).then(|| reader.text_if_any(body, "", "refund", 1..=NAME_CHARS_MAX)).flatten();
+    let reason = read_reason(reader, body, only_order);
+    let parts = (!only_order && given(body, "lines").is_some()).then(|| read_parts(reader, body));
+    order.map(|order| Refund { order, number, reason, parts })
+}
+
+/// Reads `{"order", "refund"?}`.
+fn read_refund_end(reader: &mut Reader, body: &Value, done: bool) -> Option<Command> {
+    let order = read_order(reader, body);
+    let number = reader.text_if_any(body, "", "refund", 1..=NAME_CHARS_MAX);
+    order.map(|order| Command::RefundEnd(RefundEnd { order, number, done }))
+}
+
+/// Reads `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?, "token"?,
+/// "pay_within_s"?}`.
 fn read_placement(reader: &mut Reader, body: &Value) -> Option<Placement> {
     let order = read_order(reader, body);
     let customer = reader.text_if_any(body, "", "customer", 1..=NAME_CHARS_MAX);
+    let token = reader.text_if_any(body, "", "token", 1..=NAME_CHARS_MAX);
+    if token.is_some() && given(body, "customer").is_none() {
+        reader.misfit("/customer", "is missing: a token belongs to a customer");
+    }
+    let pay_within = reader.integer_if_any(body, "", "pay_within_s", 1..=PAY_WITHIN_S_MAX);
     let currency = match given(body, "currency") {
         None => Some(Currency::EUR),
         Some(value) => {
@@ -282,7 +356,16 @@ fn read_placement(reader: &mut Reader, body: &Value) -> Option<Placement> {
             reader.misfit(format!("/{member}"), format!("is {claimed}, but the lines come to {total}"));
         }
     }
-    Some(Placement { order: order?, customer, currency: currency?, lines, total: total? })
+    let pay_within_ms = pay_within.map(|seconds| seconds * 1000);
+    Some(Placement {
+        order: order?,
+        customer,
+        currency: currency?,
+        lines,
+        total: total?,
+        token,
+        pay_within_ms,
+    })
 }
 
 /// What lines come to, unless it exceeds the largest amount.

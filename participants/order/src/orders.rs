@@ -6,27 +6,41 @@ use amends_sdk::body::does_not_fit;
 use amends_sdk::{Body, Call, CallOp, Reply, Tx};
 use amends_wire::problem::{Problem, Slug};
 use async_trait::async_trait;
+use serde_json::json;
 use uuid::fmt::Hyphenated;
 
 use crate::book::{Book, Cause, Verdict};
 use crate::command::{Command, Operation};
 use crate::table::{self, Changes, Wanted};
+use crate::token::{Misuse, Tokens};
 
 /// Every guarded operation of the orders; one value serves them all, so that their calls share a transaction.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Orders;
+#[derive(Debug, Clone)]
+pub(crate) struct Orders {
+    /// What order tokens are checked with.
+    pub(crate) tokens: Tokens,
+}
 
 /// A call that was read, or what is wrong with it.
 struct Asked<'a> {
     call: &'a Call,
     saga: String,
-    command: Result<(Operation, Command), Problem>,
+    command: Result<(Operation, Command), No>,
+}
+
+/// Why a call is answered without being decided.
+enum No {
+    /// Its body does not fit.
+    Problem(Problem),
+    /// Its token is none.
+    Token(Misuse),
 }
 
 #[async_trait]
 impl Body for Orders {
     async fn perform(&self, tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error> {
-        let asked: Vec<Asked<'_>> = calls.iter().map(|call| Asked::read(call)).collect();
+        let now = now_ms();
+        let asked: Vec<Asked<'_>> = calls.iter().map(|call| Asked::read(call, &self.tokens, now)).collect();
         let mut wanted = Wanted::default();
         for one in &asked {
             if let Ok((_, command)) = &one.command {
@@ -34,34 +48,39 @@ impl Body for Orders {
             }
         }
         let mut book = table::load(tx.sqlite(), wanted).await?;
-        let replies = asked.iter().map(|one| one.decide(&mut book)).collect();
-        table::save(tx.sqlite(), Changes::of(&book)?, now_ms()).await?;
+        let replies = asked.iter().map(|one| one.decide(&mut book, now)).collect();
+        table::save(tx.sqlite(), Changes::of(&book)?, now).await?;
         Ok(replies)
     }
 }
 
 impl Asked<'_> {
-    fn read(call: &Call) -> Asked<'_> {
+    fn read<'a>(call: &'a Call, tokens: &Tokens, now: i64) -> Asked<'a> {
         let saga = Hyphenated::from_uuid(call.caller.saga).to_string();
         let command = match Operation::named(&call.operation) {
             Some(operation) => operation
                 .read(&call.body, call.caller.op == CallOp::Compensation)
-                .map(|command| (operation, command))
-                .map_err(|misfits| does_not_fit(&misfits)),
+                .map_err(|misfits| No::Problem(does_not_fit(&misfits)))
+                .and_then(|command| with_a_good_token(command, tokens, now).map_err(No::Token))
+                .map(|command| (operation, command)),
             None => {
-                Err(Problem::new(Slug::NotFound, format!("orders know no operation {:?}", call.operation)))
+                let detail = format!("orders know no operation {:?}", call.operation);
+                Err(No::Problem(Problem::new(Slug::NotFound, detail)))
             }
         };
         Asked { call, saga, command }
     }
 
-    fn decide(&self, book: &mut Book) -> Reply {
+    fn decide(&self, book: &mut Book, now: i64) -> Reply {
         let (operation, command) = match &self.command {
             Ok((operation, command)) => (*operation, command),
-            Err(problem) => return Reply::problem(problem),
+            Err(No::Problem(problem)) => return Reply::problem(problem),
+            Err(No::Token(misuse)) => {
+                return Reply::refused(misuse.to_string(), json!({ "token": misuse.as_str() }));
+            }
         };
-        let cause =
-            Cause { saga: &self.saga, step: &self.call.caller.step, operation, op: self.call.caller.op };
+        let caller = &self.call.caller;
+        let cause = Cause { saga: &self.saga, step: &caller.step, operation, op: caller.op, now };
         match book.decide(&cause, command) {
             Verdict::Done(output) => Reply::done(output),
             Verdict::Refused { why, details } => Reply::refused(why, details),
@@ -69,7 +88,18 @@ impl Asked<'_> {
     }
 }
 
-fn now_ms() -> i64 {
+/// Lets a command through unless it is a placement with a token that is none.
+fn with_a_good_token(command: Command, tokens: &Tokens, now: i64) -> Result<Command, Misuse> {
+    if let Command::Create(placement) = &command
+        && let (Some(token), Some(customer)) = (&placement.token, &placement.customer)
+    {
+        tokens.check(token, customer, now)?;
+    }
+    Ok(command)
+}
+
+/// The time in unix milliseconds.
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

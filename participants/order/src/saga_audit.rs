@@ -5,7 +5,8 @@
 //! themselves, for those that no call accounts for. It reads one snapshot and changes nothing.
 //!
 //! Effects: of `create` `{"order", "customer", "currency", "lines": [{"sku", "qty", "price_minor"}], "total_minor",
-//! "total"}`, of `pay` `{"order", "amount_minor"}`, of `refund` `{"order", "refund", "lines"}`, of any other `{"order"}`.
+//! "total"}`, of `pay` `{"order", "amount_minor"}`, of `refund` and `refund_begin` `{"order", "refund", "lines"}`, of any
+//! other `{"order"}`.
 
 mod judge;
 mod rows;
@@ -53,7 +54,8 @@ async fn on_the_barrier(snapshot: &mut SqliteConnection, window: &Window) -> Res
     Ok(Page { next: next.cursor(), ..page })
 }
 
-/// The events, for those whose step never called here, or has done nothing here.
+/// The events, for those whose step never called here, or has done nothing here. Those that no saga caused are left out:
+/// an order that nobody paid for was called off.
 const WALKS: [Walk; 1] = [Walk {
     last: "select max(event_id) from order_event",
     time: "select at from order_event where event_id >= ?1 order by event_id limit 1",
@@ -62,7 +64,7 @@ const WALKS: [Walk; 1] = [Walk {
     found: "select e.event_id as id, e.order_no, e.operation, e.op, e.to_state, e.saga, e.step, b.status
         from order_event e
         left join saga_barrier b on b.saga_id = unhex(e.saga, '-') and b.step = e.step and b.op = 0
-        where e.event_id > ?1 and e.event_id <= ?2
+        where e.event_id > ?1 and e.event_id <= ?2 and e.saga <> ''
             and (b.status is null or (b.status <> 1 and b.status not between 200 and 299))
         order by e.event_id limit ?3",
     tell: event,

@@ -27,6 +27,14 @@ mod tests;
 ///
 /// Undoing a placed and paid order runs `refund`, then `cancel`: paid → refunded → cancelled. Once goods have left,
 /// nothing is refunded here any more: a return is another matter than a refund.
+///
+/// A refund in several steps is begun and ends. While at least one is begun, the order is refunding and goods stay
+/// where they are; when the last one ends, the order stands where what was given back leads:
+///
+/// ```text
+///        paid, part_refunded ── begin ──► refunding ── end ──► paid, part_refunded, refunded
+///                                         └───────┘ begin or end, others under way
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Placed.
@@ -41,6 +49,8 @@ pub enum State {
     Shipped,
     /// Arrived, and nothing is open.
     Done,
+    /// Paid, and some of the money is being given back.
+    Refunding,
     /// Paid, and the money for some of the goods was given back.
     PartRefunded,
     /// Paid, and all the money was given back.
@@ -66,19 +76,32 @@ pub enum Change {
     RefundPart,
     /// All the money still kept is given back.
     RefundRest,
+    /// A refund in several steps is begun.
+    RefundBegin,
+    /// A refund ends, others are under way.
+    RefundsGoOn,
+    /// The last refund under way ends, and nothing was given back.
+    RefundsEndInNone,
+    /// The last refund under way ends, and some money was given back.
+    RefundsEndInPart,
+    /// The last refund under way ends, and all the money was given back.
+    RefundsEndInAll,
     /// It is called off.
     Cancel,
+    /// Nobody has paid for it in time.
+    TimeOut,
 }
 
 impl State {
     /// Every state.
-    pub const ALL: [State; 9] = [
+    pub const ALL: [State; 10] = [
         State::Created,
         State::Reserved,
         State::Paid,
         State::PartShipped,
         State::Shipped,
         State::Done,
+        State::Refunding,
         State::PartRefunded,
         State::Refunded,
         State::Cancelled,
@@ -86,7 +109,9 @@ impl State {
 
     /// The state that `change` leads to, or `None` where it conflicts with this one.
     pub fn after(self, change: Change) -> Option<State> {
-        use State::{Cancelled, Created, Done, Paid, PartRefunded, PartShipped, Refunded, Reserved, Shipped};
+        use State::{
+            Cancelled, Created, Done, Paid, PartRefunded, PartShipped, Refunded, Refunding, Reserved, Shipped,
+        };
         match (self, change) {
             (Created, Change::Reserve) => Some(Reserved),
             (Created | Reserved, Change::Pay) => Some(Paid),
@@ -95,10 +120,16 @@ impl State {
             (Shipped, Change::Complete) => Some(Done),
             (Paid | PartRefunded, Change::RefundPart) => Some(PartRefunded),
             (Paid | PartRefunded, Change::RefundRest) => Some(Refunded),
+            (Paid | PartRefunded | Refunding, Change::RefundBegin) => Some(Refunding),
+            (Refunding, Change::RefundsGoOn) => Some(Refunding),
+            (Refunding, Change::RefundsEndInNone) => Some(Paid),
+            (Refunding, Change::RefundsEndInPart) => Some(PartRefunded),
+            (Refunding, Change::RefundsEndInAll) => Some(Refunded),
             (Created | Reserved | Refunded, Change::Cancel) => Some(Cancelled),
+            (Created | Reserved, Change::TimeOut) => Some(Cancelled),
             (
-                Created | Reserved | Paid | PartShipped | Shipped | Done | PartRefunded | Refunded
-                | Cancelled,
+                Created | Reserved | Paid | PartShipped | Shipped | Done | Refunding | PartRefunded
+                | Refunded | Cancelled,
                 _,
             ) => None,
         }
@@ -113,6 +144,7 @@ impl State {
             State::PartShipped => "part_shipped",
             State::Shipped => "shipped",
             State::Done => "done",
+            State::Refunding => "refunding",
             State::PartRefunded => "part_refunded",
             State::Refunded => "refunded",
             State::Cancelled => "cancelled",
@@ -127,7 +159,7 @@ impl State {
 
 impl Change {
     /// Every change.
-    pub const ALL: [Change; 8] = [
+    pub const ALL: [Change; 14] = [
         Change::Reserve,
         Change::Pay,
         Change::ShipPart,
@@ -135,7 +167,13 @@ impl Change {
         Change::Complete,
         Change::RefundPart,
         Change::RefundRest,
+        Change::RefundBegin,
+        Change::RefundsGoOn,
+        Change::RefundsEndInNone,
+        Change::RefundsEndInPart,
+        Change::RefundsEndInAll,
         Change::Cancel,
+        Change::TimeOut,
     ];
 }
 

@@ -4,17 +4,19 @@
 //! (rows travel as one JSON text), so its cost hardly depends on how many calls wait. Each update is conditional on
 //! the state and the version that were loaded and must meet exactly as many rows as were decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod load;
+
+use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::json;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
-use sqlx::{Row, query};
+use sqlx::query;
+use sqlx::sqlite::SqliteConnection;
 
-use crate::book::{Book, Order, OrderLine};
-use crate::command::{Command, OrderNo};
-use crate::money::{Currency, Minor};
-use crate::state::State;
+use crate::book::{Book, RefundState};
+use crate::command::{Command, number_or};
+
+pub use load::load;
+pub(crate) use load::order_of;
 
 #[cfg(test)]
 mod tests;
@@ -54,8 +56,12 @@ pub struct Wanted {
     pub orders: BTreeSet<String>,
     /// Those of the orders whose lines are needed as well.
     pub lines: BTreeSet<String>,
-    /// Refund numbers that may be taken.
+    /// Refund numbers that may be taken, or end.
     pub refunds: BTreeSet<String>,
+    /// Shipment numbers that may be taken.
+    pub shipments: BTreeSet<String>,
+    /// Tokens that may be used, each after its customer.
+    pub tokens: BTreeSet<(String, String)>,
 }
 
 impl Wanted {
@@ -63,19 +69,34 @@ impl Wanted {
     pub fn add(&mut self, command: &Command, saga: &str, step: &str) {
         let order = command.order().as_str();
         self.orders.insert(order.to_owned());
+        let number = |own: Option<&String>| number_or(own, saga, step);
+        let of_saga = |own: &Option<String>| own.clone().unwrap_or_else(|| saga.to_owned());
         match command {
             Command::Refund(refund) => {
                 self.lines.insert(order.to_owned());
-                self.refunds.insert(refund.number_or(saga, step));
+                self.refunds.insert(number(refund.number.as_ref()));
             }
-            Command::Ship(..) => {
+            Command::RefundBegin(refund) => {
                 self.lines.insert(order.to_owned());
+                self.refunds.insert(of_saga(&refund.number));
             }
-            Command::Create(_)
-            | Command::Reserve(_)
+            Command::RefundEnd(end) => {
+                self.lines.insert(order.to_owned());
+                self.refunds.insert(of_saga(&end.number));
+            }
+            Command::Ship(shipment) => {
+                self.lines.insert(order.to_owned());
+                self.shipments.insert(number(shipment.number.as_ref()));
+            }
+            Command::Create(placement) => {
+                let token = placement.customer.clone().zip(placement.token.clone());
+                self.tokens.extend(token);
+            }
+            Command::Reserve(_)
             | Command::Pay(..)
             | Command::Complete(_)
-            | Command::Cancel(..) => {}
+            | Command::Cancel(..)
+            | Command::TimeOut(_) => {}
         }
     }
 }
@@ -88,87 +109,6 @@ impl From<Error> for sqlx::Error {
             Error::Conflict { .. } | Error::Corrupt { .. } => sqlx::Error::Protocol(error.to_string()),
         }
     }
-}
-
-/// Opens a book on the orders of a batch.
-///
-/// # Errors
-/// [`Error::Database`] and [`Error::Corrupt`].
-pub async fn load(connection: &mut SqliteConnection, wanted: Wanted) -> Result<Book, Error> {
-    let mut orders = load_orders(connection, json!(wanted.orders).to_string()).await?;
-    if !wanted.lines.is_empty() {
-        load_lines(connection, json!(wanted.lines).to_string(), &mut orders).await?;
-    }
-    let refunds = match wanted.refunds.is_empty() {
-        true => BTreeSet::new(),
-        false => load_refund_numbers(connection, json!(wanted.refunds).to_string()).await?,
-    };
-    Ok(Book::new(orders.into_values(), refunds))
-}
-
-async fn load_orders(
-    connection: &mut SqliteConnection,
-    numbers: String,
-) -> Result<BTreeMap<String, Order>, Error> {
-    const SQL: &str = "
-        select order_no, saga, step, user_id, state, currency, amount_minor, refunded_minor, version
-        from orders where order_no in (select value from json_each(?1))";
-    let rows = query(SQL).bind(numbers).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, order_of(row)?))).collect()
-}
-
-/// Reads an order from the nine columns that every query of orders begins with.
-pub(crate) fn order_of(row: &SqliteRow) -> Result<Order, Error> {
-    let number: String = row.try_get(0)?;
-    let (state, currency): (String, String) = (row.try_get(4)?, row.try_get(5)?);
-    let corrupt = |what, value: String| Error::Corrupt { order: number.clone(), what, value };
-    Ok(Order {
-        saga: row.try_get(1)?,
-        step: row.try_get(2)?,
-        customer: row.try_get(3)?,
-        state: State::named(&state).ok_or_else(|| corrupt("state", state.clone()))?,
-        currency: currency.parse::<Currency>().map_err(|_| corrupt("currency", currency.clone()))?,
-        amount: minor(row, 6).map_err(|value| corrupt("amount_minor", value))?,
-        refunded: minor(row, 7).map_err(|value| corrupt("refunded_minor", value))?,
-        version: row.try_get(8)?,
-        lines: BTreeMap::new(),
-        number: OrderNo::stored(number),
-    })
-}
-
-fn minor(row: &SqliteRow, column: usize) -> Result<Minor, String> {
-    let value: i64 = row.try_get(column).map_err(|error| error.to_string())?;
-    Minor::new(value).ok_or_else(|| value.to_string())
-}
-
-async fn load_lines(
-    connection: &mut SqliteConnection,
-    numbers: String,
-    orders: &mut BTreeMap<String, Order>,
-) -> Result<(), Error> {
-    const SQL: &str = "
-        select order_no, sku_id, qty, price_minor, refunded, shipped
-        from order_line where order_no in (select value from json_each(?1))";
-    for row in query(SQL).bind(numbers).fetch_all(connection).await? {
-        let number: String = row.try_get(0)?;
-        let corrupt = |value| Error::Corrupt { order: number.clone(), what: "price_minor", value };
-        let price = minor(&row, 3).map_err(corrupt)?;
-        let line =
-            OrderLine { qty: row.try_get(2)?, price, refunded: row.try_get(4)?, shipped: row.try_get(5)? };
-        if let Some(order) = orders.get_mut(&number) {
-            order.lines.insert(row.try_get(1)?, line);
-        }
-    }
-    Ok(())
-}
-
-async fn load_refund_numbers(
-    connection: &mut SqliteConnection,
-    numbers: String,
-) -> Result<BTreeSet<String>, Error> {
-    const SQL: &str = "select refund_no from refund where refund_no in (select value from json_each(?1))";
-    let rows = query(SQL).bind(numbers).fetch_all(connection).await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
 /// The most rows in one statement; a larger batch takes several.
@@ -193,14 +133,14 @@ struct Write {
 
 const INSERT_ORDERS: &str = "
     insert into orders (order_no, saga, step, user_id, state, currency, amount_minor, refunded_minor, version,
-                        created_at, updated_at)
+                        token, pay_deadline, created_at, updated_at)
     select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-           value ->> 8, ?2, ?2
+           value ->> 8, value ->> 9, value ->> 10, ?2, ?2
     from json_each(?1)";
 
 const INSERT_LINES: &str = "
-    insert into order_line (order_no, sku_id, line_no, qty, price_minor, refunded, shipped)
-    select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+    insert into order_line (order_no, sku_id, line_no, qty, price_minor, refunded, refunding, shipped)
+    select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7
     from json_each(?1) where ?2 is not null";
 
 const UPDATE_ORDERS: &str = "
@@ -210,15 +150,32 @@ const UPDATE_ORDERS: &str = "
     where order_no = new.value ->> 0 and state = new.value ->> 4 and version = new.value ->> 5";
 
 const UPDATE_LINES: &str = "
-    update order_line set refunded = new.value ->> 2, shipped = new.value ->> 3
+    update order_line
+    set refunded = new.value ->> 2, refunding = new.value ->> 3, shipped = new.value ->> 4
     from json_each(?1) as new
     where order_no = new.value ->> 0 and sku_id = new.value ->> 1 and ?2 is not null";
 
 const INSERT_REFUNDS: &str = "
-    insert into refund (refund_no, order_no, amount_minor, reason, saga, step, created_at)
-    select value ->> 'refund_no', value ->> 'order_no', value ->> 'amount_minor', value ->> 'reason',
-           value ->> 'saga', value ->> 'step', ?2
+    insert into refund (refund_no, order_no, state, amount_minor, reason, saga, step, created_at, ended_at)
+    select value ->> 'refund_no', value ->> 'order_no', value ->> 'state', value ->> 'amount_minor',
+           value ->> 'reason', value ->> 'saga', value ->> 'step', ?2, iif(value ->> 'state' = 'begun', null, ?2)
     from json_each(?1)";
+
+const UPDATE_REFUNDS: &str = "
+    update refund set state = new.value ->> 1, ended_at = ?2
+    from json_each(?1) as new
+    where refund_no = new.value ->> 0 and state = new.value ->> 2";
+
+const INSERT_SHIPMENTS: &str = "
+    insert into shipment (ship_no, order_no, saga, step, created_at)
+    select value ->> 'ship_no', value ->> 'order_no', value ->> 'saga', value ->> 'step', ?2 from json_each(?1)";
+
+const INSERT_SHIPMENT_LINES: &str = "
+    insert into shipment_line (ship_no, sku_id, qty)
+    select value ->> 0, value ->> 1, value ->> 2 from json_each(?1) where ?2 is not null";
+
+const INSERT_TIMEOUTS: &str = "
+    insert into order_timeout (order_no, decided_at, next_at) select value, ?2, ?2 from json_each(?1)";
 
 const INSERT_REFUND_LINES: &str = "
     insert into refund_line (refund_no, sku_id, qty)
@@ -242,16 +199,30 @@ impl Changes {
             (&order.number, order.state, order.refunded, order.version, was, version)
         });
         changes.push("orders", UPDATE_ORDERS, moved)?;
-        let lines = book.lines_changed().map(|(order, sku, line)| (order, sku, line.refunded, line.shipped));
+        let lines = book
+            .lines_changed()
+            .map(|(order, sku, line)| (order, sku, line.refunded, line.refunding, line.shipped));
         changes.push("order_line", UPDATE_LINES, lines)?;
-        changes.push("refund", INSERT_REFUNDS, book.refunds().iter())?;
-        let parts = book
-            .refunds()
-            .iter()
-            .flat_map(|refund| refund.parts().iter().map(|part| (refund.number(), part.sku, part.qty)));
-        changes.push("refund_line", INSERT_REFUND_LINES, parts)?;
+        changes.refunds_and_shipments(book)?;
+        changes.push("order_timeout", INSERT_TIMEOUTS, book.timed_out().iter())?;
         changes.push("order_event", INSERT_EVENTS, book.events().iter())?;
         Ok(changes)
+    }
+
+    fn refunds_and_shipments(&mut self, book: &Book) -> Result<(), Error> {
+        self.push("refund", INSERT_REFUNDS, book.refunds())?;
+        let parts = book
+            .refunds()
+            .flat_map(|refund| refund.parts().iter().map(|part| (refund.number(), part.sku, part.qty)));
+        self.push("refund_line", INSERT_REFUND_LINES, parts)?;
+        let ended = book.refunds_ended().map(|refund| (refund.number(), refund.state(), RefundState::Begun));
+        self.push("refund", UPDATE_REFUNDS, ended)?;
+        self.push("shipment", INSERT_SHIPMENTS, book.shipments().iter())?;
+        let parts = book
+            .shipments()
+            .iter()
+            .flat_map(|shipment| shipment.parts().iter().map(|part| (shipment.number(), part.sku, part.qty)));
+        self.push("shipment_line", INSERT_SHIPMENT_LINES, parts)
     }
 
     fn insert_orders(&mut self, book: &Book) -> Result<(), Error> {
@@ -266,12 +237,23 @@ impl Changes {
                 order.amount,
                 order.refunded,
                 order.version,
+                &order.token,
+                order.pay_deadline,
             )
         });
         self.push("orders", INSERT_ORDERS, orders)?;
         let lines = book.created().flat_map(|order| {
             order.lines.iter().zip(1i64..).map(|((sku, line), number)| {
-                (&order.number, sku, number, line.qty, line.price, line.refunded, line.shipped)
+                (
+                    &order.number,
+                    sku,
+                    number,
+                    line.qty,
+                    line.price,
+                    line.refunded,
+                    line.refunding,
+                    line.shipped,
+                )
             })
         });
         self.push("order_line", INSERT_LINES, lines)

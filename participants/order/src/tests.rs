@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::*;
 
+mod money;
+
 /// Orders on a file of their own.
 pub(crate) struct Shop {
     order: Order,
@@ -319,7 +321,8 @@ async fn the_registration_names_what_undoes_what() {
     let registration = shop.order.participant().registration("http://127.0.0.1:7102");
     let registration = serde_json::to_value(registration).expect("JSON");
     let operations = registration["operations"].as_object().expect("operations");
-    assert_eq!(operations.len(), 7);
+    assert_eq!(operations.len(), 11);
+    assert_eq!(operations["refund_begin"]["compensation"], "refund_abort");
     assert_eq!(operations["create"]["compensation"], "cancel");
     assert_eq!(operations["pay"]["compensation"], "refund");
     assert!(operations["cancel"].get("compensation").is_none_or(Value::is_null));

@@ -25,7 +25,7 @@ pub struct Totals {
     pub availabilities: i64,
 }
 
-const LAWS: [Law; 4] = [
+const LAWS: [Law; 5] = [
     Law {
         name: "every_sku_has_a_price",
         law: "a price is from 0 to 2^53 - 1, in a currency of three upper-case letters",
@@ -43,6 +43,15 @@ const LAWS: [Law; 4] = [
         law: "the product of a sku is in the catalogue",
         broken: "select s.sku_id as sku, s.spu_id as spu from product_sku s
             left join product_spu p on p.spu_id = s.spu_id where p.spu_id is null limit ?1",
+    },
+    Law {
+        name: "every_price_is_kept",
+        law: "the price of a sku is the one that is kept under its price version, and no kept price is newer",
+        broken: "select s.sku_id as sku, s.price_version, s.price_minor, p.price_minor as kept_minor
+            from product_sku s left join product_price p on p.sku_id = s.sku_id and p.version = s.price_version
+            where p.version is null or p.price_minor <> s.price_minor or p.currency <> s.currency
+               or exists (select 1 from product_price n where n.sku_id = s.sku_id and n.version > s.price_version)
+            limit ?1",
     },
     Law {
         name: "availability_never_negative",

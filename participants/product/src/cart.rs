@@ -22,18 +22,32 @@ pub struct Cart {
     pub lines: BTreeMap<i64, i64>,
     /// What the prices must be in; whatever they are in, if `None`, but all the same.
     pub currency: Option<String>,
+    /// Which price of a SKU the customer has seen, where the cart says so; it is bought at that price or not at all.
+    pub seen: BTreeMap<i64, i64>,
 }
 
 impl Cart {
-    /// Reads `{"lines": [{"sku": integer, "qty": integer}], "currency"?: text}`; other members are ignored.
+    /// Reads `{"lines": [{"sku": integer, "qty": integer, "price_version"?: integer}], "currency"?: text}`; other
+    /// members are ignored. Of several prices that were seen of a SKU the oldest counts.
     ///
     /// # Errors
     /// Everything that does not fit, at least one.
     pub fn read(body: &Value) -> Result<Cart, Vec<Misfit>> {
         let mut reader = Reader::default();
-        let lines = reader.quantities(body, LINES_MAX, QTY_MAX);
+        let (mut lines, mut seen) = (BTreeMap::new(), BTreeMap::new());
+        let read = |reader: &mut Reader, line: &Value, at: &str| {
+            let version = reader.integer_if_any(line, at, "price_version", 1..=i64::MAX);
+            Some((reader.sku_and_qty(line, at, QTY_MAX)?, version))
+        };
+        for ((sku, qty), version) in reader.each(body, "lines", 1..=LINES_MAX, read) {
+            *lines.entry(sku).or_default() += qty;
+            if let Some(version) = version {
+                let oldest = seen.entry(sku).or_insert(version);
+                *oldest = version.min(*oldest);
+            }
+        }
         let currency = given(body, "currency").and_then(|_| read_currency(&mut reader, body, ""));
-        reader.finish(Some(Cart { lines, currency }))
+        reader.finish(Some(Cart { lines, currency, seen }))
     }
 }
 

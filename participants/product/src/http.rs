@@ -6,6 +6,8 @@
 //! | `PUT /availability` | what there is of 1 to 1000 SKUs; each is written if its `seq` is newer |
 //! | `GET /products/{sku}` | one SKU |
 //! | `GET /products?after=7&limit=50` | all SKUs, ascending, in pages |
+//! | `GET /products/{sku}/prices?limit=50` | the prices it has had, the newest first |
+//! | `GET /metrics` | figures of cache and feed, as Prometheus reads them |
 //! | `GET /audit` | the catalogue checked by its own laws |
 //!
 //! A catalogue is `{"items": [{"sku", "spu"?, "name", "price_minor", "currency"?, "status"?, "attrs"?, "version"?}]}`,
@@ -22,14 +24,19 @@ use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sqlx::Sqlite;
+use sqlx::pool::PoolConnection;
 
+use crate::cache::Cache;
 use crate::gather::now_ms;
 use crate::load::{Availability, Item, read_availability, read_items};
+use crate::metrics::{self, Figures};
 use crate::{audit, table};
 
 /// The most items on one page.
@@ -45,14 +52,24 @@ const LOAD_BYTES_MAX: usize = 8 << 20;
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The addresses above, over one writer and its database.
-pub(crate) fn router(writer: Writer) -> Router {
+pub(crate) fn router(writer: Writer, cache: Cache, figures: Arc<Figures>) -> Router {
+    let figures = Router::new().route("/metrics", get(metrics)).with_state(figures);
     Router::new()
         .route("/catalogue", put(load))
         .route("/availability", put(availability))
         .route("/products", get(products))
         .route("/products/{sku}", get(product))
+        .route("/products/{sku}/prices", get(prices))
         .route("/audit", get(laws))
-        .with_state(writer)
+        .with_state(Serving { writer, cache })
+        .merge(figures)
+}
+
+/// What the addresses are served from.
+#[derive(Clone)]
+struct Serving {
+    writer: Writer,
+    cache: Cache,
 }
 
 /// What is loaded, and how many of it counted.
@@ -107,14 +124,18 @@ impl IntoResponse for Failure {
     }
 }
 
-async fn load(State(writer): State<Writer>, request: Request) -> Result<Json<Value>, Failure> {
+async fn load(State(serving): State<Serving>, request: Request) -> Result<Json<Value>, Failure> {
     let items = read_items(&read(request.into_body()).await?)?;
-    write(&writer, items.len(), Load::Items(items)).await
+    let versions: Vec<(i64, i64)> = items.iter().map(|item| (item.sku, item.version)).collect();
+    let written = write(&serving.writer, items.len(), Load::Items(items)).await;
+    // Even if it failed: nobody knows then whether the commit was lost, or only its answer.
+    serving.cache.written(versions.into_iter()).await;
+    written
 }
 
-async fn availability(State(writer): State<Writer>, request: Request) -> Result<Json<Value>, Failure> {
+async fn availability(State(serving): State<Serving>, request: Request) -> Result<Json<Value>, Failure> {
     let items = read_availability(&read(request.into_body()).await?)?;
-    write(&writer, items.len(), Load::Availability(items)).await
+    write(&serving.writer, items.len(), Load::Availability(items)).await
 }
 
 /// Reads a load, neither too long nor for too long.
@@ -144,16 +165,62 @@ async fn write(writer: &Writer, items: usize, load: Load) -> Result<Json<Value>,
 }
 
 async fn product(
-    State(writer): State<Writer>,
+    State(serving): State<Serving>,
     Path(sku): Path<String>,
 ) -> Result<Json<table::Product>, Failure> {
-    let unknown = || {
-        let shown: String = sku.chars().take(40).collect();
-        Failure(Problem::new(Slug::NotFound, format!("there is no sku {shown:?} in the catalogue")))
-    };
-    let number: i64 = sku.parse().map_err(|_| unknown())?;
-    let mut reader = writer.database().readers().acquire().await?;
-    table::product(&mut reader, number).await?.map(Json).ok_or_else(unknown)
+    let number: i64 = sku.parse().map_err(|_| unknown(&sku))?;
+    let mut reader = serving.reader().await?;
+    table::product(&mut reader, number).await?.map(Json).ok_or_else(|| unknown(&sku))
+}
+
+/// How many prices are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Newest {
+    #[serde(default = "page_default")]
+    limit: i64,
+}
+
+async fn prices(
+    State(serving): State<Serving>,
+    Path(sku): Path<String>,
+    newest: Result<Query<Newest>, QueryRejection>,
+) -> Result<Json<Value>, Failure> {
+    let Query(newest) = newest.map_err(|rejection| bad_query(rejection.body_text()))?;
+    let limit = within(newest.limit)?;
+    let number: i64 = sku.parse().map_err(|_| unknown(&sku))?;
+    let mut reader = serving.reader().await?;
+    let items = table::prices(&mut reader, number, limit).await?;
+    if items.is_empty() {
+        return Err(unknown(&sku));
+    }
+    Ok(Json(json!({ "sku": number, "items": items })))
+}
+
+fn unknown(sku: &str) -> Failure {
+    let shown: String = sku.chars().take(40).collect();
+    Failure(Problem::new(Slug::NotFound, format!("there is no sku {shown:?} in the catalogue")))
+}
+
+fn bad_query(detail: String) -> Failure {
+    Failure(Problem::new(Slug::BadQuery, detail))
+}
+
+fn within(limit: i64) -> Result<i64, Failure> {
+    if (1..=PAGE_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(bad_query(format!("limit must be an integer from 1 to {PAGE_MAX}, not {limit}")))
+}
+
+impl Serving {
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        self.writer.database().readers().acquire().await
+    }
+}
+
+async fn metrics(State(figures): State<Arc<Figures>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, metrics::MEDIA_TYPE)], figures.text(now_ms()))
 }
 
 /// Which page of a list.
@@ -171,21 +238,18 @@ fn page_default() -> i64 {
 }
 
 async fn products(
-    State(writer): State<Writer>,
+    State(serving): State<Serving>,
     window: Result<Query<Window>, QueryRejection>,
 ) -> Result<Json<table::Page>, Failure> {
-    let bad = |detail: String| Failure(Problem::new(Slug::BadQuery, detail));
-    let Query(window) = window.map_err(|rejection| bad(rejection.body_text()))?;
-    if !(1..=PAGE_MAX).contains(&window.limit) {
-        return Err(bad(format!("limit must be an integer from 1 to {PAGE_MAX}, not {}", window.limit)));
-    }
-    let mut reader = writer.database().readers().acquire().await?;
-    Ok(Json(table::products_after(&mut reader, window.after, window.limit).await?))
+    let Query(window) = window.map_err(|rejection| bad_query(rejection.body_text()))?;
+    let limit = within(window.limit)?;
+    let mut reader = serving.reader().await?;
+    Ok(Json(table::products_after(&mut reader, window.after, limit).await?))
 }
 
-async fn laws(State(writer): State<Writer>) -> Result<Json<audit::Audit>, Failure> {
+async fn laws(State(serving): State<Serving>) -> Result<Json<audit::Audit>, Failure> {
     // One read transaction, so that every law looks at the same moment.
-    let mut snapshot = writer.database().readers().begin().await?;
+    let mut snapshot = serving.writer.database().readers().begin().await?;
     let found = audit::audit(&mut snapshot).await?;
     snapshot.rollback().await?;
     Ok(Json(found))

@@ -3,8 +3,6 @@
 //! A quote is for the whole cart or not at all. It says what things cost now; it sets nothing aside and promises no
 //! stock.
 
-use std::collections::HashMap;
-
 use amends_wire::api::Time;
 use serde::Serialize;
 
@@ -27,6 +25,10 @@ pub struct Sku {
     pub currency: String,
     /// Whether it can be bought.
     pub status: Status,
+    /// The version of the last write that counted.
+    pub version: i64,
+    /// The version of the write that brought the price.
+    pub price_version: i64,
 }
 
 /// Whether a SKU can be bought.
@@ -69,6 +71,8 @@ pub struct PricedLine {
     pub amount_minor: i64,
     /// The SKU's name.
     pub name: String,
+    /// Which of its prices this is.
+    pub price_version: i64,
 }
 
 /// Why a cart has no price; nothing of it can be bought as it is.
@@ -90,6 +94,12 @@ pub struct RefusedLine {
     pub qty: i64,
     /// What is wrong with it.
     pub reason: Reason,
+    /// What one costs now, where the price has changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_minor: Option<i64>,
+    /// Which of its prices that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_version: Option<i64>,
 }
 
 /// What is wrong with a line.
@@ -104,6 +114,8 @@ pub enum Reason {
     Discontinued,
     /// Its price is in another currency than the cart's.
     OtherCurrency,
+    /// Its price is another one than the cart says its customer has seen.
+    PriceChanged,
 }
 
 impl Status {
@@ -125,18 +137,24 @@ impl Status {
     }
 }
 
-/// Prices a cart from `skus`, read at `as_of`.
+/// Prices a cart from what `find` knows of its SKUs, read at `as_of`.
 ///
 /// # Errors
-/// A [`Refusal`] when a line is unknown, not on sale or in another currency, or the total exceeds [`MINOR_MAX`].
-pub fn quote(cart: &Cart, skus: &HashMap<i64, Sku>, as_of: Time) -> Result<Quote, Refusal> {
-    let first = || cart.lines.keys().find_map(|sku| skus.get(sku)).map(|sku| sku.currency.as_str());
+/// A [`Refusal`] when a line is unknown, not on sale, in another currency or not at the price that was seen, or the
+/// total exceeds [`MINOR_MAX`].
+pub fn quote<'a>(
+    cart: &'a Cart,
+    find: impl Fn(i64) -> Option<&'a Sku>,
+    as_of: Time,
+) -> Result<Quote, Refusal> {
+    let first = || cart.lines.keys().find_map(|sku| find(*sku)).map(|sku| sku.currency.as_str());
     let currency = cart.currency.as_deref().or_else(first).unwrap_or_default();
     let (mut lines, mut refused) = (Vec::with_capacity(cart.lines.len()), Vec::new());
     let mut total: Option<i64> = Some(0);
     for (&sku, &qty) in &cart.lines {
-        match purchasable(skus.get(&sku), currency) {
-            Err(reason) => refused.push(RefusedLine { sku, qty, reason }),
+        let known = find(sku);
+        match purchasable(known, currency, cart.seen.get(&sku).copied()) {
+            Err(reason) => refused.push(RefusedLine::new(sku, qty, reason, known)),
             Ok(known) => {
                 let amount = known.price_minor.checked_mul(qty).filter(|amount| *amount <= MINOR_MAX);
                 total = total.zip(amount).and_then(|(total, amount)| total.checked_add(amount));
@@ -148,6 +166,7 @@ pub fn quote(cart: &Cart, skus: &HashMap<i64, Sku>, as_of: Time) -> Result<Quote
                     price_minor,
                     amount_minor: amount.unwrap_or(MINOR_MAX),
                     name,
+                    price_version: known.price_version,
                 });
             }
         }
@@ -163,12 +182,21 @@ pub fn quote(cart: &Cart, skus: &HashMap<i64, Sku>, as_of: Time) -> Result<Quote
     Ok(Quote { lines, total_minor: total, total, currency: currency.to_owned(), as_of })
 }
 
-fn purchasable<'a>(sku: Option<&'a Sku>, currency: &str) -> Result<&'a Sku, Reason> {
+fn purchasable<'a>(sku: Option<&'a Sku>, currency: &str, seen: Option<i64>) -> Result<&'a Sku, Reason> {
     let sku = sku.ok_or(Reason::Unknown)?;
     match sku.status {
         Status::OffSale => Err(Reason::OffSale),
         Status::Discontinued => Err(Reason::Discontinued),
         Status::OnSale if sku.currency != currency => Err(Reason::OtherCurrency),
+        Status::OnSale if seen.is_some_and(|seen| seen != sku.price_version) => Err(Reason::PriceChanged),
         Status::OnSale => Ok(sku),
+    }
+}
+
+impl RefusedLine {
+    fn new(sku: i64, qty: i64, reason: Reason, known: Option<&Sku>) -> RefusedLine {
+        let now = known.filter(|_| reason == Reason::PriceChanged);
+        let (price_minor, price_version) = (now.map(|sku| sku.price_minor), now.map(|sku| sku.price_version));
+        RefusedLine { sku, qty, reason, price_minor, price_version }
     }
 }

@@ -61,7 +61,9 @@ pub struct Product {
     pub attrs: Option<Box<RawValue>>,
     /// The version of the last write that counted.
     pub version: i64,
-    /// When that was.
+    /// The version of the write that brought the price.
+    pub price_version: i64,
+    /// When the last write that counted was.
     pub updated_at: Time,
     /// What inventory last said there was, for showing only.
     pub availability: Option<Value>,
@@ -85,7 +87,7 @@ pub async fn skus(
     wanted: BTreeSet<i64>,
 ) -> Result<HashMap<i64, Sku>, Error> {
     const SQL: &str = "
-        select sku_id, name, price_minor, currency, status
+        select sku_id, name, price_minor, currency, status, version, price_version
         from product_sku where sku_id in (select value from json_each(?1))";
     let rows = query(SQL).bind(json!(wanted).to_string()).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, sku(row)?))).collect()
@@ -96,12 +98,19 @@ fn sku(row: &SqliteRow) -> Result<Sku, Error> {
     let Some(known) = Status::named(&status) else {
         return Err(Error::Corrupt { sku: row.try_get(0)?, status });
     };
-    Ok(Sku { name: row.try_get(1)?, price_minor: row.try_get(2)?, currency: row.try_get(3)?, status: known })
+    Ok(Sku {
+        name: row.try_get(1)?,
+        price_minor: row.try_get(2)?,
+        currency: row.try_get(3)?,
+        status: known,
+        version: row.try_get(5)?,
+        price_version: row.try_get(6)?,
+    })
 }
 
 const PRODUCT: &str = "
     select s.sku_id, s.spu_id, s.name, s.price_minor, s.currency, s.status, s.attrs, s.version, s.updated_at,
-           a.usable, a.state, a.seq
+           a.usable, a.state, a.seq, s.price_version
     from product_sku s left join sku_availability a on a.sku_id = s.sku_id";
 
 /// Reads one SKU, or nothing.
@@ -152,9 +161,47 @@ fn product_of(row: &SqliteRow) -> Result<Product, sqlx::Error> {
             .transpose()
             .map_err(|error| sqlx::Error::Decode(error.into()))?,
         version: row.try_get(7)?,
+        price_version: row.try_get(12)?,
         updated_at: Time(Timestamp(row.try_get(8)?)),
         availability,
     })
+}
+
+/// A price that a SKU has or had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Price {
+    /// The version of the write that brought it.
+    pub price_version: i64,
+    /// The price of one, in minor units.
+    pub price_minor: i64,
+    /// What it is in.
+    pub currency: String,
+    /// From when on; until the next one.
+    pub since: Time,
+}
+
+/// The last `limit` prices of a SKU, the newest first; none if there is no such SKU.
+///
+/// # Errors
+/// The database's own.
+pub async fn prices(
+    connection: &mut SqliteConnection,
+    sku: i64,
+    limit: i64,
+) -> Result<Vec<Price>, sqlx::Error> {
+    const SQL: &str = "
+        select version, price_minor, currency, since from product_price
+        where sku_id = ?1 order by version desc limit ?2";
+    let rows = query(SQL).bind(sku).bind(limit).fetch_all(connection).await?;
+    let price = |row: &SqliteRow| {
+        Ok(Price {
+            price_version: row.try_get(0)?,
+            price_minor: row.try_get(1)?,
+            currency: row.try_get(2)?,
+            since: Time(Timestamp(row.try_get(3)?)),
+        })
+    };
+    rows.iter().map(price).collect()
 }
 
 /// Writes SKUs whose version is newer than what is stored, at `now` (unix milliseconds); answers how many that were.
@@ -169,18 +216,28 @@ pub async fn upsert(connection: &mut SqliteConnection, items: &[Item], now: i64)
         select value ->> 'spu', value ->> 'name', 1, ?2 from json_each(?1) where true
         on conflict (spu_id) do nothing";
     const SKUS: &str = "
-        insert into product_sku (sku_id, spu_id, name, price_minor, currency, status, attrs, version, updated_at)
+        insert into product_sku
+            (sku_id, spu_id, name, price_minor, currency, status, attrs, version, updated_at, price_version)
         select value ->> 'sku', value ->> 'spu', value ->> 'name', value ->> 'price_minor', value ->> 'currency',
-               value ->> 'status', value -> 'attrs', value ->> 'version', ?2
+               value ->> 'status', value -> 'attrs', value ->> 'version', ?2, value ->> 'version'
         from json_each(?1) where true
         on conflict (sku_id) do update
         set spu_id = excluded.spu_id, name = excluded.name, price_minor = excluded.price_minor,
             currency = excluded.currency, status = excluded.status, attrs = excluded.attrs,
-            version = excluded.version, updated_at = excluded.updated_at
+            version = excluded.version, updated_at = excluded.updated_at,
+            price_version = case when excluded.price_minor = product_sku.price_minor
+                and excluded.currency = product_sku.currency then product_sku.price_version else excluded.version end
         where excluded.version > product_sku.version";
+    const PRICES: &str = "
+        insert into product_price (sku_id, version, price_minor, currency, since)
+        select sku_id, price_version, price_minor, currency, ?2 from product_sku
+        where sku_id in (select value ->> 'sku' from json_each(?1))
+        on conflict (sku_id, version) do nothing";
     let rows = text(items)?;
     query(PRODUCTS).bind(&rows).bind(now).execute(&mut *connection).await?;
-    Ok(query(SKUS).bind(&rows).bind(now).execute(connection).await?.rows_affected())
+    let written = query(SKUS).bind(&rows).bind(now).execute(&mut *connection).await?.rows_affected();
+    query(PRICES).bind(&rows).bind(now).execute(connection).await?;
+    Ok(written)
 }
 
 /// Writes what inventory says there is, where its `seq` is newer than what is stored; answers how many that were.

@@ -69,7 +69,7 @@ async fn a_cart_is_priced_as_a_whole() {
     );
     assert_eq!(
         quote["lines"][0],
-        json!({ "sku": 1, "qty": 4, "price_minor": 250, "amount_minor": 1000, "name": "mug" })
+        json!({ "sku": 1, "qty": 4, "price_minor": 250, "amount_minor": 1000, "name": "mug", "price_version": 1 })
     );
     assert!(quote["as_of"].as_str().is_some_and(|text| text.ends_with('Z')), "{quote}");
 }
@@ -156,6 +156,60 @@ async fn a_new_price_is_in_the_next_quote_and_an_old_one_never() {
     assert_eq!(price().await, 100);
     assert_eq!(shop.send(Method::PUT, "/catalogue", load(200, 8)).await.1["written"], 1);
     assert_eq!(price().await, 200);
+}
+
+#[tokio::test]
+async fn prices_are_versioned_and_a_customer_is_told_when_the_one_he_saw_has_changed() {
+    let shop = shop().await;
+    let load = async |name: &str, price: i64, version: i64| {
+        let item = json!({ "sku": 3, "name": name, "price_minor": price, "version": version });
+        shop.send(Method::PUT, "/catalogue", json!({ "items": [item] })).await.1["written"].clone()
+    };
+    let quote = async |version: i64| {
+        shop.quote(json!({ "lines": [{ "sku": 3, "qty": 1, "price_version": version }] })).await
+    };
+    assert_eq!(quote(7).await.0, 200);
+    // Another name is no other price.
+    assert_eq!(load("salad fork", 100, 8).await, 1);
+    let (status, answer) = quote(7).await;
+    assert_eq!((status, &answer["lines"][0]["name"]), (200, &json!("salad fork")));
+    assert_eq!(load("salad fork", 120, 9).await, 1);
+    let (status, refused) = quote(7).await;
+    let line =
+        json!({ "sku": 3, "qty": 1, "reason": "price_changed", "price_minor": 120, "price_version": 9 });
+    assert_eq!((status, &refused["lines"][0]), (409, &line));
+    assert_eq!(quote(9).await.1["total"], 120);
+    let (_, history) = shop.get("/products/3/prices").await;
+    let prices: Vec<_> = history["items"].as_array().expect("a list").iter().collect();
+    assert_eq!(
+        prices.iter().map(|price| (&price["price_version"], &price["price_minor"])).collect::<Vec<_>>(),
+        [(&json!(9), &json!(120)), (&json!(7), &json!(100))]
+    );
+    assert_eq!(shop.get("/products/3/prices?limit=1").await.1["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        (shop.get("/products/99/prices").await.0, shop.get("/products/3/prices?limit=0").await.0),
+        (404, 400)
+    );
+    assert_eq!(shop.get("/audit").await.1["kept"], true);
+}
+
+#[tokio::test]
+async fn quotes_are_answered_from_the_cache_and_the_figures_say_so() {
+    let shop = shop().await;
+    for _ in 0..3 {
+        assert_eq!(
+            shop.quote(json!({ "lines": [{ "sku": 1, "qty": 1 }, { "sku": 99, "qty": 1 }] })).await.0,
+            409
+        );
+    }
+    let request = Request::get("/metrics").body(Body::empty()).expect("a request");
+    let response = shop.product.router().oneshot(request).await.expect("infallible");
+    let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+    let text = String::from_utf8(bytes.to_vec()).expect("text");
+    for line in ["{outcome=\"hit\"} 4", "{outcome=\"missed\"} 2", "{outcome=\"unknown\"} 1"] {
+        assert!(text.contains(&format!("amends_product_cache_total{line}\n")), "{line}:\n{text}");
+    }
+    assert!(!text.contains("feed"), "nothing is followed:\n{text}");
 }
 
 #[tokio::test]

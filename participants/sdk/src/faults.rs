@@ -66,6 +66,7 @@ enum Effect {
     Fail { status: u16 },
     Delay { time: Duration },
     Lose { probability: f64, seed: u64 },
+    FailSome { probability: f64, seed: u64 },
 }
 
 /// What happens to one call.
@@ -117,6 +118,14 @@ impl Faults {
         self.arm(operation, on, Effect::Lose { probability, seed }, None);
     }
 
+    /// Answers a share of the calls of `operation` with 503 without performing them, until [`Faults::clear`].
+    ///
+    /// `probability` lies in 0..=1; which calls fail follows from `seed` as it does in [`Faults::lose_answers`], so
+    /// that another attempt of a call may get through.
+    pub fn fail_some(&self, operation: &str, on: On, probability: f64, seed: u64) {
+        self.arm(operation, on, Effect::FailSome { probability, seed }, None);
+    }
+
     /// Forgets all faults; calls already waiting go on waiting.
     pub fn clear(&self) {
         self.rules().clear();
@@ -158,6 +167,10 @@ impl Faults {
                 }
                 // A call fails once: the next rule keeps its count for the next call.
                 Effect::Fail { status } => fate.fail.is_none().then(|| fate.fail = Some(status)).is_some(),
+                Effect::FailSome { probability, seed } => {
+                    let fails = draw(seed, call) < probability;
+                    fails && fate.fail.is_none().then(|| fate.fail = Some(503)).is_some()
+                }
                 Effect::Lose { probability, seed } => {
                     fate.lose |= draw(seed, call) < probability;
                     true

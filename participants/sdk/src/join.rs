@@ -48,6 +48,7 @@
 mod branch;
 pub mod carry;
 mod extract;
+mod start;
 
 use crate::{Body, Error, Reply, Writer, outgoing};
 use std::{sync::Arc, time::Duration};
@@ -55,6 +56,7 @@ use uuid::Uuid;
 
 pub use branch::{Branch, JoinError, Registered};
 pub(crate) use extract::id as identity;
+pub use start::StartError;
 
 /// How often a registration is sent at most, while whoever called waits: about a second and a half of pauses.
 const ATTEMPTS_MAX: usize = 5;

@@ -49,7 +49,7 @@ pub use callback::{Callback, CallbackError};
 pub use caller::{Call, Caller};
 pub use config::Config;
 pub use database::{Database, Dialect, Migrations, Readers, Tx};
-pub use join::{Branch, InSaga, JoinError, Registered, Sagas, carry};
+pub use join::{Branch, InSaga, JoinError, Registered, Sagas, StartError, carry};
 pub use participant::{Operation, Participant};
 pub use register::Registrar;
 pub use reply::Reply;

@@ -50,6 +50,20 @@ pub trait Body: Send + Sync + 'static {
     fn isolates(&self) -> bool {
         false
     }
+
+    /// Answers calls that reading alone shows to be refused, each named by its place, before they wait for a transaction.
+    ///
+    /// Such an answer is not kept: only a definite no may be given, only to the first attempt of an action, and only where
+    /// the barrier has no row of its step. The caller takes back an action that was refused when another attempt of it
+    /// may be on its way, so none of them takes effect later.
+    async fn early(&self, _calls: &[Call]) -> Vec<(usize, Reply)> {
+        Vec::new()
+    }
+
+    /// Whether a call is to have a transaction of its own, however many wait.
+    fn alone(&self, _call: &Call) -> bool {
+        false
+    }
 }
 
 /// Something else to be done by the writer, in a transaction of its own.
@@ -163,8 +177,13 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
         }
         let mut writing = database.writer.lock().await;
         let batch = distinct(waiting, &mut later);
-        if !batch.is_empty() {
-            write(&mut writing, batch).await;
+        let (single, together): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|one| one.body.alone(&one.call));
+        if !together.is_empty() {
+            write(&mut writing, together).await;
+        }
+        for one in single {
+            write(&mut writing, vec![one]).await;
         }
         for (task, reply) in tasks {
             let _ = reply.send(alone(&mut writing, task).await);

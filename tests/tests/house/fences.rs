@@ -1,5 +1,5 @@
 //! Which crate may know which: `saga <- wire <- sdk, client, server, cli`, `saga <- store <- server`,
-//! `sdk <- inventory, order, product`, everything `<- cli, tests`. Nothing points the other way.
+//! `sdk <- inventory, order, payment, product`, everything `<- cli, tests`. Nothing points the other way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +18,12 @@ const LIBRARIES: &[&str] = &[
     "amends-sdk",
     "amends-inventory",
     "amends-order",
+    "amends-payment",
     "amends-product",
 ];
 
 /// Each crate, and which of the others it may depend on, in its tests too.
-const MAY_KNOW: [(&str, &[&str]); 12] = [
+const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("amends-saga", &[]),
     ("amends-wire", &["amends-saga"]),
     ("amends-store", &["amends-saga"]),
@@ -31,6 +32,7 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("amends-sdk", &["amends-saga", "amends-wire"]),
     ("amends-inventory", PARTICIPANT),
     ("amends-order", PARTICIPANT),
+    ("amends-payment", PARTICIPANT),
     ("amends-product", PARTICIPANT),
     ("amends", LIBRARIES),
     ("amends-tests", LIBRARIES),

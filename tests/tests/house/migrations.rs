@@ -6,8 +6,14 @@ use crate::tree::{directories, files, none, read};
 const ALL: &[&str] = &["mysql", "postgres", "sqlite"];
 
 /// Whose migrations there are, and the databases that they are written for at least. What is there agrees in any case.
-const WRITTEN_FOR: [(&str, &[&str]); 5] =
-    [("barrier", ALL), ("coordinator", &["sqlite"]), ("inventory", ALL), ("order", ALL), ("product", ALL)];
+const WRITTEN_FOR: [(&str, &[&str]); 6] = [
+    ("barrier", ALL),
+    ("coordinator", &["sqlite"]),
+    ("inventory", ALL),
+    ("order", ALL),
+    ("payment", ALL),
+    ("product", ALL),
+];
 
 /// The databases that an owner has migrations for.
 fn dialects(owner: &str) -> Vec<String> {

@@ -17,7 +17,7 @@ const CHECKOUT: &str = include_str!("../../../../sagas/checkout.yaml");
 const PARALLEL: &str = include_str!("../../../../sagas/parallel.yaml");
 
 /// Every definition in `sagas/`.
-pub(super) const COME_ALONG: [&str; 11] = [
+pub(super) const COME_ALONG: [&str; 19] = [
     include_str!("../../../../sagas/cancel-order.yaml"),
     include_str!("../../../../sagas/checkout.yaml"),
     include_str!("../../../../sagas/group-order.yaml"),
@@ -29,6 +29,14 @@ pub(super) const COME_ALONG: [&str; 11] = [
     include_str!("../../../../sagas/place.yaml"),
     include_str!("../../../../sagas/refund.yaml"),
     include_str!("../../../../sagas/ship.yaml"),
+    include_str!("../../../../sagas/call-off.yaml"),
+    include_str!("../../../../sagas/cancel-paid.yaml"),
+    include_str!("../../../../sagas/charge-then-deduct.yaml"),
+    include_str!("../../../../sagas/flash-sale.yaml"),
+    include_str!("../../../../sagas/place-and-pay.yaml"),
+    include_str!("../../../../sagas/refund-in-parts.yaml"),
+    include_str!("../../../../sagas/ship-parts.yaml"),
+    include_str!("../../../../sagas/time-out.yaml"),
 ];
 
 /// Reads a text that has no fault, or shows the faults.

@@ -18,7 +18,7 @@ fn cart_of(lines: Value) -> Value {
 fn lines_of_the_same_sku_are_merged_and_all_stand_in_one_order() {
     let body = cart_of(json!([{"sku": 9, "qty": 1}, {"sku": 3, "qty": 2, "price": 5}, {"sku": 9, "qty": 4}]));
     let cart = Cart::read(&body).unwrap();
-    let lines: Vec<(i64, i64)> = cart.lines().iter().map(|line| (line.sku.get(), line.qty)).collect();
+    let lines: Vec<(i64, i64)> = cart.lines().iter().map(|line| (line.sku().get(), line.qty)).collect();
     assert_eq!(lines, [(3, 2), (9, 5)]);
     assert_eq!(cart.order().as_str(), "1001");
 }
@@ -57,7 +57,7 @@ fn quantities_at_the_edges_are_taken() {
     }
     let full = vec![json!({"sku": 7, "qty": QTY_MAX}); LINES_MAX];
     let cart = Cart::read(&cart_of(json!(full))).unwrap();
-    assert_eq!(cart.lines(), [Line { sku: Sku(7), qty: QTY_MAX * LINES_MAX as i64 }]);
+    assert_eq!(cart.lines(), [Line { record: Sku(7).into(), qty: QTY_MAX * LINES_MAX as i64 }]);
 }
 
 #[test]

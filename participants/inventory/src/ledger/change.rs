@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Noted;
 use crate::balance::Delta;
 use crate::cart::OrderNo;
 use crate::hold::{BucketKey, Cause, Hold};
@@ -26,6 +27,16 @@ pub enum FlowOp {
     Reinstate = 7,
     /// What was confirmed left the house.
     Ship = 8,
+    /// Some of what was confirmed came back, under the ceiling of what was taken.
+    Refund = 9,
+    /// Somebody counted and put the number right.
+    Adjust = 10,
+    /// Stock moved from a record to an activity's.
+    ActivityAllocate = 11,
+    /// What an activity left over moved back.
+    ActivityReturn = 12,
+    /// The warehouse's count arrived.
+    Sync = 13,
 }
 
 /// One change of one hold or bucket, for the append-only book.
@@ -60,6 +71,8 @@ pub struct Changes {
     pub changed: Vec<Hold>,
     /// Every change, in the order it happened.
     pub flows: Vec<Flow>,
+    /// What took effect under a business number for the first time.
+    pub numbers: Vec<Noted>,
 }
 
 impl Flow {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Ledger, ORDER_LINES_MAX, Record, Tracked, first, is_refundable};
+use super::{Ledger, ORDER_LINES_MAX, Record, Tracked, first};
 use crate::cart::{Cart, Line, OrderNo};
 use crate::hold::{Cause, Hold, Standing};
 use crate::outcome::{Refusal, Shortage};
@@ -24,7 +24,7 @@ impl Ledger {
         }
         let (mut records, mut short) = (Vec::with_capacity(cart.lines().len()), Vec::new());
         for line in cart.lines() {
-            match self.check_line(*line) {
+            match self.check_line(line) {
                 Ok(record) => records.push(record),
                 Err(shortage) => short.push(shortage),
             }
@@ -32,13 +32,13 @@ impl Ledger {
         if short.is_empty() { Ok(records) } else { Err(Refusal::Short(short)) }
     }
 
-    fn check_line(&self, line: Line) -> Result<Record, Shortage> {
-        let record = self.records.get(&line.sku);
+    fn check_line(&self, line: &Line) -> Result<Record, Shortage> {
+        let record = self.records.get(&line.record);
         let bucket = record.and_then(|record| self.buckets.get(&first(*record)));
         let available = bucket.map(|bucket| bucket.balance.usable);
         match (record, available) {
             (Some(record), Some(available)) if available >= line.qty => Ok(*record),
-            _ => Err(Shortage { sku: line.sku, wanted: line.qty, available }),
+            _ => Err(Shortage { record: line.record.clone(), wanted: line.qty, available }),
         }
     }
 
@@ -79,26 +79,6 @@ impl Ledger {
             _ if any(|hold| hold.shipped > 0) => Err(Refusal::Shipped { order }),
             _ => Ok(()),
         }
-    }
-
-    /// Whether as much is confirmed as every line wants back.
-    pub(super) fn check_refund(&self, cart: &Cart) -> Result<(), Refusal> {
-        let holds = self.holds(cart.order());
-        if holds.is_empty() {
-            return Err(Refusal::Unknown { order: cart.order().clone() });
-        }
-        let open = |sku| -> i64 {
-            holds
-                .iter()
-                .filter(|tracked| is_refundable(&tracked.hold, sku))
-                .map(|tracked| tracked.hold.open())
-                .sum()
-        };
-        let exceeding = cart.lines().iter().filter(|line| open(line.sku) < line.qty);
-        let lines: Vec<Shortage> = exceeding
-            .map(|line| Shortage { sku: line.sku, wanted: line.qty, available: Some(open(line.sku)) })
-            .collect();
-        if lines.is_empty() { Ok(()) } else { Err(Refusal::Exceeds { order: cart.order().clone(), lines }) }
     }
 
     /// Whether something is confirmed that can leave the house.

@@ -38,7 +38,8 @@ pub(super) fn judge(step: &Step, books: &Books, findings: &mut Vec<Reported>) ->
     let flows = books.flows(step.saga, &step.step);
     // A step that sets something aside may have it confirmed as well, which is another call of the same step.
     let takes = !made.is_empty() || flows.iter().any(is_taking);
-    let is_told = |flow: &&Flow| is_of_action(flow, step.state) && (is_taking(flow) || !takes);
+    let is_told =
+        |flow: &&Flow| !is_transfer(flow) && is_of_action(flow, step.state) && (is_taking(flow) || !takes);
     let flows = flows.iter().filter(is_told).collect();
     let mut judging = Judging { step, flows, made, holds, lines: lines(&step.answer), findings };
     match step.state {
@@ -185,6 +186,11 @@ impl Judging<'_> {
             detail: Some(detail),
         });
     }
+}
+
+/// Whether a flow moves stock between records, for no order.
+fn is_transfer(flow: &Flow) -> bool {
+    [FlowOp::ActivityAllocate as i64, FlowOp::ActivityReturn as i64].contains(&flow.op)
 }
 
 fn is_taking(flow: &Flow) -> bool {

@@ -20,10 +20,9 @@ type Call = (Deed, Arc<Cause>);
 async fn books(stock: &[(i64, i64)]) -> SqliteConnection {
     let options = SqliteConnectOptions::new().in_memory(true);
     let mut connection = options.connect().await.unwrap();
-    sqlx::raw_sql(include_str!("../../../../migrations/inventory/sqlite/0001_stock.sql"))
-        .execute(&mut connection)
-        .await
-        .unwrap();
+    for script in crate::MIGRATIONS {
+        sqlx::raw_sql(script).execute(&mut connection).await.unwrap();
+    }
     for (sku, qty) in stock {
         let body = json!({"biz_no": format!("in-{sku}"), "lines": [{"sku": sku, "qty": qty}]});
         replenish(&mut connection, &Delivery::read(&body).unwrap()).await;
@@ -32,9 +31,9 @@ async fn books(stock: &[(i64, i64)]) -> SqliteConnection {
 }
 
 async fn replenish(connection: &mut SqliteConnection, delivery: &Delivery) {
-    make_records(connection, delivery, NOW).await.unwrap();
-    let skus = delivery.lines().iter().map(|line| line.sku).collect();
-    let mut ledger = load(connection, &Scope { orders: BTreeSet::new(), skus }, NOW, HOLD_FOR).await.unwrap();
+    make_records(connection, delivery.lines().iter().map(|line| &line.record), NOW).await.unwrap();
+    let records = delivery.lines().iter().map(|line| line.record.clone()).collect();
+    let mut ledger = load(connection, &Scope { records, ..Scope::default() }, NOW, HOLD_FOR).await.unwrap();
     assert!(ledger.replenish(delivery));
     write(connection, &ledger.into_changes(), NOW).await.unwrap();
 }
@@ -152,6 +151,25 @@ async fn the_audit_catches_every_planted_row() {
     .await;
     check_planted("delete from inv_hold", &["held_is_what_holds_have_open"]).await;
     check_planted("update inv_hold set state = 2", &["states_match_what_is_open"]).await;
+    check_planted("update inv_stock set mode = 4 where stock_id = 2", &["routes_are_served"]).await;
+    check_planted("update inv_stock set epoch = 2 where stock_id = 2", &["epochs_are_the_history"]).await;
+    check_planted(
+        "update inv_stock set epoch = 3; insert into inv_route values (1, 3, 1, '', 0), (2, 3, 1, '', 0);
+         update inv_hold set epoch = 3;
+         insert into inv_hold select 9, order_no, 9, stock_id, bucket_no, 2, qty, qty, 0, 3, made_saga, made_step,
+            null, null, null, created_at from inv_hold;
+         insert into inv_flow select 90, op, biz_no, 9, stock_id, bucket_no, qty, 0, 0, 0, 9, saga, step, 0
+            from inv_flow where op = 2;
+         insert into inv_flow select 91, 5, biz_no, 9, stock_id, bucket_no, qty, 0, 0, 0, 9, saga, step, 0
+            from inv_flow where flow_id = 90",
+        &["no_hold_under_a_past_route"],
+    )
+    .await;
+    check_planted(
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) values (x'00', 'a', 0, x'', null, 0)",
+        &["one_outcome_per_call"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -224,4 +242,45 @@ async fn lists_come_in_pages_that_miss_nothing() {
     assert_eq!(line(0), expected(2, 0, 0));
     assert_eq!(line(1), expected(0, 2, 0));
     assert_eq!(line(2), expected(0, 0, 2));
+}
+
+/// Audits a book in which order 1 holds 4 of SKU 1, and names the broken laws.
+async fn check_given(given: Value, expected: &[&str]) {
+    let mut books = books(&[(1, 10), (2, 10)]).await;
+    batch(&mut books, &[(Deed::Hold(cart("1", &[(1, 4)])), cause(1, "a"))]).await;
+    let read = serde_json::from_value(given.clone()).unwrap();
+    let found = crate::audit::audit_given(&mut books, &read).await.unwrap();
+    let broken: Vec<&str> = found.invariants.iter().filter(|law| !law.kept).map(|law| law.name).collect();
+    assert_eq!(broken, expected, "{given}");
+}
+
+#[tokio::test]
+async fn i6_orders_are_held_against_what_the_order_service_says() {
+    const LAW: &[&str] = &["orders_have_what_they_reserved"];
+    check_given(json!({"orders": [{"order": "1", "lines": [{"sku": 1, "qty": 4}]}]}), &[]).await;
+    check_given(
+        json!({"orders": [{"order": "1", "lines": [{"sku": 1, "qty": 3}, {"sku": 1, "qty": 1}]}]}),
+        &[],
+    )
+    .await;
+    check_given(json!({"orders": [{"order": "1", "lines": [{"sku": 1, "qty": 5}]}]}), LAW).await;
+    check_given(json!({"orders": [{"order": "1", "lines": [{"sku": 2, "qty": 4}]}]}), LAW).await;
+    check_given(json!({"orders": [{"order": "2", "lines": [{"sku": 1, "qty": 4}]}]}), LAW).await;
+    check_given(json!({"orders": [{"order": "1"}]}), LAW).await;
+    check_given(json!({"orders": [{"order": "1", "cancelled": true}]}), LAW).await;
+    check_given(json!({"orders": [{"order": "2", "cancelled": true}]}), &[]).await;
+}
+
+#[tokio::test]
+async fn i8_the_catalogue_shows_what_is_usable() {
+    check_given(json!({"availability": [{"sku": 1, "usable": 6}, {"sku": 2, "usable": 10}]}), &[]).await;
+    check_given(json!({"availability": [{"sku": 1, "usable": 10}]}), &["availability_is_what_is_usable"])
+        .await;
+}
+
+#[tokio::test]
+async fn i9_an_unpaid_hold_may_be_a_minute_late() {
+    let expiry = NOW + HOLD_FOR;
+    check_given(json!({"now": expiry + 60_000}), &[]).await;
+    check_given(json!({"now": expiry + 60_001}), &["no_hold_outlives_its_time"]).await;
 }

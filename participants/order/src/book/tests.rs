@@ -3,9 +3,10 @@
 use super::*;
 
 const ORDER: &str = "A-1";
+const NOW: i64 = 1_700_000_000_000;
 
 fn cause(operation: Operation, op: CallOp, step: &str) -> Cause<'_> {
-    Cause { saga: "saga-1", step, operation, op }
+    Cause { saga: "saga-1", step, operation, op, now: NOW }
 }
 
 /// Does `operation` with a body that suits it; `part` asks for one piece of SKU 1 only.
@@ -18,6 +19,9 @@ fn act(book: &mut Book, words: &str) -> Verdict {
         match word {
             "undo" => op = CallOp::Compensation,
             "part" => body["lines"] = json!([{ "sku": 1, "qty": 1 }]),
+            "minute" => body["pay_within_s"] = json!(60),
+            number if number.starts_with("R-") => body["refund"] = json!(number),
+            number if number.starts_with("S-") => body["ship_no"] = json!(number),
             other => step = other.to_owned(),
         }
     }
@@ -47,13 +51,14 @@ fn state_of(verdict: &Verdict) -> String {
 }
 
 /// A history that leads to each state, in the order of [`State::ALL`].
-const HISTORIES: [&[&str]; 9] = [
+const HISTORIES: [&[&str]; 10] = [
     &["create"],
     &["create", "reserve"],
     &["create", "pay"],
     &["create", "pay", "ship part"],
     &["create", "pay", "ship"],
     &["create", "pay", "ship", "complete"],
+    &["create", "pay", "refund_begin part R-1"],
     &["create", "pay", "refund part"],
     &["create", "pay", "refund"],
     &["create", "cancel"],
@@ -61,23 +66,24 @@ const HISTORIES: [&[&str]; 9] = [
 
 /// What each call comes to in each state; a dash is a refusal.
 const TABLE: &str = "
-              create reserve  pay  ship_part    ship    complete refund_part   refund   cancel    refund_undo cancel_undo
-created       -      reserved paid -            -       -        -             -        cancelled -           cancelled
-reserved      -      -        paid -            -       -        -             -        cancelled -           cancelled
-paid          -      -        -    part_shipped shipped -        part_refunded refunded -         refunded    -
-part_shipped  -      -        -    part_shipped shipped -        -             -        -         -           -
-shipped       -      -        -    -            -       done     -             -        -         -           -
-done          -      -        -    -            -       -        -             -        -         -           -
-part_refunded -      -        -    part_shipped shipped -        part_refunded refunded -         refunded    -
-refunded      -      -        -    -            -       -        -             -        cancelled refunded    cancelled
-cancelled     -      -        -    -            -       -        -             -        -         cancelled   cancelled
+              create reserve  pay  ship:part    ship    complete refund:part   refund   refund_begin:R-2 refund_end:R-1 refund_abort:R-1 cancel    time_out  refund:undo cancel:undo
+created       -      reserved paid -            -       -        -             -        -                -              -                cancelled cancelled -           cancelled
+reserved      -      -        paid -            -       -        -             -        -                -              -                cancelled cancelled -           cancelled
+paid          -      -        -    part_shipped shipped -        part_refunded refunded refunding        -              -                -         -         refunded    -
+part_shipped  -      -        -    part_shipped shipped -        -             -        -                -              -                -         -         -           -
+shipped       -      -        -    -            -       done     -             -        -                -              -                -         -         -           -
+done          -      -        -    -            -       -        -             -        -                -              -                -         -         -           -
+refunding     -      -        -    -            -       -        -             -        refunding        part_refunded  paid             -         -         -           -
+part_refunded -      -        -    part_shipped shipped -        part_refunded refunded refunding        -              -                -         -         refunded    -
+refunded      -      -        -    -            -       -        -             -        -                -              -                cancelled -         refunded    cancelled
+cancelled     -      -        -    -            -       -        -             -        -                -              -                -         cancelled cancelled   cancelled
 ";
 
 #[test]
 fn every_call_in_every_state_answers_as_the_table_says() {
     let mut rows = TABLE.lines().filter(|line| !line.is_empty());
     let calls: Vec<String> =
-        rows.next().expect("a head").split_whitespace().map(|call| call.replace('_', " ")).collect();
+        rows.next().expect("a head").split_whitespace().map(|call| call.replace(':', " ")).collect();
     for (row, (history, state)) in rows.zip(HISTORIES.iter().zip(State::ALL)) {
         let cells: Vec<&str> = row.split_whitespace().collect();
         assert_eq!(cells[0], state.as_str());
@@ -87,7 +93,8 @@ fn every_call_in_every_state_answers_as_the_table_says() {
             let verdict = act(&mut book, &format!("{call} other-step"));
             let expected = if *cell == "-" { "refused" } else { cell };
             assert_eq!(state_of(&verdict), expected, "{call} of an order that is {state}");
-            let moved = expected != "refused" && !(call.ends_with("undo") && expected == state.as_str());
+            let again = call.ends_with("undo") || *call == "time_out";
+            let moved = expected != "refused" && !(again && expected == state.as_str());
             assert_eq!(
                 book.events().len(),
                 events + usize::from(moved),
@@ -109,8 +116,10 @@ fn kept(book: &Book) {
         for pair in events.windows(2) {
             assert_eq!(pair[1].from_state, Some(pair[0].to_state));
         }
-        let refunds: i64 = book.refunds().iter().map(|refund| refund.amount_minor.get()).sum();
-        assert_eq!(refunds, order.refunded.get());
+        let done = book.refunds().filter(|refund| refund.state() == RefundState::Done);
+        assert_eq!(done.map(|refund| refund.amount().get()).sum::<i64>(), order.refunded.get());
+        let under_way = book.refunds().any(|refund| refund.state() == RefundState::Begun);
+        assert_eq!(under_way, order.state == State::Refunding);
         assert!(order.refunded <= order.amount);
         assert!(order.lines.values().all(|line| line.open() >= 0));
     }
@@ -128,7 +137,7 @@ fn a_paid_order_is_undone_by_refund_and_then_cancel() {
     }
     assert_eq!(state_of(&act(&mut book, "refund undo")), "cancelled", "a repeat out of order is harmless");
     assert_eq!(book.events().len(), 4);
-    assert_eq!(book.refunds().len(), 1);
+    assert_eq!(book.refunds().count(), 1);
 }
 
 #[test]
@@ -144,7 +153,7 @@ fn an_order_is_undone_only_by_the_saga_that_placed_it() {
 #[test]
 fn refunds_in_parts_never_exceed_what_was_ordered() {
     let mut book = book(&["create", "pay", "refund part a", "refund part b"]);
-    let refunded: Vec<i64> = book.refunds().iter().map(|refund| refund.amount_minor.get()).collect();
+    let refunded: Vec<i64> = book.refunds().map(|refund| refund.amount().get()).collect();
     assert_eq!(refunded, [10, 10]);
     let verdict = act(&mut book, "refund part c");
     let Verdict::Refused { details, .. } = verdict else { panic!("{verdict:?}") };
@@ -159,15 +168,15 @@ fn refunds_in_parts_never_exceed_what_was_ordered() {
 fn a_refund_takes_effect_once_under_its_number() {
     let mut book = book(&["create", "pay", "refund part a"]);
     assert_eq!(state_of(&act(&mut book, "refund part a")), "refused");
-    assert_eq!(book.refunds().len(), 1);
+    assert_eq!(book.refunds().count(), 1);
     kept(&book);
 }
 
 #[test]
 fn shipping_leaves_out_what_was_refunded() {
-    let mut book = book(&["create", "pay", "refund part", "ship part"]);
-    assert_eq!(state_of(&act(&mut book, "ship part")), "refused", "one of the two was refunded");
-    assert_eq!(state_of(&act(&mut book, "ship")), "shipped");
+    let mut book = book(&["create", "pay", "refund part", "ship part a"]);
+    assert_eq!(state_of(&act(&mut book, "ship part b")), "refused", "one of the two was refunded");
+    assert_eq!(state_of(&act(&mut book, "ship c")), "shipped");
     let order = book.created().next().expect("the order");
     let lines: Vec<(i64, i64)> = order.lines.values().map(|line| (line.refunded, line.shipped)).collect();
     assert_eq!(lines, [(1, 1), (0, 1)]);
@@ -195,7 +204,7 @@ fn nothing_can_be_done_to_an_order_that_is_not_there() {
 #[test]
 fn a_stored_order_is_updated_from_the_state_it_was_loaded_with() {
     let stored = book(&["create", "pay"]).created().next().expect("the order").clone();
-    let mut book = Book::new([stored], BTreeSet::new());
+    let mut book = Book::new([stored], Known::default());
     assert_eq!(state_of(&act(&mut book, "refund undo")), "refunded");
     assert_eq!(state_of(&act(&mut book, "cancel undo")), "cancelled");
     assert_eq!(book.created().count(), 0);
@@ -205,6 +214,101 @@ fn a_stored_order_is_updated_from_the_state_it_was_loaded_with() {
     assert_eq!(book.events().len(), 2);
     assert_eq!(book.lines_changed().count(), 2);
     let stored = book.moved().next().expect("it moved").0.clone();
-    let untouched = Book::new([stored], BTreeSet::new());
+    let untouched = Book::new([stored], Known::default());
     assert_eq!(untouched.moved().count(), 0);
+}
+
+#[test]
+fn a_refund_in_steps_sets_its_pieces_aside_until_it_ends() {
+    let mut book = book(&["create", "pay", "refund_begin part R-1 a", "refund_begin part R-2 b"]);
+    for call in
+        ["refund part c", "ship", "refund_begin part R-3 d", "refund_begin R-1 e", "cancel", "refund undo"]
+    {
+        assert_eq!(state_of(&act(&mut book, call)), "refused", "{call}");
+        kept(&book);
+    }
+    assert_eq!(state_of(&act(&mut book, "refund_end R-1")), "refunding", "the other is under way");
+    let Verdict::Done(view) = act(&mut book, "refund_abort R-2") else { panic!("it is called off") };
+    assert_eq!((&view["state"], &view["refunded_minor"]), (&json!("part_refunded"), &json!(10)));
+    assert_eq!(view["refund"], json!({ "refund": "R-2", "amount_minor": 10, "state": "called_off" }));
+    kept(&book);
+    for call in ["refund_end R-1 again", "refund_abort R-1 again", "refund_end R-2 again", "refund_end R-9"] {
+        assert_eq!(state_of(&act(&mut book, call)), "refused", "{call}");
+    }
+    assert_eq!(
+        state_of(&act(&mut book, "refund_abort R-2 undo")),
+        "part_refunded",
+        "an undo is repeated at will"
+    );
+    assert_eq!(state_of(&act(&mut book, "refund_begin R-4 rest")), "refunding");
+    assert_eq!(state_of(&act(&mut book, "refund_end R-4")), "refunded");
+    assert_eq!(state_of(&act(&mut book, "refund_begin R-5 none")), "refused", "nothing is left");
+    kept(&book);
+}
+
+#[test]
+fn a_refund_that_is_named_nowhere_is_named_after_its_saga() {
+    let mut book = book(&["create", "pay", "refund_begin part"]);
+    assert_eq!(book.refunds().next().map(RefundRow::number), Some("saga-1"));
+    assert_eq!(state_of(&act(&mut book, "refund_end")), "part_refunded");
+}
+
+#[test]
+fn goods_leave_in_parts_and_once_under_a_number() {
+    let mut book = book(&["create", "pay", "ship part S-1"]);
+    assert_eq!(state_of(&act(&mut book, "ship part S-1 again")), "refused");
+    let Verdict::Done(view) = act(&mut book, "ship part S-2") else { panic!("it leaves") };
+    assert_eq!((&view["state"], &view["shipment"]), (&json!("part_shipped"), &json!("S-2")));
+    let Verdict::Done(view) = act(&mut book, "ship") else { panic!("the rest leaves") };
+    assert_eq!((&view["state"], &view["shipment"]), (&json!("shipped"), &json!("saga-1:ship")));
+    let left: Vec<i64> =
+        book.shipments().iter().map(|shipment| shipment.parts().iter().map(|part| part.qty).sum()).collect();
+    assert_eq!(left, [1, 1, 1]);
+    for call in ["refund", "refund part", "refund_begin", "refund undo", "cancel undo"] {
+        assert_eq!(
+            state_of(&act(&mut book, call)),
+            "refused",
+            "after shipping nothing is given back: {call}"
+        );
+    }
+}
+
+#[test]
+fn an_order_is_called_off_when_its_time_is_up_and_not_before() {
+    let time_out = Operation::TimeOut.read(&json!({ "order": ORDER }), false).expect("it fits");
+    let at = |now, saga| Cause { now, saga, ..cause(Operation::TimeOut, CallOp::Action, "expire") };
+    let mut book = book(&["create minute"]);
+    let view = book.created().next().map(Order::view).expect("the order");
+    assert_eq!(view["pay_by"], json!(Time(Timestamp(NOW + 60_000))));
+    assert_eq!(state_of(&book.decide(&at(NOW + 59_999, ""), &time_out)), "refused");
+    assert_eq!(state_of(&book.decide(&at(NOW + 60_000, ""), &time_out)), "cancelled");
+    assert_eq!(book.timed_out().len(), 1, "its goods are to be given back");
+    assert_eq!(
+        state_of(&book.decide(&at(NOW + 60_000, "saga-2"), &time_out)),
+        "cancelled",
+        "it is so already"
+    );
+    assert_eq!((book.timed_out().len(), book.events().len()), (1, 2));
+    assert_eq!(state_of(&act(&mut book, "pay")), "refused");
+    let mut late = super::tests::book(&["create minute", "pay"]);
+    assert_eq!(state_of(&late.decide(&at(NOW + 60_000, ""), &time_out)), "refused", "it is paid");
+    assert_eq!(late.timed_out().len(), 0);
+}
+
+#[test]
+fn a_token_places_one_order() {
+    let place = |order: &str, customer: &str, token: &str| {
+        let body = json!({ "order": order, "customer": customer, "token": token,
+            "lines": [{ "sku": 1, "qty": 1 }] });
+        Operation::Create.read(&body, false).expect("it fits")
+    };
+    let stored = BTreeMap::from([(("ada".to_owned(), "t-0".to_owned()), "A-0".to_owned())]);
+    let mut book = Book::new([], Known { tokens: stored, ..Known::default() });
+    let mut decide = |command| book.decide(&cause(Operation::Create, CallOp::Action, "create"), &command);
+    let Verdict::Refused { details, .. } = decide(place("A-1", "ada", "t-0")) else { panic!("it was used") };
+    assert_eq!(details, json!({ "order": "A-0", "token": "used" }));
+    assert_eq!(state_of(&decide(place("A-1", "ada", "t-1"))), "created");
+    let Verdict::Refused { details, .. } = decide(place("A-2", "ada", "t-1")) else { panic!("it was used") };
+    assert_eq!(details["order"], "A-1", "in the same batch as well");
+    assert_eq!(state_of(&decide(place("A-3", "bob", "t-1"))), "created", "a token belongs to a customer");
 }

@@ -8,6 +8,7 @@ use amends_wire::audit::{Effect, EffectState, Reported, names};
 use serde_json::{Value, json};
 
 use super::rows::{Event, Order, Refund};
+use crate::book::ALREADY;
 use crate::command::Operation;
 use crate::state::State;
 
@@ -45,7 +46,7 @@ pub(super) fn judge(step: &Step, orders: &HashMap<String, Order>, findings: &mut
         EffectState::Applied => judging.done(&saga),
         EffectState::Undone => {
             judging.done(&saga);
-            judging.undone();
+            judging.undone(&saga);
         }
     }
     Effect { effect: Some(judging.effect(&saga)), ..effect(step) }
@@ -57,6 +58,7 @@ impl Judging<'_> {
         let ids: Vec<i64> = self.events.iter().map(|event| event.id).collect();
         let number = self.number;
         match ids.len() {
+            0 if self.step.answer[ALREADY] == true => {}
             0 => self.find(names::EFFECT_LOST, format!("no event of order {number} tells of it"), json!({})),
             1 => {}
             count => {
@@ -66,7 +68,7 @@ impl Judging<'_> {
         }
         match self.operation {
             Some(Operation::Create) => self.placed(),
-            Some(Operation::Refund) => self.refunded(saga),
+            Some(Operation::Refund | Operation::RefundBegin) => self.refunded(saga),
             _ if self.order.head.is_none() => self.gone(),
             _ => {}
         }
@@ -125,17 +127,21 @@ impl Judging<'_> {
     }
 
     /// The order stands where undoing the step leads.
-    fn undone(&mut self) {
+    fn undone(&mut self, saga: &str) {
         let (Some(operation), Some(head)) = (self.operation, &self.order.head) else { return };
         let Some(state) = State::named(&head.state) else { return };
         let is_undone = match operation {
             Operation::Create => state == State::Cancelled,
             Operation::Pay => matches!(state, State::Refunded | State::Cancelled),
+            Operation::RefundBegin => self.refunds(saga).iter().all(|refund| refund.state == "called_off"),
             Operation::Reserve
             | Operation::Ship
             | Operation::Complete
             | Operation::Refund
-            | Operation::Cancel => true,
+            | Operation::RefundEnd
+            | Operation::RefundAbort
+            | Operation::Cancel
+            | Operation::TimeOut => true,
         };
         if !is_undone {
             let message = format!("{operation} is undone, but order {} is {state}", self.number);
@@ -161,7 +167,7 @@ impl Judging<'_> {
                 done["total"] = json!(head.amount_minor);
             }
             (Some(Operation::Pay), Some(head)) => done["amount_minor"] = json!(head.amount_minor),
-            (Some(Operation::Refund), _) => {
+            (Some(Operation::Refund | Operation::RefundBegin), _) => {
                 if let [refund] = self.refunds(saga)[..] {
                     let line = |(sku, qty): &(i64, i64)| json!({ "sku": sku, "qty": qty });
                     done["refund"] = json!(refund.number);

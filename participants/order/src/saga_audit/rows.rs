@@ -54,6 +54,7 @@ pub(super) struct Event {
 #[derive(Debug, Deserialize)]
 pub(super) struct Refund {
     pub(super) number: String,
+    pub(super) state: String,
     pub(super) amount_minor: i64,
     pub(super) saga: String,
     pub(super) step: String,
@@ -99,7 +100,7 @@ const ORDERS: &str = "
         (select json_group_array(json_object('id', e.event_id, 'operation', e.operation, 'op', e.op, 'saga', e.saga,
                 'step', e.step) order by e.event_id)
             from order_event e where e.order_no = w.value) as events,
-        (select json_group_array(json_object('number', r.refund_no, 'amount_minor', r.amount_minor, 'saga', r.saga,
+        (select json_group_array(json_object('number', r.refund_no, 'state', r.state, 'amount_minor', r.amount_minor, 'saga', r.saga,
                 'step', r.step, 'lines', (select json_group_array(json_array(p.sku_id, p.qty))
                     from refund_line p where p.refund_no = r.refund_no)))
             from refund r where r.order_no = w.value) as refunds

@@ -182,7 +182,7 @@ async fn every_planted_anomaly_is_found_and_named() {
     let doubled = "insert into order_event select event_id + 100, order_no, version + 10, from_state, to_state, operation, op,
         note, saga, step, at from order_event where order_no = 'A' and operation = 'pay'";
     check("an event is doubled", doubled, &[(names::DOUBLED_EFFECT, 1, "pay")]).await;
-    let doubled = "insert into refund select 'R-2', order_no, amount_minor, reason, saga, step, created_at
+    let doubled = "insert into refund select 'R-2', order_no, state, amount_minor, reason, saga, step, created_at, ended_at
         from refund where refund_no = 'R-1'";
     check("a refund is doubled", doubled, &[(names::DOUBLED_EFFECT, 5, "refund")]).await;
     let back = "update orders set state = 'created' where order_no = 'B'";

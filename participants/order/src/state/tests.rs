@@ -6,16 +6,17 @@ use super::*;
 
 /// Columns in the order of [`Change::ALL`]; a dash is a conflict.
 const TABLE: &str = "
-              reserve   pay   ship_part     ship_rest  complete  refund_part    refund_rest  cancel
-created       reserved  paid  -             -          -         -              -            cancelled
-reserved      -         paid  -             -          -         -              -            cancelled
-paid          -         -     part_shipped  shipped    -         part_refunded  refunded     -
-part_shipped  -         -     part_shipped  shipped    -         -              -            -
-shipped       -         -     -             -          done      -              -            -
-done          -         -     -             -          -         -              -            -
-part_refunded -         -     part_shipped  shipped    -         part_refunded  refunded     -
-refunded      -         -     -             -          -         -              -            cancelled
-cancelled     -         -     -             -          -         -              -            -
+              reserve  pay  ship_part    ship_rest complete refund_part   refund_rest refund_begin go_on     in_none in_part       in_all   cancel    time_out
+created       reserved paid -            -         -        -             -           -            -         -       -             -        cancelled cancelled
+reserved      -        paid -            -         -        -             -           -            -         -       -             -        cancelled cancelled
+paid          -        -    part_shipped shipped   -        part_refunded refunded    refunding    -         -       -             -        -         -
+part_shipped  -        -    part_shipped shipped   -        -             -           -            -         -       -             -        -         -
+shipped       -        -    -            -         done     -             -           -            -         -       -             -        -         -
+done          -        -    -            -         -        -             -           -            -         -       -             -        -         -
+refunding     -        -    -            -         -        -             -           refunding    refunding paid    part_refunded refunded -         -
+part_refunded -        -    part_shipped shipped   -        part_refunded refunded    refunding    -         -       -             -        -         -
+refunded      -        -    -            -         -        -             -           -            -         -       -             -        cancelled -
+cancelled     -        -    -            -         -        -             -           -            -         -       -             -        -         -
 ";
 
 #[test]
@@ -52,7 +53,9 @@ fn every_state_is_reached_and_two_are_final() {
 
 #[test]
 fn whatever_has_not_left_can_be_undone() {
-    for state in [State::Created, State::Reserved, State::Paid, State::PartRefunded] {
+    for state in [State::Created, State::Reserved, State::Paid, State::Refunding, State::PartRefunded] {
+        // A refund under way is called off first.
+        let state = state.after(Change::RefundsEndInPart).unwrap_or(state);
         let refunded = state.after(Change::RefundRest).unwrap_or(state);
         assert_eq!(refunded.after(Change::Cancel), Some(State::Cancelled), "{state}");
     }

@@ -1,8 +1,10 @@
 //! Orders in a database in memory: what is written is what was decided, and the audit sees what is broken.
 
+use std::collections::BTreeMap;
+
 use amends_wire::participant::CallOp;
-use serde_json::Value;
-use sqlx::Connection;
+use serde_json::{Value, json};
+use sqlx::{Connection, Row};
 
 use super::*;
 use crate::audit::audit;
@@ -10,12 +12,20 @@ use crate::book::{Cause, Verdict};
 use crate::command::Operation;
 use crate::listing;
 
+const SCHEMA: [&str; 2] = [
+    include_str!("../../../../migrations/order/sqlite/0001_order.sql"),
+    include_str!("../../../../migrations/order/sqlite/0002_steps.sql"),
+];
+
 async fn database() -> SqliteConnection {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
-    let schema = include_str!("../../../../migrations/order/sqlite/0001_order.sql");
-    sqlx::raw_sql(schema).execute(&mut connection).await.expect("the schema");
+    for schema in SCHEMA {
+        sqlx::raw_sql(schema).execute(&mut connection).await.expect("the schema");
+    }
     connection
 }
+
+const NOW: i64 = 1_700_000_000_000;
 
 /// One call: who, what, and with which body.
 struct Call {
@@ -51,16 +61,15 @@ async fn batch(connection: &mut SqliteConnection, calls: &[Call]) -> Vec<String>
     }
     let mut book = load(&mut transaction, wanted).await.expect("a book");
     let decide = |(call, command): (&Call, _)| {
-        let cause = Cause { saga: call.saga, step: &call.step, operation: call.operation, op: call.op };
+        let cause =
+            Cause { saga: call.saga, step: &call.step, operation: call.operation, op: call.op, now: NOW };
         match book.decide(&cause, command) {
             Verdict::Done(view) => view["state"].as_str().expect("a state").to_owned(),
             Verdict::Refused { .. } => "refused".to_owned(),
         }
     };
     let states = calls.iter().zip(&commands).map(decide).collect();
-    save(&mut transaction, Changes::of(&book).expect("changes"), 1_700_000_000_000)
-        .await
-        .expect("it is saved");
+    save(&mut transaction, Changes::of(&book).expect("changes"), NOW).await.expect("it is saved");
     transaction.commit().await.expect("committed");
     states
 }
@@ -90,8 +99,8 @@ async fn a_life_of_an_order_is_written_as_decided() {
     assert_eq!(
         detail["lines"],
         json!([
-            { "sku": 1, "qty": 2, "price_minor": 10, "refunded": 1, "shipped": 1 },
-            { "sku": 2, "qty": 1, "price_minor": 5, "refunded": 0, "shipped": 1 },
+            { "sku": 1, "qty": 2, "price_minor": 10, "refunded": 1, "refunding": 0, "shipped": 1 },
+            { "sku": 2, "qty": 1, "price_minor": 5, "refunded": 0, "refunding": 0, "shipped": 1 },
         ])
     );
     assert_eq!(detail["refunds"][0]["lines"], json!([{ "sku": 1, "qty": 1 }]));
@@ -223,7 +232,7 @@ async fn a_row_that_is_not_as_it_was_loaded_stops_the_batch() {
     wanted.add(&command, pay.saga, &pay.step);
     let mut book = load(&mut database, wanted).await.expect("a book");
     batch(&mut database, &[call(Operation::Cancel, json!({ "order": "A" }))]).await;
-    let cause = Cause { saga: pay.saga, step: &pay.step, operation: pay.operation, op: pay.op };
+    let cause = Cause { saga: pay.saga, step: &pay.step, operation: pay.operation, op: pay.op, now: NOW };
     assert!(matches!(book.decide(&cause, &command), Verdict::Done(_)), "the book does not know");
     let error = save(&mut database, Changes::of(&book).expect("changes"), 0).await.expect_err("a conflict");
     assert!(matches!(error, Error::Conflict { table: "orders", met: 0, expected: 1 }), "{error}");
@@ -270,7 +279,7 @@ async fn plant(sql: &'static str) -> Vec<&'static str> {
 
 #[tokio::test]
 async fn the_audit_catches_every_planted_row() {
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 13] = [
         ("update orders set state = 'cancelled' where order_no = 'A'", &["state_is_where_events_lead"]),
         ("update orders set amount_minor = 26 where order_no = 'A'", &["total_is_what_lines_come_to"]),
         (
@@ -279,14 +288,27 @@ async fn the_audit_catches_every_planted_row() {
         ),
         ("update orders set refunded_minor = 11 where order_no = 'B'", &["refunds_add_up"]),
         ("update refund set amount_minor = 11", &["refunds_add_up"]),
+        (
+            "update refund set state = 'begun', ended_at = null",
+            &["refunds_add_up", "refunds_and_lines_agree"],
+        ),
+        (
+            "update order_line set refunding = 1 where order_no = 'B' and sku_id = 2",
+            &["refunds_and_lines_agree", "states_match_the_lines"],
+        ),
         ("delete from order_line where order_no = 'A'", &["total_is_what_lines_come_to"]),
         (
             "update order_line set refunded = 3 where order_no = 'A' and sku_id = 1",
-            &["no_more_is_refunded_than_was_ordered", "refunds_add_up", "states_match_the_lines"],
+            &[
+                "no_more_is_refunded_than_was_ordered",
+                "refunds_add_up",
+                "refunds_and_lines_agree",
+                "states_match_the_lines",
+            ],
         ),
         (
             "update order_line set shipped = 1 where order_no = 'A' and sku_id = 2",
-            &["states_match_the_lines"],
+            &["shipments_and_lines_agree", "states_match_the_lines"],
         ),
         (
             "update order_event set from_state = null where order_no = 'B' and version = 2",

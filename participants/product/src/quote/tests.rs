@@ -4,6 +4,7 @@ use amends_saga::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
+use std::collections::HashMap;
 
 fn skus() -> HashMap<i64, Sku> {
     let sku = |price_minor, currency: &str, status| Sku {
@@ -11,6 +12,8 @@ fn skus() -> HashMap<i64, Sku> {
         price_minor,
         currency: currency.to_owned(),
         status,
+        version: 9,
+        price_version: 4,
     };
     HashMap::from([
         (1, sku(250, "EUR", Status::OnSale)),
@@ -23,7 +26,8 @@ fn skus() -> HashMap<i64, Sku> {
 }
 
 fn ask(cart: Value) -> Result<Quote, Refusal> {
-    quote(&Cart::read(&cart).expect("a cart"), &skus(), Time(Timestamp(0)))
+    let skus = skus();
+    quote(&Cart::read(&cart).expect("a cart"), |sku| skus.get(&sku), Time(Timestamp(0)))
 }
 
 fn refused(cart: Value) -> Vec<(i64, Reason)> {
@@ -39,8 +43,8 @@ fn a_quote_prices_every_line_and_the_whole() {
         serde_json::to_value(quote.expect("a price")).expect("JSON"),
         json!({
             "lines": [
-                { "sku": 1, "qty": 3, "price_minor": 250, "amount_minor": 750, "name": "at 250" },
-                { "sku": 2, "qty": 7, "price_minor": 0, "amount_minor": 0, "name": "at 0" },
+                { "sku": 1, "qty": 3, "price_minor": 250, "amount_minor": 750, "name": "at 250", "price_version": 4 },
+                { "sku": 2, "qty": 7, "price_minor": 0, "amount_minor": 0, "name": "at 0", "price_version": 4 },
             ],
             "total_minor": 750, "total": 750, "currency": "EUR", "as_of": "1970-01-01T00:00:00.000Z",
         })
@@ -70,4 +74,19 @@ fn a_cart_beyond_the_largest_amount_has_no_price() {
     assert_eq!(refused(json!({ "lines": [{ "sku": 6, "qty": 2 }] })), []);
     assert_eq!(refused(json!({ "lines": [{ "sku": 6, "qty": 1_000_000 }, { "sku": 1, "qty": 1 }] })), []);
     assert_eq!(refused(json!({ "lines": [{ "sku": 6, "qty": 1 }, { "sku": 1, "qty": 1 }] })), []);
+}
+
+#[test]
+fn a_price_that_is_not_the_one_that_was_seen_is_told_and_not_charged() {
+    let seen = |version: i64| ask(json!({ "lines": [{ "sku": 1, "qty": 1, "price_version": version }] }));
+    assert_eq!(seen(4).expect("a price").total, 250);
+    for other in [3, 5] {
+        let lines = seen(other).expect_err("no price").lines;
+        assert_eq!(
+            serde_json::to_value(lines).expect("JSON"),
+            json!([{ "sku": 1, "qty": 1, "reason": "price_changed", "price_minor": 250, "price_version": 4 }])
+        );
+    }
+    let twice = json!({ "lines": [{ "sku": 1, "qty": 1, "price_version": 4 }, { "sku": 1, "qty": 1, "price_version": 3 }] });
+    assert_eq!(refused(twice), [(1, Reason::PriceChanged)]);
 }

@@ -7,8 +7,9 @@ use crate::load::{read_availability, read_items};
 
 async fn database() -> SqliteConnection {
     let mut connection = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
-    let schema = include_str!("../../../../migrations/product/sqlite/0001_product.sql");
-    sqlx::raw_sql(schema).execute(&mut connection).await.expect("the schema");
+    for script in crate::SQLITE {
+        sqlx::raw_sql(script).execute(&mut connection).await.expect("the schema");
+    }
     connection
 }
 
@@ -105,10 +106,19 @@ fn every_misfit_of_a_load_is_named_by_its_path() {
 #[tokio::test]
 async fn the_audit_catches_every_planted_row() {
     let cases = [
-        ("update product_sku set price_minor = -1", "every_sku_has_a_price"),
-        ("update product_sku set currency = 'eur'", "every_sku_has_a_price"),
+        (
+            "update product_sku set price_minor = -1; update product_price set price_minor = -1",
+            "every_sku_has_a_price",
+        ),
+        (
+            "update product_sku set currency = 'eur'; update product_price set currency = 'eur'",
+            "every_sku_has_a_price",
+        ),
         ("update product_sku set status = 'gone'", "every_sku_has_a_status"),
         ("delete from product_spu", "every_sku_belongs_to_a_product"),
+        ("update product_sku set price_minor = 2", "every_price_is_kept"),
+        ("delete from product_price", "every_price_is_kept"),
+        ("insert into product_price values (7, 2, 1, 'EUR', 0)", "every_price_is_kept"),
         ("update sku_availability set usable = -1", "availability_never_negative"),
     ];
     for (sql, expected) in cases {
@@ -132,4 +142,17 @@ async fn the_audit_catches_every_planted_row() {
             .collect();
         assert_eq!(broken, [expected], "{sql}");
     }
+}
+
+#[tokio::test]
+async fn the_prices_of_a_catalogue_from_before_they_were_kept_are_its_first() {
+    let mut database = SqliteConnection::connect("sqlite::memory:").await.expect("a database");
+    let old = "insert into product_spu values (7, 'mug', 1, 5);
+        insert into product_sku values (7, 7, 'mug', 250, 'EUR', 'on_sale', null, 3, 5)";
+    for script in [crate::SQLITE[0], old, crate::SQLITE[1]] {
+        sqlx::raw_sql(script).execute(&mut database).await.expect("it runs");
+    }
+    let prices = prices(&mut database, 7, 10).await.expect("read");
+    assert_eq!((prices.len(), prices[0].price_version, prices[0].price_minor), (1, 3, 250));
+    assert!(crate::audit::audit(&mut database).await.expect("an audit").kept);
 }

@@ -138,3 +138,26 @@ async fn a_delayed_call_waits() {
     assert_eq!(statuses(&faults.wrap(router), &["action"]).await, [200]);
     assert!(start.elapsed() >= Duration::from_millis(40), "it waited {:?}", start.elapsed());
 }
+
+#[tokio::test]
+async fn a_share_of_the_calls_fails_and_the_same_ones_each_time() {
+    let failed = |seed: u64| async move {
+        let (router, reached) = counting();
+        let faults = Faults::new();
+        faults.fail_some("release", On::Compensations, 0.3, seed);
+        let router = faults.wrap(router);
+        let mut failed = Vec::new();
+        for key in 0..200 {
+            let response = router.clone().oneshot(call("compensation", &key.to_string())).await;
+            failed.push(response.expect("infallible").status() == 503);
+        }
+        assert_eq!(statuses(&router, &["action"; 20]).await, [200; 20]);
+        let through = failed.iter().filter(|failed| !**failed).count() + 20;
+        assert_eq!(reached.load(Ordering::SeqCst) as usize, through, "what fails does not get there");
+        failed
+    };
+    let (one, again, other) = (failed(1).await, failed(1).await, failed(2).await);
+    assert!((30..=90).contains(&one.iter().filter(|failed| **failed).count()), "{one:?}");
+    assert_eq!(one, again);
+    assert_ne!(one, other);
+}

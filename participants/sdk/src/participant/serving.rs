@@ -244,10 +244,18 @@ async fn carry_out(serves: &Serves, calls: Vec<Call>) -> Vec<Reply> {
         Serves::Plain(serve) => join_all(calls.into_iter().map(|call| serve(call))).await,
         Serves::Guarded(body, writer) => {
             let until = tokio::time::Instant::now() + ANSWER_TIMEOUT;
-            let queued: Vec<_> = calls.into_iter().map(|call| writer.call(body.clone(), call)).collect();
+            let mut early: BTreeMap<usize, Reply> = body.early(&calls).await.into_iter().collect();
+            let queue = |(place, call)| match early.remove(&place) {
+                Some(reply) => Err(reply),
+                None => Ok(writer.call(body.clone(), call)),
+            };
+            let queued: Vec<_> = calls.into_iter().enumerate().map(queue).collect();
             let mut replies = Vec::with_capacity(queued.len());
             for one in queued {
-                replies.push(awaited(one, until).await);
+                replies.push(match one {
+                    Ok(queued) => awaited(queued, until).await,
+                    Err(reply) => reply,
+                });
             }
             replies
         }

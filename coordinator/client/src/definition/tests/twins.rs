@@ -1,5 +1,7 @@
 //! What stands in `sagas/`, written in code.
 
+mod shop;
+
 use crate::definition::{Definition, call, child, expr, retry, signal, undo};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 type Twin = (&'static str, fn() -> Definition);
 
 /// Every file of the folder.
-pub(super) const TWINS: [Twin; 11] = [
+pub(super) const TWINS: [Twin; 19] = [
     ("cancel-order.yaml", cancel_order),
     ("checkout.yaml", checkout),
     ("group-order.yaml", group_order),
@@ -20,6 +22,14 @@ pub(super) const TWINS: [Twin; 11] = [
     ("place.yaml", place),
     ("refund.yaml", refund),
     ("ship.yaml", ship),
+    ("call-off.yaml", shop::call_off),
+    ("cancel-paid.yaml", shop::cancel_paid),
+    ("charge-then-deduct.yaml", shop::charge_then_deduct),
+    ("flash-sale.yaml", shop::flash_sale),
+    ("place-and-pay.yaml", shop::place_and_pay),
+    ("refund-in-parts.yaml", shop::refund_in_parts),
+    ("ship-parts.yaml", shop::ship_parts),
+    ("time-out.yaml", shop::time_out),
 ];
 
 /// The input of a saga: an object of these members.

@@ -1,0 +1,303 @@
+//! What is checked when all is at rest: the shop's own books, and what only the load can say because it knows what it
+//! asked for.
+//!
+//! The first are those of [`crate::books`], over the sagas that place orders. The second compare what every customer
+//! was told with what coordinator, orders and stock have to show.
+
+use super::{
+    drive::{End, Load, Told},
+    plan::Fate,
+    site,
+};
+use crate::{
+    books::{self, Books, Check, Ledgers, VIOLATIONS_MAX, Verdict},
+    shop::{Order, Payment, Shown},
+};
+use amends_saga::{SagaId, Status};
+use amends_wire::api::SagaView;
+use std::collections::BTreeMap;
+
+/// How much longer than its time a hold may live, in milliseconds.
+const GRACE_MS: i64 = 60_000;
+
+/// What was seen of the shop's own laws while the load ran: what broke, and how often they were asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Watched {
+    pub(super) asked: usize,
+    pub(super) broken: Vec<String>,
+}
+
+/// What the databases have to show when all is at rest.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    pub(super) ledgers: Ledgers,
+    /// The payments, where there is a payment service.
+    pub(super) payments: Option<Vec<Payment>>,
+    /// What the catalogue shows, where it follows the inventory.
+    pub(super) shown: Option<Vec<Shown>>,
+    /// Whether nobody else uses the shop.
+    pub(super) own: bool,
+}
+
+/// Checks everything.
+pub(super) fn check(load: &Load, told: &[Told], evidence: &Evidence, watched: &Watched) -> Books {
+    let (ledgers, own) = (&evidence.ledgers, evidence.own);
+    let sagas: BTreeMap<SagaId, &SagaView> = ledgers.sagas.iter().map(|saga| (saga.id, saga)).collect();
+    let expected = own.then(|| site::stock(load.plan.catalogue(), load.plan.catalogue().skus()));
+    let mut books = books::compare(&placing(ledgers), expected.as_ref());
+    let orders = ledgers.orders.iter().map(|order| (order.order.as_str(), order)).collect();
+    let seen = Seen { load, told, sagas, orders };
+    books.checks.retain(|check| check.name != "every_saga_has_ended");
+    books.checks.extend([
+        seen.nothing_is_forgotten(),
+        seen.every_saga_has_ended(),
+        seen.one_cart_one_saga(),
+        seen.customers_were_told_the_truth(),
+        seen.who_does_not_pay_gets_nothing(),
+        seen.no_hold_outlives_its_time(),
+        seen.orders_cost_what_their_carts_do(),
+        seen.refunds_are_what_was_asked_for(),
+        laws_kept_throughout(watched),
+    ]);
+    books.checks.extend(evidence.shown.as_ref().map(|shown| availability(shown, ledgers)));
+    books.checks.extend(evidence.payments.as_ref().map(|payments| money(payments, ledgers)));
+    if books.checks.iter().any(|check| !check.kept) {
+        books.verdict = Verdict::Unbalanced;
+    }
+    books
+}
+
+/// The ledgers with those sagas only that place orders: the others work on orders that are there.
+fn placing(ledgers: &Ledgers) -> Ledgers {
+    let mut placing = ledgers.clone();
+    placing.sagas.retain(|saga| places(saga.definition.as_str()));
+    placing
+}
+
+fn places(definition: &str) -> bool {
+    ["checkout", "place-and-pay"].iter().any(|name| definition.starts_with(name))
+}
+
+/// Whether the catalogue shows what there is.
+pub(super) fn availability(shown: &[Shown], ledgers: &Ledgers) -> Check {
+    let law = "of every SKU, the catalogue shows as many as the inventory has on the shelf";
+    let mut check = new_check("availability_agrees", law);
+    let stock: BTreeMap<i64, i64> = ledgers.stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
+    for shown in shown {
+        let (shows, has) =
+            (shown.availability.map(|told| told.usable), stock.get(&shown.sku).copied().unwrap_or(0));
+        let differs = shows.unwrap_or(0) != has;
+        note(&mut check, differs.then(|| format!("sku {}: shows {shows:?}, there are {has}", shown.sku)));
+    }
+    check
+}
+
+/// Whether the payments are those of the orders.
+fn money(payments: &[Payment], ledgers: &Ledgers) -> Check {
+    let law = "of every order, what was paid and not given back is what its lines come to less its refunds";
+    let mut check = new_check("payments_are_those_of_the_orders", law);
+    let mut paid: BTreeMap<&str, i64> = BTreeMap::new();
+    for payment in payments {
+        // What is pending, void or declined is no money; what was given back is counted off.
+        let came_in = matches!(payment.state.as_str(), "paid" | "part_refunded" | "refunded");
+        let net = if came_in { payment.amount_minor - payment.refunded_minor } else { 0 };
+        *paid.entry(&payment.order).or_default() += net;
+    }
+    for order in &ledgers.orders {
+        let is_unpaid = matches!(order.state.as_str(), "created" | "reserved" | "cancelled");
+        let due = if is_unpaid { 0 } else { order.total_minor - order.refunded_minor };
+        let paid = paid.remove(order.order.as_str()).unwrap_or(0);
+        let differs = paid != due;
+        note(&mut check, differs.then(|| format!("order {}: {due} due, {paid} paid", order.order)));
+    }
+    for (order, paid) in paid.into_iter().filter(|(_, paid)| *paid != 0) {
+        note(&mut check, Some(format!("order {order}: {paid} paid, and there is no such order")));
+    }
+    check
+}
+
+fn laws_kept_throughout(watched: &Watched) -> Check {
+    let law = "each database kept its own laws whenever it was asked during the run";
+    let mut check = new_check("laws_kept_throughout", law);
+    check.looked_at = watched.asked;
+    check.kept = watched.broken.is_empty();
+    check.violations = watched.broken.iter().take(VIOLATIONS_MAX).cloned().collect();
+    check
+}
+
+/// What the customers say, beside what the databases say.
+struct Seen<'a> {
+    load: &'a Load,
+    told: &'a [Told],
+    sagas: BTreeMap<SagaId, &'a SagaView>,
+    orders: BTreeMap<&'a str, &'a Order>,
+}
+
+impl<'a> Seen<'a> {
+    /// Checks every cart that `concerns` picks.
+    fn each(
+        &self,
+        name: &'static str,
+        law: &'static str,
+        concerns: impl Fn(&Told) -> bool,
+        wrong: impl Fn(&Told) -> Option<String>,
+    ) -> Check {
+        let mut check = new_check(name, law);
+        for told in self.told.iter().filter(|told| concerns(told)) {
+            note(&mut check, wrong(told).map(|why| format!("order {}: {why}", told.order)));
+        }
+        check
+    }
+
+    fn saga(&self, told: &Told) -> Option<&'a SagaView> {
+        self.sagas.get(&told.saga?).copied()
+    }
+
+    fn completed(&self, told: &Told) -> bool {
+        self.saga(told).is_some_and(|saga| saga.status == Status::Completed)
+    }
+
+    fn nothing_is_forgotten(&self) -> Check {
+        let law = "every cart was acknowledged, and the coordinator has the saga it was acknowledged with";
+        self.each(
+            "nothing_is_forgotten",
+            law,
+            |_| true,
+            |told| match (&told.end, told.saga) {
+                (End::Lost(why), _) => Some(why.clone()),
+                (_, None) => Some("it was never acknowledged".to_owned()),
+                (_, Some(id)) => (!self.sagas.contains_key(&id))
+                    .then(|| format!("saga {id} was acknowledged and is not there")),
+            },
+        )
+    }
+
+    fn every_saga_has_ended(&self) -> Check {
+        let law = "every saga is completed or undone; none is under way or waits for repair";
+        let mut check = new_check("every_saga_has_ended", law);
+        for saga in self.sagas.values() {
+            let ended = matches!(saga.status, Status::Completed | Status::Compensated);
+            let word = crate::saga::status_word(saga.status);
+            note(&mut check, (!ended).then(|| format!("saga {} ({}) is {word}", saga.id, saga.definition)));
+        }
+        check
+    }
+
+    fn one_cart_one_saga(&self) -> Check {
+        let law = "a cart that is submitted twice is one saga";
+        self.each(
+            "one_cart_one_saga",
+            law,
+            |told| told.again.is_some(),
+            |told| (told.again != told.saga).then(|| format!("{:?} and {:?}", told.saga, told.again)),
+        )
+    }
+
+    fn customers_were_told_the_truth(&self) -> Check {
+        let law = "what a customer was told of the end of their cart is how it ended";
+        let is_told = |told: &Told| matches!(told.end, End::Completed | End::Compensated(_));
+        self.each("customers_were_told_the_truth", law, is_told, |told| {
+            let says = told.end == End::Completed;
+            (says != self.completed(told)).then(|| format!("its customer was told {:?}", told.end))
+        })
+    }
+
+    fn who_does_not_pay_gets_nothing(&self) -> Check {
+        let law = "an order that is cancelled or never paid is not completed";
+        let is_unpaid = |told: &Told| matches!(told.arrival.fate, Fate::Leaves | Fate::Cancels(_));
+        self.each("who_does_not_pay_gets_nothing", law, is_unpaid, |told| {
+            self.completed(told).then(|| format!("its customer {:?}, and it completed", told.arrival.fate))
+        })
+    }
+
+    fn no_hold_outlives_its_time(&self) -> Check {
+        let law = "of an order that is never paid, the goods are free within a minute of its hold's end";
+        let hold_ms = i64::try_from(self.load.site.hold.as_millis()).unwrap_or(i64::MAX);
+        let left = |told: &Told| told.end == End::Left;
+        self.each("no_hold_outlives_its_time", law, left, |told| {
+            let saga = self.saga(told)?;
+            let ended = saga.ended_at.map_or(i64::MAX, |ended| ended.0.0);
+            // The hold begins with the saga or later.
+            let late = ended.saturating_sub(saga.created_at.0.0).saturating_sub(hold_ms);
+            (late > GRACE_MS).then(|| format!("saga {} ended {late} ms after the hold's time", saga.id))
+        })
+    }
+
+    fn orders_cost_what_their_carts_do(&self) -> Check {
+        let law = "a completed cart's order has its pieces, and costs their prices in the catalogue";
+        let mut check = self.each(
+            "orders_cost_what_their_carts_do",
+            law,
+            |told| self.completed(told),
+            |told| {
+                let Some(order) = self.orders.get(told.order.as_str()) else {
+                    return Some("there is no order".to_owned());
+                };
+                let mut ordered: BTreeMap<i64, i64> = BTreeMap::new();
+                order.lines.iter().for_each(|line| *ordered.entry(line.sku).or_default() += line.qty);
+                let wanted = told.arrival.cart.pieces();
+                let total = told.arrival.cart.total_minor(self.load.plan.catalogue());
+                let differs = ordered != wanted || order.total_minor != total;
+                differs.then(|| {
+                    format!("wanted {wanted:?} for {total}, got {ordered:?} for {}", order.total_minor)
+                })
+            },
+        );
+        check.looked_at = check.looked_at.max(1);
+        check
+    }
+
+    fn refunds_are_what_was_asked_for(&self) -> Check {
+        let law = "of an order, the pieces and the money that came back are those of its completed refunds";
+        self.each(
+            "refunds_are_what_was_asked_for",
+            law,
+            |told| self.completed(told),
+            |told| {
+                let order = self.orders.get(told.order.as_str())?;
+                let mut asked: BTreeMap<i64, i64> = BTreeMap::new();
+                for refund in &told.refunds {
+                    let view = self.sagas.get(&refund.saga);
+                    let completed = view.is_some_and(|saga| saga.status == Status::Completed);
+                    if completed != refund.done {
+                        return Some(format!("refund {} was told done: {}", refund.saga, refund.done));
+                    }
+                    let part = refund.part.iter().filter(|_| completed);
+                    part.for_each(|(sku, pieces)| *asked.entry(*sku).or_default() += pieces);
+                }
+                let mut back: BTreeMap<i64, i64> = BTreeMap::new();
+                order.lines.iter().for_each(|line| *back.entry(line.sku).or_default() += line.refunded);
+                back.retain(|_, pieces| *pieces != 0);
+                let catalogue = self.load.plan.catalogue();
+                let money: i64 = asked.iter().map(|(sku, pieces)| catalogue.price_minor(*sku) * pieces).sum();
+                let differs = back != asked || order.refunded_minor != money;
+                differs.then(|| {
+                    format!("asked {asked:?} for {money}, got {back:?} for {}", order.refunded_minor)
+                })
+            },
+        )
+    }
+}
+
+/// How many refunds were begun, and how many were done.
+pub(super) fn refunds(told: &[Told]) -> (usize, usize) {
+    let all = || told.iter().flat_map(|told| &told.refunds);
+    (all().count(), all().filter(|refund| refund.done).count())
+}
+
+fn new_check(name: &'static str, law: &'static str) -> Check {
+    Check { name, law, kept: true, looked_at: 0, violations: Vec::new() }
+}
+
+fn note(check: &mut Check, wrong: Option<String>) {
+    check.looked_at += 1;
+    if let Some(wrong) = wrong {
+        check.kept = false;
+        if check.violations.len() < VIOLATIONS_MAX {
+            check.violations.push(wrong);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

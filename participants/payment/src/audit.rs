@@ -1,0 +1,104 @@
+//! Checks the payments by their own laws, in SQL, on one snapshot. The laws hold at every commit, not only at rest.
+
+use std::collections::BTreeMap;
+
+use amends_sdk::audit::{Law, check};
+use serde::Serialize;
+use sqlx::{Row, SqliteConnection, query};
+
+/// What the audit found.
+pub type Audit = amends_sdk::audit::Audit<Totals>;
+
+/// Sums over all payments.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Totals {
+    /// How many there are.
+    pub payments: i64,
+    /// How many stand in each state; states without a payment are left out.
+    pub by_state: BTreeMap<String, i64>,
+    /// What came in, in each currency.
+    pub paid_minor: BTreeMap<String, i64>,
+    /// What was given back, in each currency.
+    pub back_minor: BTreeMap<String, i64>,
+}
+
+/// In each, `?2` is empty.
+const LAWS: [Law; 6] = [
+    Law {
+        name: "no_more_is_given_back_than_was_paid",
+        law: "refunds, those under way among them, come to no more than the payment",
+        broken: "select payment_no as payment, amount_minor, refunded_minor from payment
+            where refunded_minor > amount_minor or refunded_minor < 0 limit ?1",
+    },
+    Law {
+        name: "refunds_add_up",
+        law: "what counts as given back is the sum of the refunds that are done or under way",
+        broken: "select payment_no as payment, refunded_minor, refunds from (
+                select p.payment_no, p.refunded_minor, (select coalesce(sum(r.amount_minor), 0) from payment_refund r
+                    where r.payment_no = p.payment_no and r.state in ('pending', 'done')) as refunds from payment p)
+            where refunded_minor <> refunds limit ?1",
+    },
+    Law {
+        name: "states_match_the_money",
+        law: "a payment is refunded when nothing is left of it, part refunded when something is, and gives back only what it has",
+        broken: "select payment_no as payment, state, amount_minor, refunded_minor from payment
+            where (state = 'refunded') <> (refunded_minor = amount_minor)
+                or (state = 'part_refunded') <> (refunded_minor > 0 and refunded_minor < amount_minor) limit ?1",
+    },
+    Law {
+        name: "events_tell_the_money",
+        law: "the money that came in and went back is the sum of the events",
+        broken: "select payment_no as payment, state, came, went from (
+                select p.payment_no, p.state, p.amount_minor,
+                    (select coalesce(sum(e.d_paid_minor), 0) from payment_event e where e.payment_no = p.payment_no) as came,
+                    (select coalesce(sum(e.d_back_minor), 0) from payment_event e where e.payment_no = p.payment_no) as went,
+                    (select coalesce(sum(r.amount_minor), 0) from payment_refund r
+                        where r.payment_no = p.payment_no and r.state = 'done') as done
+                from payment p)
+            where came <> iif(state in ('paid', 'part_refunded', 'refunded'), amount_minor, 0) or went <> done limit ?1",
+    },
+    Law {
+        name: "an_order_pays_once",
+        law: "an order has one payment that counts, or may come to count",
+        broken: "select order_no as 'order', count(*) as payments from payment
+            where state in ('pending', 'paid', 'part_refunded', 'voiding') group by order_no having count(*) > 1 limit ?1",
+    },
+    Law {
+        name: "what_is_pending_ends",
+        law: "only what is pending waits for its end, and all of it does, unless it never ends",
+        broken: "select payment_no as payment, state, mode from payment
+            where (settle_at is not null) <> (state in ('pending', 'voiding') and mode <> 'never')
+            union all
+            select refund_no, state, mode from payment_refund
+            where (settle_at is not null) <> (state = 'pending' and mode <> 'never') limit ?1",
+    },
+];
+
+/// Checks every law.
+///
+/// `connection` should be in a read transaction, so that all laws look at one moment.
+///
+/// # Errors
+/// The database's own.
+pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, sqlx::Error> {
+    let invariants = check(connection, &LAWS, "").await?;
+    Ok(Audit::new(invariants, totals(connection).await?))
+}
+
+async fn totals(connection: &mut SqliteConnection) -> Result<Totals, sqlx::Error> {
+    let mut totals = Totals::default();
+    for row in query("select state, count(*) from payment group by 1").fetch_all(&mut *connection).await? {
+        let count: i64 = row.try_get(1)?;
+        totals.payments += count;
+        totals.by_state.insert(row.try_get(0)?, count);
+    }
+    let sums = "
+        select p.currency, sum(e.d_paid_minor), sum(e.d_back_minor)
+        from payment_event e join payment p on p.payment_no = e.payment_no group by 1";
+    for row in query(sums).fetch_all(connection).await? {
+        let currency: String = row.try_get(0)?;
+        totals.paid_minor.insert(currency.clone(), row.try_get(1)?);
+        totals.back_minor.insert(currency, row.try_get(2)?);
+    }
+    Ok(totals)
+}

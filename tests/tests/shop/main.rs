@@ -1,0 +1,135 @@
+//! The sagas of a shop over its four services: a coordinator, inventory, order, product and payment in one process, each
+//! on a database file of its own, speaking HTTP to each other. What only this test can show is that the definitions in
+//! `sagas/` and the services fit.
+
+mod world;
+
+use amends_client::Status;
+use serde_json::{Value, json};
+use world::World;
+
+fn cart(order: &str, mode: &str) -> Value {
+    json!({ "order": order, "mode": mode, "lines": [{ "sku": 1, "qty": 2 }, { "sku": 2, "qty": 1 }] })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_paid_however_the_provider_answers() {
+    let world = World::start(20).await;
+    for mode in ["at_once", "callback", "double_callback", "poll"] {
+        let saga = world.run("place-and-pay", &cart(mode, mode)).await;
+        assert_eq!(saga.status, Status::Completed, "{mode}: {:?}", saga.error);
+        assert_eq!(world.order(mode).await["state"], "paid", "{mode}");
+        assert_eq!(world.payment(mode).await["state"], "paid", "{mode}");
+    }
+    for mode in ["declined", "declined_later"] {
+        let saga = world.run("place-and-pay", &cart(mode, mode)).await;
+        assert_eq!(saga.status, Status::Compensated, "{mode}: {saga:?}");
+        assert_eq!(world.order(mode).await["state"], "cancelled", "{mode}");
+    }
+    assert_eq!(world.usable(1).await, 20 - 4 * 2, "what was declined is back on the shelf");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_paid_for_goods_that_are_gone_gets_the_money_back() {
+    let world = World::start(3).await;
+    let sagas = ["A", "B", "C"].map(|order| (order, cart(order, "callback")));
+    let ran =
+        futures::future::join_all(sagas.iter().map(|(_, cart)| world.run("charge-then-deduct", cart))).await;
+    let paid = ran.iter().filter(|saga| saga.status == Status::Completed).count();
+    assert_eq!(paid, 1, "there are three of SKU 1, and each wants two");
+    for ((order, _), saga) in sagas.iter().zip(&ran) {
+        let (state, money) = match saga.status {
+            Status::Completed => ("paid", "paid"),
+            _ => ("cancelled", "refunded"),
+        };
+        assert_eq!(world.order(order).await["state"], state, "{order}");
+        assert_eq!(world.payment(order).await["state"], money, "{order}");
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_and_goods_go_back_in_parts_and_never_too_much() {
+    let world = World::start(10).await;
+    world.completes("place-and-pay", &cart("A", "at_once")).await;
+    let part = |refund: &str, sku: i64| json!({ "order": "A", "refund": refund, "lines": [{ "sku": sku, "qty": 1 }] });
+    let wanted = [part("R-1", 1), part("R-2", 1), part("R-3", 1), part("R-4", 2), part("R-5", 2)];
+    let ran = futures::future::join_all(wanted.iter().map(|input| world.run("refund-in-parts", input))).await;
+    let done = ran.iter().filter(|saga| saga.status == Status::Completed).count();
+    assert_eq!(done, 3, "two of SKU 1 and one of SKU 2 were bought");
+    let (order, payment) = (world.order("A").await, world.payment("A").await);
+    assert_eq!((&order["state"], &payment["state"]), (&json!("refunded"), &json!("refunded")));
+    assert_eq!(order["refunded_minor"], payment["refunded_minor"]);
+    assert_eq!((world.usable(1).await, world.usable(2).await), (10, 10));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paid_order_is_cancelled_and_after_shipping_nothing_is_given_back() {
+    let world = World::start(10).await;
+    world.completes("place-and-pay", &cart("A", "callback")).await;
+    world.completes("cancel-paid", &json!({ "order": "A" })).await;
+    assert_eq!(world.order("A").await["state"], "cancelled");
+    assert_eq!((&world.payment("A").await["state"], world.usable(1).await), (&json!("refunded"), 10));
+
+    world.completes("place-and-pay", &cart("B", "poll")).await;
+    let ship = |number: &str, sku: i64, qty: i64| json!({ "order": "B", "shipment": number, "lines": [{ "sku": sku, "qty": qty }] });
+    world.completes("ship-parts", &ship("S-1", 1, 1)).await;
+    assert_eq!(world.order("B").await["state"], "part_shipped");
+    let refund = json!({ "order": "B", "refund": "R-9", "lines": [{ "sku": 1, "qty": 1 }] });
+    assert_eq!(world.run("refund-in-parts", &refund).await.status, Status::Compensated);
+    assert_eq!(world.run("cancel-paid", &json!({ "order": "B" })).await.status, Status::Compensated);
+    assert_eq!(world.run("ship-parts", &ship("S-1", 1, 1)).await.status, Status::Compensated, "it has left");
+    world.completes("ship-parts", &ship("S-2", 1, 1)).await;
+    world.completes("ship-parts", &ship("S-3", 2, 1)).await;
+    assert_eq!((&world.order("B").await["state"], world.usable(1).await), (&json!("shipped"), 8));
+    assert_eq!(world.payment("B").await["state"], "paid");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_nobody_pays_for_is_called_off_and_its_stock_released() {
+    let world = World::start(10).await;
+    let hurried = world.hurried("place-and-pay", "pay_within_s: 900", "pay_within_s: 1").await;
+    let waiting = world.start_saga(&hurried, &cart("A", "never")).await;
+    world
+        .until(|| async { world.order("A").await["state"] == "cancelled" && world.usable(1).await == 10 })
+        .await;
+    assert_eq!(world.payment("A").await["state"], "pending", "the provider is still at it");
+    world.client.cancel(waiting, None).await.expect("it is cancelled");
+    let ended = world.client.wait_end(waiting, world::PATIENCE).await.expect("it ends");
+    assert_eq!(ended.status, Status::Compensated);
+    assert_eq!(world.payment("A").await["state"], "void");
+
+    let saga = world.run("call-off", &json!({ "order": "A" })).await;
+    assert_eq!(saga.status, Status::Compensated, "it is called off already");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flash_sale_keeps_to_its_stock_and_to_each_customers_share() {
+    let world = World::start(10).await;
+    world.activity(7, 2, 3).await;
+    let buy = |order: &str, customer: &str, token: Option<&str>| {
+        json!({ "order": order, "customer": customer, "token": token, "activity": 7, "sku": 1, "qty": 2,
+            "price_minor": 99 })
+    };
+    let token = world.token("ada").await;
+    let mut first = buy("A", "ada", Some(&token));
+    world.completes("flash-sale", &first).await;
+    first["order"] = json!("A-again");
+    assert_eq!(world.run("flash-sale", &first).await.status, Status::Compensated, "ada has had her share");
+    let mut second = buy("B", "bob", None);
+    second.as_object_mut().expect("an object").remove("token");
+    assert_eq!(
+        world.run("flash-sale", &second).await.status,
+        Status::Compensated,
+        "one is left, bob wants two"
+    );
+    second["qty"] = json!(1);
+    second["order"] = json!("C");
+    world.completes("flash-sale", &second).await;
+    assert_eq!(world.usable(1).await, 7, "ordinary stock is what it was when the sale began");
+    world.end().await;
+}
