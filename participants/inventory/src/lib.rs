@@ -147,7 +147,7 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
     let sold_out = SoldOut::read(&mut *database.readers().acquire().await?).await?;
     let (carts, readers) =
         (Arc::new(body::Carts::new(config.hold_for, &routes, fence)), database.readers().clone());
-    let body: Arc<dyn amends_sdk::Body> = Arc::new(Glancing { carts, sold_out, readers: readers.clone() });
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(Glancing::new(carts, sold_out, readers.clone()));
     let operation = |name| Operation::new(name).timeout(Duration::from_secs(5)).status().batch(BATCH_MAX);
     let mut participant = Participant::new("inventory")
         .guarded(operation("hold").compensation("release").confirm("confirm"), &writer, Arc::clone(&body))

@@ -8,15 +8,18 @@
 //! wants it is refused at once, without a transaction. Memory is a hint and the books decide: where they have goods again
 //! the record is forgotten and the call goes its usual way.
 //!
-//! The early no is given to nobody of whom the barrier knows anything, so that a repeat is answered as the first was.
+//! The early no is given to nobody of whom the barrier knows anything, so that a repeat is answered as the first was; and
+//! it is [remembered](refused), so that a repeat of it is refused too, although there may be goods again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use amends_sdk::body::{Reader, does_not_fit};
 use amends_sdk::{Body, Call, CallOp, Reply, Tx};
 use amends_wire::problem::Misfit;
 use async_trait::async_trait;
+use refused::Refused;
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection, SqlitePool};
 
@@ -26,6 +29,7 @@ use crate::record::RecordKey;
 use crate::sqlite::index;
 
 pub(crate) mod http;
+mod refused;
 
 #[cfg(test)]
 mod tests;
@@ -187,20 +191,29 @@ const EMPTY: &str = "
 /// The operations on carts, with the early no in front of them.
 pub(crate) struct Glancing {
     pub(crate) carts: Arc<dyn Body>,
-    pub(crate) sold_out: SoldOut,
-    pub(crate) readers: SqlitePool,
+    sold_out: SoldOut,
+    readers: SqlitePool,
+    refused: Refused,
 }
 
 impl Glancing {
+    pub(crate) fn new(carts: Arc<dyn Body>, sold_out: SoldOut, readers: SqlitePool) -> Glancing {
+        Glancing { carts, sold_out, readers, refused: Refused::default() }
+    }
+
+    /// The early no that a call's step was given before.
+    fn repeat(&self, call: &Call) -> Option<Reply> {
+        takes(call).then(|| self.refused.find(&call.caller, Instant::now())).flatten()
+    }
+
     /// The calls that may be refused early, with their carts.
     fn candidates(&self, calls: &[Call]) -> Vec<(usize, Cart)> {
         if self.sold_out.is_empty() {
             return Vec::new();
         }
         let candidate = |(place, call): (usize, &Call)| {
-            let is_first =
-                call.caller.op == CallOp::Action && call.caller.attempt == 1 && call.caller.round == 0;
-            if !is_first || !["hold", "deduct"].contains(&call.operation.as_str()) {
+            let is_first = call.caller.attempt == 1 && call.caller.round == 0;
+            if !is_first || !takes(call) {
                 return None;
             }
             let cart = Cart::read(&call.body).ok()?;
@@ -226,16 +239,24 @@ impl Glancing {
             .fetch_all(&mut *snapshot)
             .await?;
         snapshot.rollback().await?;
-        let mut replies = Vec::new();
+        let (mut replies, now) = (Vec::new(), Instant::now());
         for (number, ((place, _), quote)) in (0..).zip(candidates.iter().zip(&quotes)) {
             let short = quote.short();
             if !short.is_empty() && !known.contains(&number) {
-                replies.push((*place, refuse(short)));
+                let reply = refuse(short);
+                if self.refused.keep(&calls[*place].caller, &reply, now) {
+                    replies.push((*place, reply));
+                }
             }
             self.sold_out.correct(quote);
         }
         Ok(replies)
     }
+}
+
+/// Whether a call takes a cart out of stock.
+fn takes(call: &Call) -> bool {
+    call.caller.op == CallOp::Action && ["hold", "deduct"].contains(&call.operation.as_str())
 }
 
 /// Which of these steps the barrier has met.
@@ -246,7 +267,14 @@ const KNOWN: &str = "
 #[async_trait]
 impl Body for Glancing {
     async fn perform(&self, tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error> {
-        let replies = self.carts.perform(tx, calls).await?;
+        // A copy of the same call may have been given an early no while this one waited for its transaction.
+        let mut early: BTreeMap<usize, Reply> =
+            calls.iter().enumerate().filter_map(|(place, call)| Some((place, self.repeat(call)?))).collect();
+        let others = calls.iter().enumerate().filter(|(place, _)| !early.contains_key(place));
+        let others: Vec<&Call> = others.map(|(_, call)| *call).collect();
+        let mut performed = self.carts.perform(tx, &others).await?.into_iter();
+        let reply = |place| early.remove(&place).or_else(|| performed.next());
+        let replies: Vec<Reply> = (0..calls.len()).filter_map(reply).collect();
         let refused = calls.iter().zip(&replies).filter(|(call, reply)| {
             reply.status == 409 && ["hold", "deduct"].contains(&call.operation.as_str())
         });
@@ -268,9 +296,12 @@ impl Body for Glancing {
 
     /// Where the books cannot be read, the writer decides.
     async fn early(&self, calls: &[Call]) -> Vec<(usize, Reply)> {
-        self.look(calls).await.unwrap_or_else(|error| {
+        let mut replies = self.look(calls).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "carts could not be looked at before they are written");
             Vec::new()
-        })
+        });
+        replies
+            .extend(calls.iter().enumerate().filter_map(|(place, call)| Some((place, self.repeat(call)?))));
+        replies
     }
 }

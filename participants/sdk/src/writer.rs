@@ -53,9 +53,9 @@ pub trait Body: Send + Sync + 'static {
 
     /// Answers calls that reading alone shows to be refused, each named by its place, before they wait for a transaction.
     ///
-    /// Such an answer is not kept: only a definite no may be given, only to the first attempt of an action, and only where
-    /// the barrier has no row of its step. The caller takes back an action that was refused when another attempt of it
-    /// may be on its way, so none of them takes effect later.
+    /// The barrier does not keep such an answer: only a definite no may be given, only to the first attempt of an action, and
+    /// only where the barrier has no row of its step. The caller takes it that nothing was done, so a copy of the same call
+    /// that the network delivers later must be given the same no: whoever answers early remembers for a while what it said.
     async fn early(&self, _calls: &[Call]) -> Vec<(usize, Reply)> {
         Vec::new()
     }

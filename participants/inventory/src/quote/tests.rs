@@ -79,6 +79,21 @@ async fn what_the_barrier_knows_is_answered_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_copy_of_a_call_that_was_refused_early_takes_nothing_although_there_are_goods_again() {
+    let shop = Shop::open(&[(1, 1)]).await;
+    assert_eq!(shop.act("deduct", step(1, "deduct"), &cart("a", &[(1, 1)])).await.0, 200);
+    // The first no is the writer's, which learns from it; the second is early.
+    assert_eq!(shop.act("deduct", step(2, "deduct"), &cart("b", &[(1, 1)])).await.0, 409);
+    let refused = shop.act("deduct", step(3, "deduct"), &cart("c", &[(1, 1)])).await;
+    assert_eq!(refused.0, 409);
+    shop.post("/replenish", &json!({"biz_no": "r", "lines": [{"sku": 1, "qty": 5}]})).await;
+    assert_eq!(shop.act("deduct", step(3, "deduct"), &cart("c", &[(1, 1)])).await, refused);
+    assert_eq!(shop.act("deduct", step(4, "deduct"), &cart("d", &[(1, 1)])).await.0, 200);
+    assert_eq!(shop.stock(1).await, (4, 2));
+    shop.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_quote_reads_and_promises_nothing() {
     let shop = Shop::open(&[(1, 5), (2, 1)]).await;
     let mut watching = watch(&shop).await;
