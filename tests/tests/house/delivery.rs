@@ -17,7 +17,7 @@ const COPIED: [&str; 2] =
     ["--from=build /usr/local/bin/amends /usr/local/bin/amends", "sagas /usr/share/amends/sagas"];
 
 /// The participants of the shop.
-const PARTICIPANTS: [&str; 3] = ["inventory", "order", "product"];
+const PARTICIPANTS: [&str; 4] = ["inventory", "order", "product", "payment"];
 
 /// What watches them, with the place where each keeps its data; `observability.rs` says how they are wired.
 const WATCHERS: [(&str, &str); 2] = [("prometheus", "/prometheus"), ("grafana", "/var/lib/grafana")];
