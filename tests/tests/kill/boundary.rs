@@ -37,9 +37,11 @@ enum Story {
     TimesOut,
     /// A wait that a signal ends.
     IsSignalled,
+    /// A call that is pending, and answered by a callback.
+    IsCalledBack,
 }
 
-const STORIES: [Story; 8] = [
+const STORIES: [Story; 9] = [
     Story::Completes,
     Story::IsRefused,
     Story::IsRefusedInItsChild,
@@ -48,6 +50,7 @@ const STORIES: [Story; 8] = [
     Story::IsRolledBack,
     Story::TimesOut,
     Story::IsSignalled,
+    Story::IsCalledBack,
 ];
 
 /// A saga has fewer commits than this, or something goes round in circles.
@@ -129,6 +132,7 @@ async fn tell(url: String, story: Story, key: String) -> Option<(String, bool)> 
         Story::Completes => teller.starts("whole", list(false, false), "completed").await,
         Story::IsRefused => teller.starts("whole", list(true, false), "compensated").await,
         Story::IsRefusedInItsChild => teller.starts("whole", list(false, true), "compensated").await,
+        Story::IsCalledBack => teller.starts("later", json!({}), "completed").await,
         Story::IsSentBack => {
             let id = teller.starts("returned", list(false, false), "completed").await;
             teller.says(&id, "revert", json!({ "reason": "sent back" })).await;

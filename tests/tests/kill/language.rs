@@ -101,6 +101,23 @@ steps:
       compensation: ledger.revert
 "#;
 
+/// A saga whose first call is answered later, by a callback.
+const LATER_TEXT: &str = r#"
+saga: later
+version: 1
+steps:
+  - one:
+      action: ledger.apply
+      with: { refuse: false, later: true }
+      retry: { attempts: 40, first: 20ms, factor: 2, max: 200ms }
+      compensation: ledger.revert
+  - two:
+      action: ledger.apply
+      with: { refuse: false }
+      retry: { attempts: 40, first: 20ms, factor: 2, max: 200ms }
+      compensation: ledger.revert
+"#;
+
 const PART_TEXT: &str = r#"
 saga: part
 version: 1
@@ -154,6 +171,7 @@ pub(crate) async fn prepare(sides: &Sides) {
         ("whole", WHOLE_TEXT),
         ("returned", RETURNED_TEXT),
         ("signalled", SIGNALLED_TEXT),
+        ("later", LATER_TEXT),
     ] {
         let put = http.put(format!("{url}/v1/definitions/{name}/1"));
         requests.push(put.header("content-type", "application/yaml").body(text));
@@ -317,7 +335,7 @@ pub(crate) fn balance(books: &Books, seen: &[Seen], open: &BTreeMap<String, bool
                 assert_eq!(status, expected, "{}", about());
             }
             "returned" => assert_eq!(status, "compensated", "{}", about()),
-            "signalled" => assert_eq!(status, "completed", "{}", about()),
+            "signalled" | "later" => assert_eq!(status, "completed", "{}", about()),
             "part" => parted(books, saga, &about()),
             _ => {
                 let committed = open.get(id).copied();
@@ -355,6 +373,7 @@ fn expected(name: &str, status: &str, input: &Value, found: &Effects) -> Effects
         }
         ("part", "completed") => actions(&["only"]),
         ("signalled", "completed") => actions(&["before", "behind"]),
+        ("later", "completed") => actions(&["one", "two"]),
         ("open", "completed") => ["one", "two"].map(|step| (key(step, "confirm"), 1)).into(),
         // Nobody did the branches' work, so there is nothing to undo.
         ("open", _) => Effects::new(),

@@ -2,17 +2,21 @@
 //! second one.
 
 use amends_sdk::{
-    Call, CallOp, Database, Operation, Participant, Reply, Writer, barrier, each,
+    Call, CallOp, Callback, Database, Operation, Participant, Reply, Task, Tx, Writer, barrier, each,
     faults::{Faults, On},
 };
+use async_trait::async_trait;
 use serde_json::json;
 use sqlx::{Connection, Row};
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// No key and no constraint: a repetition is to be seen, not prevented.
 const EFFECT: &str = "create table effect (saga text not null, step text not null, op text not null)";
+
+/// How long a call takes that is answered later.
+const LATER: Duration = Duration::from_millis(30);
 
 /// How many answers are lost after the call took effect.
 const LOST: f64 = 0.03;
@@ -35,7 +39,9 @@ async fn open(file: &Path) -> Participant {
     let database =
         Database::open(&store, &[barrier::SQLITE, EFFECT, barrier::ROUND]).await.expect("the ledger opens");
     let writer = Writer::start(&database);
-    let body = each(|tx, call| {
+    let answering = writer.clone();
+    let body = each(move |tx, call| {
+        let answering = answering.clone();
         Box::pin(async move {
             let caller = &call.caller;
             if caller.op == CallOp::Compensation
@@ -49,6 +55,13 @@ async fn open(file: &Path) -> Participant {
                 .bind(caller.op.as_str())
                 .execute(tx.sqlite())
                 .await?;
+            if call.body["later"] == true
+                && let Some(callback) = &caller.callback
+                && caller.op == CallOp::Action
+            {
+                tokio::spawn(call_back(answering, callback.clone()));
+                return Ok(Reply::pending(Some(1)));
+            }
             match call.body["refuse"] == json!(true) && caller.op == CallOp::Action {
                 true => Ok(Reply::refused("refused as asked", json!({}))),
                 false => Ok(Reply::done(json!({ "step": caller.step }))),
@@ -62,6 +75,28 @@ async fn open(file: &Path) -> Participant {
         .guarded(Operation::new("apply").compensation("revert").batch(64), &writer, body.clone())
         .guarded(Operation::new("revert").batch(64), &writer, body)
         .faults(&faults)
+}
+
+/// Answers a call a moment later, by a callback; where that is lost the coordinator asks.
+async fn call_back(writer: Writer, callback: Callback) {
+    tokio::time::sleep(LATER).await;
+    let settling = Settling { callback: callback.clone(), reply: Reply::done(json!({ "later": true })) };
+    let reply = settling.reply.clone();
+    writer.run(Box::new(settling)).await.expect("the answer is kept");
+    let _ = callback.answer(&reply).await;
+}
+
+/// Keeps the answer of a call that is pending.
+struct Settling {
+    callback: Callback,
+    reply: Reply,
+}
+
+#[async_trait]
+impl Task for Settling {
+    async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
+        self.callback.settle(tx, &self.reply).await.map(drop)
+    }
 }
 
 /// What a compensation is answered instead of being carried out.
