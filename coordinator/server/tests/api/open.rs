@@ -76,7 +76,7 @@ async fn what_is_committed_is_confirmed_and_stays() {
 
     let bare = send(world.request(Method::POST, &format!("/v1/sagas/{id}/commit"))).await;
     assert_eq!((bare.status, &bare.body), (200, &committed.body), "a repeat changes nothing");
-    for (name, registered) in [("mail", true), ("seats", true), ("late", false)] {
+    for (name, registered) in [("mail", true), ("seats+confirm", true), ("seats", false), ("late", false)] {
         let late = world.to(&id, "branches", branch(name)).await;
         late.is_problem(409, "saga_decided");
         assert_eq!(late.body["registered"], registered, "nothing is acknowledged any more: {late:?}");
