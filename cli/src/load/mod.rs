@@ -1,6 +1,6 @@
 //! `amends load`: a shop's day, made up from a seed, run against real services, and its books checked.
 //!
-//! [`plan`] says what customers do, [`drive`] does it when it is due, [`fleet`] runs the shop and kills it, `watch`
+//! [`mod@plan`] says what customers do, [`drive`] does it when it is due, [`fleet`] runs the shop and kills it, `watch`
 //! tells how it goes, and [`books`] holds what customers were told against what the databases have to show.
 
 mod books;
