@@ -130,7 +130,7 @@ async fn a_hold_says_until_when_and_what_it_took() {
 }
 
 #[tokio::test]
-async fn a_cart_that_is_short_leaves_nothing_and_says_what_is_missing() {
+async fn c3_a_cart_that_is_short_leaves_nothing_and_says_what_is_missing() {
     let shop = Shop::open(&[(1, 5), (2, 1), (3, 5)]).await;
     let body = cart("1001", &[(1, 1), (2, 2), (3, 5), (404, 1)]);
     for _ in 0..2 {
@@ -155,7 +155,7 @@ async fn a_cart_that_is_short_leaves_nothing_and_says_what_is_missing() {
 }
 
 #[tokio::test]
-async fn two_hundred_buyers_of_a_hundred_units_get_a_hundred() {
+async fn c1_two_hundred_buyers_of_a_hundred_units_get_a_hundred() {
     let shop = Arc::new(Shop::open(&[(1, 100), (2, 1000)]).await);
     let mut buyers = tokio::task::JoinSet::new();
     for buyer in 0..200u128 {
@@ -416,7 +416,7 @@ async fn a_status_question_is_answered_from_what_is_kept() {
 }
 
 #[tokio::test]
-async fn goods_come_in_once_under_their_number() {
+async fn t8_goods_come_in_once_under_their_number() {
     let shop = Shop::open(&[]).await;
     let body =
         json!({"biz_no": "r1", "lines": [{"sku": 1, "qty": 5}, {"sku": 2, "qty": 3}, {"sku": 1, "qty": 1}]});

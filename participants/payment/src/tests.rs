@@ -265,7 +265,7 @@ async fn refunds_come_in_parts_under_the_ceiling() {
 }
 
 #[tokio::test]
-async fn ten_thousand_random_refunds_at_once_never_exceed_what_was_paid() {
+async fn c8_ten_thousand_random_refunds_at_once_never_exceed_what_was_paid() {
     const PAYMENTS: u64 = 100;
     const PAID: i64 = 1000;
     let world = std::sync::Arc::new(world(Behaviour::default()).await);

@@ -148,7 +148,7 @@ async fn quotes_at_once_share_their_queries_and_get_their_own_answers() {
 }
 
 #[tokio::test]
-async fn a_new_price_is_in_the_next_quote_and_an_old_one_never() {
+async fn p2_a_new_price_is_in_the_next_quote_and_an_old_one_never() {
     let shop = shop().await;
     let load = |price: i64, version: i64| json!({ "items": [{ "sku": 3, "name": "fork", "price_minor": price, "version": version }] });
     let price = async || shop.quote(json!({ "lines": [{ "sku": 3, "qty": 1 }] })).await.1["total"].clone();
@@ -194,7 +194,7 @@ async fn prices_are_versioned_and_a_customer_is_told_when_the_one_he_saw_has_cha
 }
 
 #[tokio::test]
-async fn quotes_are_answered_from_the_cache_and_the_figures_say_so() {
+async fn p1_quotes_are_answered_from_the_cache_and_the_figures_say_so() {
     let shop = shop().await;
     for _ in 0..3 {
         assert_eq!(

@@ -31,7 +31,7 @@ async fn an_order_is_paid_however_the_provider_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_paid_for_goods_that_are_gone_gets_the_money_back() {
+async fn t4_who_paid_for_goods_that_are_gone_gets_the_money_back() {
     let world = World::start(3).await;
     let sagas = ["A", "B", "C"].map(|order| (order, cart(order, "callback")));
     let ran =
@@ -66,7 +66,7 @@ async fn money_and_goods_go_back_in_parts_and_never_too_much() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_paid_order_is_cancelled_and_after_shipping_nothing_is_given_back() {
+async fn t6_a_paid_order_is_cancelled_and_after_shipping_nothing_is_given_back() {
     let world = World::start(10).await;
     world.completes("place-and-pay", &cart("A", "callback")).await;
     world.completes("cancel-paid", &json!({ "order": "A" })).await;
@@ -108,7 +108,7 @@ async fn an_order_that_nobody_pays_for_is_called_off_and_its_stock_released() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flash_sale_keeps_to_its_stock_and_to_each_customers_share() {
+async fn t7_a_flash_sale_keeps_to_its_stock_and_to_each_customers_share() {
     let world = World::start(10).await;
     world.activity(7, 2, 3).await;
     let buy = |order: &str, customer: &str, token: Option<&str>| {

@@ -313,7 +313,7 @@ fn restoring_and_releasing_by_hand_name_what_stands_in_the_way() {
 }
 
 #[test]
-fn a_cart_is_taken_whole_or_not_at_all() {
+fn c3_a_cart_is_taken_whole_or_not_at_all() {
     let mut book = Book::stocked(&[(1, 5), (2, 1), (3, 5)]);
     let before = book.clone();
     let answers = book.batch(&[(Deed::Hold(cart("1", &[(1, 1), (2, 2), (3, 1), (7, 1)])), cause(1, "a"))]);

@@ -50,7 +50,7 @@ async fn y1_counts_are_taken_once_and_only_when_they_are_newer() {
 }
 
 #[tokio::test]
-async fn a_full_count_clears_what_it_does_not_name_and_is_refused_when_it_looks_cut_off() {
+async fn y1_a_full_count_clears_what_it_does_not_name_and_is_refused_when_it_looks_cut_off() {
     let shop = Shop::open(&[]).await;
     let full = |batch| with(batch, json!({"mode": "full"}));
     let rows: Vec<_> = (1..=5).map(|sku| (sku, 10, 0, 1)).collect();
@@ -68,7 +68,7 @@ async fn a_full_count_clears_what_it_does_not_name_and_is_refused_when_it_looks_
 }
 
 #[tokio::test]
-async fn sellable_stock_is_brought_to_what_lies_there_less_what_is_spoken_for() {
+async fn y1_sellable_stock_is_brought_to_what_lies_there_less_what_is_spoken_for() {
     let shop = Shop::open(&[(1, 10), (2, 5)]).await;
     shop.act("hold", step(1, "hold"), &cart("a", &[(1, 4)])).await;
     let activity = json!({"activity": 9, "name": "sale", "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2999-01-01T00:00:00Z"});

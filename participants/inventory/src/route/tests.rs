@@ -220,7 +220,7 @@ async fn storm(site: &Arc<Site>) -> BTreeMap<u16, usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn routes_switched_under_load_leave_the_books_balanced() {
+async fn h1_routes_switched_under_load_leave_the_books_balanced() {
     let site = Arc::new(Site::open(2, Fence::Kept, &[(1, 1000), (2, 250), (3, 1000)]).await);
     let answers = storm(&site).await;
     assert_eq!(answers.get(&503), None, "{answers:?}");

@@ -219,7 +219,7 @@ fn a_stored_order_is_updated_from_the_state_it_was_loaded_with() {
 }
 
 #[test]
-fn a_refund_in_steps_sets_its_pieces_aside_until_it_ends() {
+fn c9_a_refund_in_steps_sets_its_pieces_aside_until_it_ends() {
     let mut book = book(&["create", "pay", "refund_begin part R-1 a", "refund_begin part R-2 b"]);
     for call in
         ["refund part c", "ship", "refund_begin part R-3 d", "refund_begin R-1 e", "cancel", "refund undo"]
@@ -296,7 +296,7 @@ fn an_order_is_called_off_when_its_time_is_up_and_not_before() {
 }
 
 #[test]
-fn a_token_places_one_order() {
+fn c10_a_token_places_one_order() {
     let place = |order: &str, customer: &str, token: &str| {
         let body = json!({ "order": order, "customer": customer, "token": token,
             "lines": [{ "sku": 1, "qty": 1 }] });

@@ -42,7 +42,7 @@ fn with(mut placement: Value, members: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_token_is_single_use() {
+async fn c10_a_token_is_single_use() {
     let shop = Arc::new(shop().await);
     let token = shop.token("ada").await;
     let mut tasks = tokio::task::JoinSet::new();
@@ -78,7 +78,7 @@ async fn a_token_is_single_use() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_payment_and_time_out_exactly_one_wins_in_ten_thousand_races() {
+async fn t5_of_payment_and_time_out_exactly_one_wins_in_ten_thousand_races() {
     const RACES: u128 = 10_000;
     const AT_ONCE: usize = 500;
     let shop = Arc::new(shop().await);
@@ -143,7 +143,7 @@ async fn patiently<F: Future<Output = (u16, Value)>>(mut ask: impl FnMut() -> F)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ten_thousand_random_refunds_at_once_never_exceed_what_was_ordered() {
+async fn c8_ten_thousand_random_refunds_at_once_never_exceed_what_was_ordered() {
     const ORDERS: u64 = 50;
     let shop = Arc::new(shop().await);
     let lines =
@@ -193,7 +193,7 @@ fn create_saga(number: u64) -> Uuid {
 }
 
 #[tokio::test]
-async fn after_shipping_nothing_is_given_back() {
+async fn t6_after_shipping_nothing_is_given_back() {
     let shop = shop().await;
     shop.send(&action(saga(1), "create", placement("A"))).await;
     shop.send(&action(saga(1), "pay", json!({ "order": "A" }))).await;
@@ -213,7 +213,7 @@ async fn after_shipping_nothing_is_given_back() {
 }
 
 #[tokio::test]
-async fn an_unpaid_order_is_called_off_when_its_time_is_up_and_its_saga_started_until_it_is_taken() {
+async fn t5_an_unpaid_order_is_called_off_when_its_time_is_up_and_its_saga_started_until_it_is_taken() {
     let coordinator = MockServer::start().await;
     let down = ResponseTemplate::new(409).set_body_json(json!({ "detail": "unknown definition" }));
     let id = Uuid::from_u128(77).to_string();
