@@ -23,8 +23,15 @@ use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 /// How long one question after a saga's end waits for it.
 const WAIT: Duration = Duration::from_secs(20);
 
+/// How long it waits where many customers ask, so that all get their turn.
+const WAIT_OF_MANY: Duration = Duration::from_secs(1);
+
 /// Customers at a time, at most. When there are more, the next ones wait, and their latencies say so.
 const CUSTOMERS_MAX: usize = 20_000;
+
+/// Questions after a saga's end at a time, at most: each has a connection, and this process and the coordinator have only
+/// so many.
+pub(super) const ASKING_MAX: usize = 4_000;
 
 /// The label that every saga of a run has.
 pub(super) const LABEL: &str = "load";
@@ -37,6 +44,8 @@ pub(super) struct Load {
     /// What tells this run's sagas and orders from others.
     pub(super) run: String,
     pub(super) tally: Tally,
+    /// Has [`ASKING_MAX`] places.
+    pub(super) asking: Semaphore,
 }
 
 /// A cart and what became of it, as its customer knows it.
@@ -185,7 +194,11 @@ impl Load {
     async fn follow(&self, id: SagaId) -> anyhow::Result<Saga> {
         let until = self.until();
         loop {
-            let saga: Saga = keep_at(until, || self.site.coordinator.saga(id, Some(WAIT))).await?;
+            let place = self.asking.acquire().await?;
+            let is_crowded = self.asking.available_permits() < ASKING_MAX / 2;
+            let wait = if is_crowded { WAIT_OF_MANY } else { WAIT };
+            let saga: Saga = keep_at(until, || self.site.coordinator.saga(id, Some(wait))).await?;
+            drop(place);
             if saga.has_ended() {
                 return Ok(saga);
             }

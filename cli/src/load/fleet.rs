@@ -16,7 +16,7 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long the services may take to register.
+/// How long the services may take to register, and a killed process to come back.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a killed process is away.
@@ -79,8 +79,17 @@ impl Slot {
     fn kill(&mut self, path: &Path) -> anyhow::Result<()> {
         let address = self.url().trim_start_matches("http://").to_owned();
         drop(self.process.take());
-        std::thread::sleep(AWAY);
-        self.run(path, &address).with_context(|| format!("{} was killed and did not come back", self.name))
+        let killed = Instant::now();
+        loop {
+            std::thread::sleep(AWAY);
+            // Its port may be taken for a while: by a connection that somebody has opened from there in the meantime.
+            match self.run(path, &address) {
+                Err(_) if killed.elapsed() < PATIENCE => {}
+                done => {
+                    return done.with_context(|| format!("{} was killed and did not come back", self.name));
+                }
+            }
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use amends_wire::span::Span;
 use anyhow::{Context, bail};
 use carts::Profile;
 use catalogue::{Catalogue, SKEW};
-use drive::Load;
+use drive::{ASKING_MAX, Load};
 use fleet::{Fleet, Kills, Orders};
 use plan::{Mix, Plan};
 use report::{Report, Took};
@@ -41,6 +41,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tally::Tally;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// The flash sale's carts a second at its beginning, in carts a second of all others, where nobody says.
@@ -186,7 +187,7 @@ async fn put_under_load(
     let bar = progress::busy(globals, "the shop is filled");
     site.prepare(args.hold, &run, &plan, &bar).await.context("the shop cannot be filled")?;
     bar.finish_and_clear();
-    let load = Arc::new(Load { site, plan, run, tally: Tally::default() });
+    let load = Arc::new(Load { site, plan, run, tally: Tally::default(), asking: Semaphore::new(ASKING_MAX) });
     let stop = CancellationToken::new();
     let watching = tokio::spawn(watch::laws(load.site.clone(), stop.clone()));
     let figures =
