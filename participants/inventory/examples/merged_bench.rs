@@ -1,7 +1,7 @@
 //! Measures deductions by the merged and by the row route in one run: many waiters, SQLite with every commit on disk.
 //!
 //! ```text
-//! cargo run --release -p amends-inventory --example merged_bench [seconds] [waiters,…]
+//! cargo run --release -p amends-inventory --example merged_bench [seconds] [waiters,…] [load,…]
 //! ```
 //!
 //! Each waiter sends its next cart when the last one is answered, through the participant's router in this process:
@@ -74,6 +74,8 @@ async fn main() {
     let seconds = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(3.0);
     let waiters = arguments.next().unwrap_or_else(|| "1,8,32,128,512".to_owned());
     let waiters: Vec<u64> = waiters.split(',').filter_map(|text| text.parse().ok()).collect();
+    let loads = arguments.next().unwrap_or_else(|| "row,hot,cart,batch".to_owned());
+    let has = |load: &str| loads.split(',').any(|one| one == load);
     let folder = tempfile::tempdir().expect("a folder for the database");
     let store = format!("sqlite:{}", folder.path().join("bench.db").display());
     let bench = Bench::open(store, Duration::from_secs_f64(seconds)).await;
@@ -82,13 +84,21 @@ async fn main() {
         "load", "waiters", "carts/s", "lines/s", "p50 ms", "p99 ms", "cpu us/cart", "of row"
     );
     for waiters in &waiters {
-        bench.switch(Mode::Row).await;
-        let row = bench.measure(Load::Hot(Mode::Row), *waiters, None).await;
-        bench.switch(Mode::Merged).await;
-        bench.measure(Load::Hot(Mode::Merged), *waiters, Some(row)).await;
-        bench.measure(Load::Cart, *waiters, None).await;
+        let mut row = None;
+        if has("row") {
+            bench.switch(Mode::Row).await;
+            row = Some(bench.measure(Load::Hot(Mode::Row), *waiters, None).await);
+            bench.switch(Mode::Merged).await;
+        }
+        if has("hot") {
+            bench.measure(Load::Hot(Mode::Merged), *waiters, row).await;
+        }
+        if has("cart") {
+            bench.measure(Load::Cart, *waiters, None).await;
+        }
     }
-    for requests in [2, 8] {
+    let requests: &[u64] = if has("batch") { &[2, 8] } else { &[] };
+    for &requests in requests {
         bench.measure(Load::Batch, requests, None).await;
     }
     let audit = bench.inventory.audit().await.expect("the audit runs");
