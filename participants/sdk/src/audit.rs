@@ -3,9 +3,17 @@
 //! Every law is a query that finds the rows which break it, so an empty answer means the law is kept. The laws
 //! themselves are the participant's; here is how they are asked and how the answer looks. They are asked of SQLite.
 //!
+//! A participant that is given its [`Laws`] checks them every few minutes as well ([`crate::Participant::audits`]).
+//!
 //! The shape of an [`Audit`], as JSON: `{"kept": bool, "invariants": [{"name", "law", "kept", "violations": [{…}]}],
 //! "totals": {…}}`.
 
+mod periodic;
+
+pub(crate) use periodic::Auditing;
+pub use periodic::EVERY;
+
+use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
@@ -24,6 +32,17 @@ pub struct Law {
     /// Finds the rows that break it: `?1` rows at most, `?2` is what [`check`] was `given`. A row is shown as an object
     /// of its columns, which are integers, texts or null.
     pub broken: &'static str,
+}
+
+/// The laws of a participant, ready to be checked on its own database.
+#[async_trait]
+pub trait Laws: Send + Sync + 'static {
+    /// Checks every law, through a connection for reading. Each law may look at a moment of its own, so that no snapshot is
+    /// kept open for as long as all of them take.
+    ///
+    /// # Errors
+    /// The database's own.
+    async fn check(&self) -> Result<Vec<Invariant>, sqlx::Error>;
 }
 
 /// What became of one law.

@@ -11,7 +11,7 @@ mod tx;
 pub use migrate::Migrations;
 pub use tx::Tx;
 
-use crate::Error;
+use crate::{Error, metrics::WriterFigures};
 use connect::Connection;
 use sqlx::{mysql::MySqlPool, postgres::PgPool, sqlite::SqlitePool};
 use std::{fmt, str::FromStr, sync::Arc};
@@ -35,6 +35,7 @@ pub enum Dialect {
 #[derive(Debug, Clone)]
 pub struct Database {
     pub(crate) writer: Arc<Mutex<Writing>>,
+    figures: Arc<WriterFigures>,
     readers: Readers,
 }
 
@@ -117,7 +118,8 @@ impl Database {
             Connection::MySql(connection) => migrate::mysql(connection, migrations).await?,
         }
         let readers = writing.readers().await?;
-        Ok(Database { writer: Arc::new(Mutex::new(writing)), readers })
+        let figures = Arc::clone(&writing.figures);
+        Ok(Database { writer: Arc::new(Mutex::new(writing)), figures, readers })
     }
 
     /// Which SQL it speaks.
@@ -140,6 +142,11 @@ impl Database {
                 panic!("a {} database has no SQLite readers", self.dialect())
             }
         }
+    }
+
+    /// What is counted of its writing.
+    pub(crate) fn figures(&self) -> &Arc<WriterFigures> {
+        &self.figures
     }
 
     /// Connections for reading, whatever the dialect.

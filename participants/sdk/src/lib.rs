@@ -17,8 +17,9 @@
 //! operation that names a compensation can be asked for within one as it is ([`Participant::joins`]); [`carry`] passes
 //! the saga's identity on.
 //!
-//! Beside the calls: [`body`] reads bodies strictly and says what does not fit where, and [`audit`] checks the tables by
-//! the participant's own laws, and [`saga_audit`] tells whoever asks what was done for which saga.
+//! Beside the calls: [`body`] reads bodies strictly and says what does not fit where, [`audit`] checks the tables by the
+//! participant's own laws, on demand and every few minutes, [`metrics`] says how all of it fares, and [`saga_audit`] tells
+//! whoever asks what was done for which saga.
 //!
 //! The invariant it keeps: **a guarded call takes effect at most once, every attempt of it is answered
 //! alike, and an action that comes after its compensation is refused, whatever its round.**
@@ -32,6 +33,7 @@ mod config;
 mod database;
 pub mod faults;
 mod join;
+pub mod metrics;
 mod outgoing;
 mod participant;
 mod register;

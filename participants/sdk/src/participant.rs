@@ -6,7 +6,9 @@ mod serving;
 
 use crate::{
     Body, Call, Reply, Sagas, Tracer, Writer,
+    audit::{Auditing, EVERY, Laws},
     faults::Faults,
+    metrics::{Figures, Looked},
     saga_audit::{BarrierAudit, SagaAudit},
 };
 use amends_wire::{
@@ -15,7 +17,8 @@ use amends_wire::{
     span::Span,
 };
 use axum::Router;
-use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use futures::future::join_all;
+use std::{collections::BTreeMap, convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 type Plain = Arc<dyn Fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
@@ -43,6 +46,11 @@ pub struct Participant {
     audit: Option<Arc<dyn SagaAudit>>,
     tracer: Option<Tracer>,
     joins: Option<Sagas>,
+    laws: Option<Arc<dyn Laws>>,
+    /// Between two audits of its own laws; never where there is none.
+    audit_every: Option<Duration>,
+    auditing: Arc<Auditing>,
+    figures: Vec<Looked>,
 }
 
 impl std::fmt::Debug for Participant {
@@ -119,6 +127,10 @@ impl Participant {
             audit: None,
             tracer: None,
             joins: None,
+            laws: None,
+            audit_every: Some(EVERY),
+            auditing: Arc::new(Auditing::new()),
+            figures: Vec::new(),
         }
     }
 
@@ -176,6 +188,46 @@ impl Participant {
         self
     }
 
+    /// Has it check its own laws while it [runs](crate::run), every five minutes unless [`Participant::audit_every`] says
+    /// otherwise. What came of it stands in the log and in `GET /metrics`.
+    #[must_use]
+    pub fn audits(mut self, laws: Arc<dyn Laws>) -> Participant {
+        self.laws = Some(laws);
+        self
+    }
+
+    /// How often it checks its own laws: at least this long after the last time, and nineteen times as long as that took.
+    /// `None` for never.
+    #[must_use]
+    pub fn audit_every(mut self, every: Option<Duration>) -> Participant {
+        self.audit_every = every;
+        self
+    }
+
+    /// Shows figures of its own in `GET /metrics`, beside those of its calls.
+    #[must_use]
+    pub fn figures(mut self, figures: Arc<dyn Figures>) -> Participant {
+        self.figures.push(Looked::new(figures));
+        self
+    }
+
+    /// What came of auditing itself.
+    #[cfg(test)]
+    pub(crate) fn auditing(&self) -> &Auditing {
+        &self.auditing
+    }
+
+    /// What it does by itself while it runs, for as long as this is polled.
+    pub(crate) async fn watch(&self) -> Infallible {
+        let audits = async {
+            if let (Some(laws), Some(every)) = (&self.laws, self.audit_every) {
+                self.auditing.keep(&self.name, &**laws, every).await;
+            }
+        };
+        tokio::join!(audits, join_all(self.figures.iter().map(Looked::watch)));
+        std::future::pending().await
+    }
+
     /// Sends a span for each call whose caller records it.
     #[must_use]
     pub fn traces(mut self, tracer: &Tracer) -> Participant {
@@ -227,8 +279,8 @@ impl Participant {
         }
     }
 
-    /// The router: `POST /{operation}`, `POST /{operation}/batch`, `GET /healthz`, `GET /saga-audit`, and the further
-    /// routes.
+    /// The router: `POST /{operation}`, `POST /{operation}/batch`, `GET /healthz`, `GET /saga-audit`, `GET /metrics`, and the
+    /// further routes.
     ///
     /// Whatever it refuses, it refuses with a problem (RFC 9457).
     pub fn router(&self) -> Router {

@@ -19,7 +19,8 @@ pub struct Registering {
 }
 
 /// Serves a participant on `listener` until `stop`, registered with a coordinator when one is given, whose open sagas it
-/// then takes part in ([`Participant::joins`]). When it is told to stop it signs off, so that calls go elsewhere.
+/// then takes part in ([`Participant::joins`]). While it serves it checks its own laws now and then
+/// ([`Participant::audits`]). When it is told to stop it signs off, so that calls go elsewhere.
 ///
 /// # Errors
 /// [`Error::Io`] when the listener has no address, [`Error::Nowhere`] when it listens on every address and does not
@@ -45,7 +46,10 @@ pub async fn run(
         let registrar = Registrar::new(&to.coordinator, to.token, participant.name(), registration)?;
         registered = Some(tokio::spawn(registrar.keep(stop.child_token())));
     }
-    listen::serve(listener, participant.router(), Limits::default(), stop).await;
+    tokio::select! {
+        _ = listen::serve(listener, participant.router(), Limits::default(), stop) => {}
+        never = participant.watch() => match never {},
+    }
     if let Some(registered) = registered {
         // It ends by itself: it was told to stop with the listener, and signing off is bounded.
         let _ = registered.await;

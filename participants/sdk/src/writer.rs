@@ -108,6 +108,16 @@ impl Writer {
         &self.database
     }
 
+    /// Whether it is the way to the same task.
+    pub(crate) fn is(&self, other: &Writer) -> bool {
+        self.queue.same_channel(&other.queue)
+    }
+
+    /// How many calls and tasks wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
     /// Queues a guarded call; the answer comes when it is durable.
     pub(crate) fn call(&self, body: Arc<dyn Body>, call: Call) -> Result<oneshot::Receiver<Reply>, Error> {
         let (reply, answer) = oneshot::channel();
@@ -217,6 +227,7 @@ async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
         let attempt = AssertUnwindSafe(patiently(writing, &batch)).catch_unwind().await;
         match attempt.unwrap_or_else(|panic| Err(Failed::Inside(panicked(&*panic)))) {
             Ok(replies) => {
+                writing.figures.committed(batch.len());
                 for (one, reply) in batch.into_iter().zip(replies) {
                     let _ = one.reply.send(reply);
                 }
@@ -230,11 +241,13 @@ async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
             }
             Err(Failed::Inside(error)) if batch.len() > 1 && !is_broken(&error) => {
                 tracing::warn!(%error, calls = batch.len(), "a batch failed; its halves are run on their own");
+                writing.figures.halved();
                 let second = batch.split_off(batch.len() / 2);
                 todo.extend([second, batch]);
             }
             Err(Failed::Inside(error) | Failed::Around(error)) => {
                 tracing::error!(%error, calls = batch.len(), "calls could not be carried out");
+                writing.figures.failed(batch.len());
                 if is_broken(&error) {
                     writing.distrust();
                 }

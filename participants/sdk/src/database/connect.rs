@@ -1,7 +1,7 @@
 //! Opening connections, each with the settings that the barrier's promises rest on.
 
 use super::{Dialect, Readers, tx::Open};
-use crate::Error;
+use crate::{Error, metrics::WriterFigures};
 use sqlx::{
     ConnectOptions, Connection as _, Executor,
     mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions},
@@ -10,7 +10,7 @@ use sqlx::{
         SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
     },
 };
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,6 +24,8 @@ const STATEMENTS_KEPT: usize = 512;
 pub(crate) struct Writing {
     address: Address,
     connection: Option<Connection>,
+    /// What is counted of what is written.
+    pub(crate) figures: Arc<WriterFigures>,
 }
 
 /// Where the database is. Never printed, for it may hold a password.
@@ -63,7 +65,7 @@ impl Writing {
                     .disable_statement_logging(),
             )),
         };
-        Ok(Writing { address, connection: None })
+        Ok(Writing { address, connection: None, figures: Arc::default() })
     }
 
     /// The connection, opened if it is not.

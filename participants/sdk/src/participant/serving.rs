@@ -2,7 +2,8 @@
 
 use super::{Participant, Serves, auditing, joining};
 use crate::{
-    Call, Caller, Reply, Sagas, Tracer,
+    Call, Caller, Reply, Sagas, Tracer, Writer,
+    metrics::{Calls, Exported},
     saga_audit::SagaAudit,
     trace::{self, Begun},
     writer::{ANSWER_TIMEOUT, awaited},
@@ -31,7 +32,7 @@ use std::{
     any::Any,
     collections::BTreeMap,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -45,19 +46,37 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct App {
     pub(super) name: Arc<str>,
-    operations: Arc<BTreeMap<String, (OperationTerms, Serves)>>,
+    operations: Arc<BTreeMap<String, Offered>>,
     secrets: Arc<Vec<Secret>>,
     pub(super) audit: Option<Arc<dyn SagaAudit>>,
     tracer: Option<Tracer>,
     pub(super) joins: Option<Sagas>,
 }
 
+/// An operation as it is served.
+struct Offered {
+    terms: OperationTerms,
+    serves: Serves,
+    calls: Arc<Calls>,
+}
+
+/// What became of a call: what it was to its step, and its answer.
+type Answered = Result<(CallOp, Reply), Problem>;
+
 /// The router of a participant.
 pub(super) fn router(participant: &Participant) -> Router {
+    let offered = |(terms, serves): &(OperationTerms, Serves)| Offered {
+        terms: terms.clone(),
+        serves: serves.clone(),
+        calls: Arc::default(),
+    };
+    let operations: BTreeMap<String, Offered> =
+        participant.operations.iter().map(|(name, one)| (name.clone(), offered(one))).collect();
+    let exported = exported(participant, &operations);
     let app = App {
         name: participant.name.as_str().into(),
         joins: participant.joins.clone(),
-        operations: Arc::new(participant.operations.clone()),
+        operations: Arc::new(operations),
         secrets: Arc::new(participant.secrets.clone()),
         audit: participant.audit.clone(),
         tracer: participant.tracer.clone(),
@@ -68,6 +87,7 @@ pub(super) fn router(participant: &Participant) -> Router {
         .route("/{operation}", post(single))
         .route("/{operation}/batch", post(batch))
         .with_state(app)
+        .merge(exported.router())
         .merge(participant.extra.clone())
         .fallback(|| async { refuse(Slug::NotFound, "no operation has this address") })
         .method_not_allowed_fallback(|| async {
@@ -78,6 +98,25 @@ pub(super) fn router(participant: &Participant) -> Router {
         None => router,
     };
     router.layer(CatchPanicLayer::custom(panicked))
+}
+
+/// What there is to tell of a participant, its own figures among it.
+fn exported(participant: &Participant, operations: &BTreeMap<String, Offered>) -> Exported {
+    let mut writers: Vec<Writer> = Vec::new();
+    for offered in operations.values() {
+        if let Serves::Guarded(_, writer) = &offered.serves
+            && !writers.iter().any(|known| known.is(writer))
+        {
+            writers.push(writer.clone());
+        }
+    }
+    Exported {
+        participant: participant.name.as_str().into(),
+        calls: operations.iter().map(|(name, offered)| (name.clone(), Arc::clone(&offered.calls))).collect(),
+        writers,
+        auditing: Arc::clone(&participant.auditing),
+        own: participant.figures.clone(),
+    }
 }
 
 async fn single(
@@ -117,7 +156,19 @@ impl App {
         operation: Result<Path<String>, PathRejection>,
         request: Request,
     ) -> Result<Reply, Problem> {
-        let (operation, terms, serves) = self.find(operation)?;
+        let (operation, offered) = self.find(operation)?;
+        let began = Instant::now();
+        let answered = self.answer(operation, offered, request).await;
+        match &answered {
+            Ok((op, reply)) => offered.calls.answered(Some(*op), reply.status),
+            Err(problem) => offered.calls.answered(None, problem.status()),
+        }
+        offered.calls.took(began.elapsed(), 1);
+        answered.map(|(_, reply)| reply)
+    }
+
+    async fn answer(&self, operation: String, offered: &Offered, request: Request) -> Answered {
+        let Offered { terms, serves, .. } = offered;
         let (parts, body) = request.into_parts();
         let bytes = read(body, CALL_BYTES_MAX).await?;
         self.check_signature(&parts.headers, &bytes)?;
@@ -126,18 +177,19 @@ impl App {
             false => amends_wire::api::body::read(&bytes),
         };
         if joining::is_asked(&parts.headers) {
-            return self.join((&operation, terms, serves), &parts.headers, body()?).await;
+            let reply = self.join((&operation, terms, serves), &parts.headers, body()?).await?;
+            return Ok((CallOp::Action, reply));
         }
         let caller = Caller::from_headers(&parts.headers)?;
         check_status(terms, serves, &caller)?;
-        let body: Value = body()?;
+        let (op, body): (CallOp, Value) = (caller.op, body()?);
         let traced = self.begin(trace::parent(&parts.headers), &operation, &caller);
         let mut replies = carry_out(serves, vec![Call { caller, operation, body }]).await;
         let reply = replies.pop().expect("one call has one reply");
         if let Some(traced) = traced {
             traced.end(&reply, 1);
         }
-        Ok(reply)
+        Ok((op, reply))
     }
 
     async fn batch(
@@ -145,7 +197,26 @@ impl App {
         operation: Result<Path<String>, PathRejection>,
         request: Request,
     ) -> Result<BatchResults, Problem> {
-        let (operation, terms, serves) = self.find(operation)?;
+        let (operation, offered) = self.find(operation)?;
+        let began = Instant::now();
+        let answered = self.answer_all(operation, offered, request).await;
+        match &answered {
+            Ok(answered) => {
+                offered.calls.took(began.elapsed(), answered.results.len());
+                offered.calls.batch(answered.results.len());
+            }
+            Err(problem) => offered.calls.answered(None, problem.status()),
+        }
+        answered
+    }
+
+    async fn answer_all(
+        &self,
+        operation: String,
+        offered: &Offered,
+        request: Request,
+    ) -> Result<BatchResults, Problem> {
+        let Offered { terms, serves, calls: counted } = offered;
         let max = terms.batch.map(|batch| batch.max as usize).ok_or_else(|| {
             Problem::new(Slug::NotFound, format!("operation \"{operation}\" has no batch form"))
         })?;
@@ -159,11 +230,13 @@ impl App {
             return Err(Problem::new(Slug::BodyTooLarge, detail));
         }
         let mut replies: Vec<Option<Reply>> = vec![None; batch.calls.len()];
+        let mut ops: Vec<Option<CallOp>> = vec![None; batch.calls.len()];
         let (mut calls, mut places, mut traced) = (Vec::new(), Vec::new(), Vec::new());
         for (place, mut one) in batch.calls.into_iter().enumerate() {
             let parent = one.traceparent.take();
             match entry(&operation, terms, serves, one) {
                 Ok(call) => {
+                    ops[place] = Some(call.caller.op);
                     let begun = self.begin(parent.as_deref(), &operation, &call.caller);
                     traced.extend(begun.map(|begun| (place, begun)));
                     calls.push(call);
@@ -179,7 +252,9 @@ impl App {
         for (place, begun) in traced {
             begun.end(replies[place].as_ref().expect("every call is answered"), count);
         }
-        let results = replies.into_iter().map(|reply| reply.expect("every call is answered").into_result());
+        let replies = replies.into_iter().map(|reply| reply.expect("every call is answered"));
+        let replies = replies.zip(ops).inspect(|(reply, op)| counted.answered(*op, reply.status));
+        let results = replies.map(|(reply, _)| reply.into_result());
         Ok(BatchResults { results: results.collect() })
     }
 
@@ -188,13 +263,10 @@ impl App {
         self.tracer.as_ref()?.begin(parent, operation, caller)
     }
 
-    fn find(
-        &self,
-        operation: Result<Path<String>, PathRejection>,
-    ) -> Result<(String, &OperationTerms, &Serves), Problem> {
+    fn find(&self, operation: Result<Path<String>, PathRejection>) -> Result<(String, &Offered), Problem> {
         let Path(name) = operation.map_err(|error| Problem::new(Slug::NotFound, error.body_text()))?;
         match self.operations.get(&name) {
-            Some((terms, serves)) => Ok((name, terms, serves)),
+            Some(offered) => Ok((name, offered)),
             None => {
                 let known: Vec<&str> = self.operations.keys().map(String::as_str).collect();
                 let shown: String = name.chars().take(64).collect();

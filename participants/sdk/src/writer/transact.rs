@@ -5,6 +5,7 @@ use crate::{
     Call, Reply, Tx,
     barrier::{self, Entered},
     database::Writing,
+    metrics::WriterFigures,
 };
 use amends_wire::participant::CallOp;
 use std::{
@@ -31,14 +32,16 @@ impl From<sqlx::Error> for Failed {
 
 /// Runs calls of different steps behind the barrier and commits; the replies stand in their order.
 pub(super) async fn transact(writing: &mut Writing, batch: &[Waiting]) -> Result<Vec<Reply>, Failed> {
+    let figures = Arc::clone(&writing.figures);
     let mut open = writing.begin().await.map_err(Failed::Around)?;
-    let replies = inside(&mut open.tx(), batch).await?;
+    let replies = inside(&mut open.tx(), batch, &figures).await?;
     open.commit().await.map_err(Failed::Around)?;
     Ok(replies)
 }
 
-async fn inside(tx: &mut Tx<'_>, batch: &[Waiting]) -> Result<Vec<Reply>, Failed> {
-    let mut work = Work { batch, replies: vec![None; batch.len()], keep: Vec::new(), forget: Vec::new() };
+async fn inside(tx: &mut Tx<'_>, batch: &[Waiting], figures: &WriterFigures) -> Result<Vec<Reply>, Failed> {
+    let mut work =
+        Work { batch, figures, replies: vec![None; batch.len()], keep: Vec::new(), forget: Vec::new() };
     work.answer_questions(tx).await?;
     let first = work.enter(tx).await?;
     for (body, places) in by_body(batch, &first) {
@@ -56,6 +59,7 @@ async fn inside(tx: &mut Tx<'_>, batch: &[Waiting]) -> Result<Vec<Reply>, Failed
 /// A batch on its way through a transaction.
 struct Work<'a> {
     batch: &'a [Waiting],
+    figures: &'a WriterFigures,
     replies: Vec<Option<Reply>>,
     /// Places whose reply is to be kept with their row.
     keep: Vec<usize>,
@@ -86,6 +90,7 @@ impl Work<'_> {
         }
         let calls: Vec<&Call> = places.iter().map(|place| &self.batch[*place].call).collect();
         let entered = barrier::enter(tx, &calls, now_ms()).await?;
+        self.figures.met(&entered);
         let mut first = Vec::with_capacity(places.len());
         for (place, entered) in places.into_iter().zip(entered) {
             match entered {
@@ -121,7 +126,7 @@ impl Work<'_> {
     }
 
     async fn finish(self, tx: &mut Tx<'_>) -> Result<Vec<Reply>, Failed> {
-        let Work { batch, replies, keep, forget } = self;
+        let Work { batch, replies, keep, forget, .. } = self;
         let replies: Vec<Reply> =
             replies.into_iter().map(|reply| reply.expect("every call is answered")).collect();
         if !keep.is_empty() {
