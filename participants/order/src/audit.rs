@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use amends_sdk::audit::{Law, check};
+use amends_sdk::audit::{Invariant, Law, Laws, check};
+use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::{Row, SqliteConnection, query};
+use sqlx::{Row, SqliteConnection, SqlitePool, query};
 
 use crate::state::{Change, State};
 use crate::table::Error;
@@ -140,6 +141,17 @@ const LAWS: [Law; 11] = [
             limit ?1",
     },
 ];
+
+/// The laws, for the orders to check by themselves now and then.
+#[derive(Debug)]
+pub(crate) struct OrderLaws(pub(crate) SqlitePool);
+
+#[async_trait]
+impl Laws for OrderLaws {
+    async fn check(&self) -> Result<Vec<Invariant>, sqlx::Error> {
+        check(&mut *self.0.acquire().await?, &LAWS, &moves()).await
+    }
+}
 
 /// Checks every law.
 ///

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use amends_sdk::audit::{Law, check};
+use amends_sdk::audit::{Invariant, Law, Laws, check};
+use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::{Row, SqliteConnection, query};
+use sqlx::{Row, SqliteConnection, SqlitePool, query};
 
 /// What the audit found.
 pub type Audit = amends_sdk::audit::Audit<Totals>;
@@ -73,6 +74,17 @@ const LAWS: [Law; 6] = [
             where (settle_at is not null) <> (state = 'pending' and mode <> 'never') limit ?1",
     },
 ];
+
+/// The laws, for the payments to check by themselves now and then.
+#[derive(Debug)]
+pub(crate) struct PaymentLaws(pub(crate) SqlitePool);
+
+#[async_trait]
+impl Laws for PaymentLaws {
+    async fn check(&self) -> Result<Vec<Invariant>, sqlx::Error> {
+        check(&mut *self.0.acquire().await?, &LAWS, "").await
+    }
+}
 
 /// Checks every law.
 ///

@@ -93,6 +93,7 @@ pub async fn open(config: Config, behaviour: Behaviour) -> Result<Payment, Error
         .secrets(config.secrets)
         .faults(&config.faults)
         .saga_audit(Arc::new(saga_audit::PaymentAudit(database.readers().clone())))
+        .audits(Arc::new(audit::PaymentLaws(database.readers().clone())))
         .routes(http::router(database.readers().clone()))
         .guarded(offered("charge").compensation("refund"), &writer, charge)
         .guarded(offered("refund"), &writer, refund);

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use amends_sdk::audit::{Law, check};
+use amends_sdk::audit::{Invariant, Law, Laws, check};
+use async_trait::async_trait;
 use serde::Serialize;
-use sqlx::{Row, SqliteConnection, query};
+use sqlx::{Row, SqliteConnection, SqlitePool, query};
 
 use crate::table::Error;
 
@@ -60,6 +61,17 @@ const LAWS: [Law; 5] = [
             where usable < 0 limit ?1",
     },
 ];
+
+/// The laws, for the catalogue to check by itself now and then.
+#[derive(Debug)]
+pub(crate) struct CatalogueLaws(pub(crate) SqlitePool);
+
+#[async_trait]
+impl Laws for CatalogueLaws {
+    async fn check(&self) -> Result<Vec<Invariant>, sqlx::Error> {
+        check(&mut *self.0.acquire().await?, &LAWS, "").await
+    }
+}
 
 /// Checks every law.
 ///

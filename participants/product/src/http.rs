@@ -7,7 +7,6 @@
 //! | `GET /products/{sku}` | one SKU |
 //! | `GET /products?after=7&limit=50` | all SKUs, ascending, in pages |
 //! | `GET /products/{sku}/prices?limit=50` | the prices it has had, the newest first |
-//! | `GET /metrics` | figures of cache and feed, as Prometheus reads them |
 //! | `GET /audit` | the catalogue checked by its own laws |
 //!
 //! A catalogue is `{"items": [{"sku", "spu"?, "name", "price_minor", "currency"?, "status"?, "attrs"?, "version"?}]}`,
@@ -24,7 +23,6 @@ use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
@@ -36,7 +34,6 @@ use sqlx::pool::PoolConnection;
 use crate::cache::Cache;
 use crate::gather::now_ms;
 use crate::load::{Availability, Item, read_availability, read_items};
-use crate::metrics::{self, Figures};
 use crate::{audit, table};
 
 /// The most items on one page.
@@ -52,8 +49,7 @@ const LOAD_BYTES_MAX: usize = 8 << 20;
 const LOAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The addresses above, over one writer and its database.
-pub(crate) fn router(writer: Writer, cache: Cache, figures: Arc<Figures>) -> Router {
-    let figures = Router::new().route("/metrics", get(metrics)).with_state(figures);
+pub(crate) fn router(writer: Writer, cache: Cache) -> Router {
     Router::new()
         .route("/catalogue", put(load))
         .route("/availability", put(availability))
@@ -62,7 +58,6 @@ pub(crate) fn router(writer: Writer, cache: Cache, figures: Arc<Figures>) -> Rou
         .route("/products/{sku}/prices", get(prices))
         .route("/audit", get(laws))
         .with_state(Serving { writer, cache })
-        .merge(figures)
 }
 
 /// What the addresses are served from.
@@ -217,10 +212,6 @@ impl Serving {
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         self.writer.database().readers().acquire().await
     }
-}
-
-async fn metrics(State(figures): State<Arc<Figures>>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, metrics::MEDIA_TYPE)], figures.text(now_ms()))
 }
 
 /// Which page of a list.

@@ -82,7 +82,9 @@ pub async fn open(config: Config) -> Result<Product, Error> {
         .secrets(config.secrets)
         .faults(&config.faults)
         .saga_audit(Arc::new(saga_audit::CatalogueAudit(database.readers().clone())))
-        .routes(http::router(writer.clone(), cache, figures.clone()))
+        .audits(Arc::new(audit::CatalogueLaws(database.readers().clone())))
+        .figures(figures.clone())
+        .routes(http::router(writer.clone(), cache))
         .plain(Operation::new("quote").batch(BATCH_MAX), move |call| {
             let prices = prices.clone();
             async move { answer(&prices, call).await }

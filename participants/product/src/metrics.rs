@@ -10,13 +10,15 @@
 //! | `amends_product_feed_failures_total` | counter | answers that did not come, or could not be used |
 //! | `amends_product_feed_restarts_total` | counter | how often everything was read anew |
 //!
-//! What concerns the feed is left out where none is followed.
+//! What concerns the feed is left out where none is followed. They stand in `GET /metrics` below those of every participant
+//! ([`amends_sdk::metrics`]).
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// The type of the text.
-pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use amends_sdk::metrics::Text;
+
+use crate::gather::now_ms;
 
 /// All figures of a catalogue, counted since it was opened.
 #[derive(Debug, Default)]
@@ -95,21 +97,9 @@ impl Figures {
         Lag { flows: self.lag_flows.load(Relaxed), ms: self.lag_ms.load(Relaxed), known_at }
     }
 
-    /// The figures as text, at `now` (unix milliseconds).
-    pub(crate) fn text(&self, now: i64) -> String {
-        let mut text = String::new();
-        let cache = [
-            ("hit", &self.hits),
-            ("missed", &self.missed),
-            ("unknown", &self.unknown),
-            ("stale", &self.stale),
-            ("failed", &self.failed),
-        ];
-        outcomes(&mut text, "amends_product_cache_total", "SKUs looked up in the cache", &cache);
+    /// Writes what concerns the feed, at `now` (unix milliseconds).
+    fn write_feed(&self, text: &mut Text, now: i64) {
         let lag = self.lag();
-        if lag.known_at == 0 {
-            return text;
-        }
         let secs = |ms: u64| ms as f64 / 1000.0;
         let known = secs(u64::try_from(now - lag.known_at).unwrap_or(0));
         let gauges: [(&str, &str, &dyn Display); 3] = [
@@ -122,10 +112,10 @@ impl Figures {
             ("amends_product_feed_known_seconds", "how long ago everything was last known", &known),
         ];
         for (name, help, value) in gauges {
-            one(&mut text, name, help, "gauge", value);
+            text.one(name, "gauge", help, value);
         }
-        let events = [("newer", &self.newer), ("older", &self.older)];
-        outcomes(&mut text, "amends_product_feed_events_total", "states that the feed told", &events);
+        let events = [("newer", self.newer.load(Relaxed)), ("older", self.older.load(Relaxed))];
+        text.each("amends_product_feed_events_total", "states that the feed told", "outcome", &events);
         let counters = [
             (
                 "amends_product_feed_failures_total",
@@ -135,21 +125,24 @@ impl Figures {
             ("amends_product_feed_restarts_total", "how often everything was read anew", &self.restarts),
         ];
         for (name, help, value) in counters {
-            one(&mut text, name, help, "counter", &value.load(Relaxed));
+            text.one(name, "counter", help, &value.load(Relaxed));
         }
-        text
     }
 }
 
-// Writing to a text does not fail.
-
-fn one(text: &mut String, name: &str, help: &str, kind: &str, value: &dyn Display) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-}
-
-fn outcomes(text: &mut String, name: &str, help: &str, outcomes: &[(&str, &AtomicU64)]) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-    for (outcome, value) in outcomes {
-        let _ = writeln!(text, "{name}{{outcome=\"{outcome}\"}} {}", value.load(Relaxed));
+impl amends_sdk::metrics::Figures for Figures {
+    fn write(&self, text: &mut Text) {
+        let cache = [
+            ("hit", &self.hits),
+            ("missed", &self.missed),
+            ("unknown", &self.unknown),
+            ("stale", &self.stale),
+            ("failed", &self.failed),
+        ];
+        let cache = cache.map(|(outcome, count)| (outcome, count.load(Relaxed)));
+        text.each("amends_product_cache_total", "SKUs looked up in the cache", "outcome", &cache);
+        if self.lag().known_at != 0 {
+            self.write_feed(text, now_ms());
+        }
     }
 }
