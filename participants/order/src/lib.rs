@@ -104,6 +104,7 @@ pub async fn open(config: Config) -> Result<Order, Error> {
         .secrets(config.secrets)
         .faults(&config.faults)
         .saga_audit(Arc::new(saga_audit::OrderAudit(database.readers().clone())))
+        .audits(Arc::new(audit::OrderLaws(database.readers().clone())))
         .routes(http::router(http::App { writer: writer.clone(), tokens, called_off: called_off.clone() }));
     for operation in Operation::ALL {
         let mut terms = amends_sdk::Operation::new(operation.as_str()).status().batch(BATCH_MAX);
