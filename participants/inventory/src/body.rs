@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use amends_sdk::body::does_not_fit;
+use amends_sdk::body::{does_not_fit, given};
 use amends_sdk::{Body, Call, CallOp, Reply, Tx};
 use amends_wire::problem::Misfit;
 use async_trait::async_trait;
+use serde_json::Value;
 use sqlx::SqliteConnection;
 
 use crate::books::{self, Error};
@@ -101,13 +102,31 @@ fn deed(call: &Call) -> Result<Deed, Vec<Misfit>> {
         ("confirm", _) => Ok(Deed::Confirm(read_order(&call.body)?)),
         ("refund", _) => Ok(Deed::Refund(Part::read_refund(&call.body)?)),
         ("ship", _) => Ok(Deed::Ship(Part::read_shipment(&call.body)?)),
-        ("release", false) => Ok(Deed::Release(read_order(&call.body)?)),
+        ("release", false) => read_release(&call.body),
         ("restore", false) => Ok(Deed::Restore(read_order(&call.body)?)),
         ("release", true) => Ok(Deed::Undo(read_order(&call.body)?, Back::Release)),
         ("restore", true) => Ok(Deed::Undo(read_order(&call.body)?, Back::Restore)),
         (other, _) => {
             Err(vec![Misfit { path: String::new(), message: format!("{other:?} is no operation on carts") }])
         }
+    }
+}
+
+/// Reads `{"order", "leave_confirmed"?}`.
+fn read_release(body: &Value) -> Result<Deed, Vec<Misfit>> {
+    let order = read_order(body);
+    let leave = match given(body, "leave_confirmed") {
+        None => Ok(false),
+        Some(value) => value.as_bool().ok_or_else(|| Misfit {
+            path: "/leave_confirmed".to_owned(),
+            message: "must be true or false".to_owned(),
+        }),
+    };
+    match (order, leave) {
+        (Ok(order), Ok(true)) => Ok(Deed::ReleaseHeld(order)),
+        (Ok(order), Ok(false)) => Ok(Deed::Release(order)),
+        (Err(misfits), Ok(_)) => Err(misfits),
+        (order, Err(misfit)) => Err(order.err().into_iter().flatten().chain([misfit]).collect()),
     }
 }
 

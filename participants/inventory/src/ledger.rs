@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | hold, deduct | every line or none; refused while another saga holds the order | the same |
 //! | confirm | what is held is confirmed; refused if nothing is | the same |
-//! | release | frees what is held; refused if the order is confirmed | undoes the step's own work |
+//! | release | frees what is held; refused if the order is confirmed, unless that is to be left | undoes the step's own work |
 //! | restore | frees what is confirmed | undoes the step's own work |
 //! | refund | frees some of what is confirmed, every line or none, once under its number | the same |
 //! | ship | all or some of what is confirmed leaves the house and never comes back, once under its number | the same |
@@ -58,6 +58,8 @@ pub enum Deed {
     Confirm(OrderNo),
     /// Free what is held.
     Release(OrderNo),
+    /// Free what is held, and leave what is confirmed to the step that confirmed it.
+    ReleaseHeld(OrderNo),
     /// Free what is confirmed.
     Restore(OrderNo),
     /// Free some of what is confirmed.
@@ -202,8 +204,7 @@ impl Ledger {
             }
             Deed::Release(order) => {
                 self.check_release(order)?;
-                let freed = self.free(order, Back::Release, cause, Hold::is_held)?;
-                Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
+                self.release(order, cause)
             }
             Deed::Restore(order) => {
                 self.check_restore(order)?;
@@ -217,6 +218,7 @@ impl Ledger {
                 // What the step made is freed; what it only confirmed is held again.
                 let freed =
                     self.free(order, *back, cause, |hold| hold.open() > 0 && hold.made_by == *cause)?;
+            Deed::ReleaseHeld(order) => self.release(order, cause),
                 let held = self.reinstate(order, cause);
                 Ok(Done::Undone { order: order.clone(), freed, held })
             }
@@ -296,6 +298,11 @@ impl Ledger {
     /// Frees every hold of the order that `which` picks.
     fn free(
         &mut self,
+    fn release(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Result<Done, Stop> {
+        let freed = self.free(order, Back::Release, cause, Hold::is_held)?;
+        Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
+    }
+
         order: &OrderNo,
         back: Back,
         cause: &Arc<Cause>,

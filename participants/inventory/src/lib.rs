@@ -8,7 +8,7 @@
 //! | `hold` | `{order, lines: [{sku, qty}]}` | sets a cart aside until it is paid | `release` |
 //! | `deduct` | the same | takes a cart that is paid for | `restore` |
 //! | `confirm` | `{order}` | what is held is paid for | `restore` |
-//! | `release` | `{order}` | frees what is held | |
+//! | `release` | `{order, leave_confirmed?}` | frees what is held; refused where something is confirmed, unless that is to be left | |
 //! | `restore` | `{order}` | frees what was confirmed or deducted | |
 //! | `refund` | `{order, refund_no?, lines}` | frees some of it, never more than is left, once under its number | |
 //! | `ship` | `{order, ship_no?, lines?}` | all or some of it leaves the house for good, once under its number | |

@@ -49,7 +49,11 @@ impl Scope {
             }
             Deed::Refund(part) => self.add_part(Paper::Refund, part),
             Deed::Ship(part) => self.add_part(Paper::Shipment, part),
-            Deed::Confirm(order) | Deed::Release(order) | Deed::Restore(order) | Deed::Undo(order, _) => {
+            Deed::Confirm(order)
+            | Deed::Release(order)
+            | Deed::ReleaseHeld(order)
+            | Deed::Restore(order)
+            | Deed::Undo(order, _) => {
                 self.orders.insert(order.clone());
             }
         }

@@ -11,7 +11,7 @@ use amends_wire::api::Time;
 use amends_wire::participant::CallOp;
 use serde_json::{Value, json};
 
-use crate::command::{Command, Operation, OrderNo, Placement};
+use crate::command::{Cancel, Command, Operation, OrderNo, Placement};
 use crate::money::{Currency, Minor};
 use crate::state::{Change, State};
 
@@ -185,7 +185,7 @@ impl Book {
             Command::Refund(refund) => self.refund(cause, refund),
             Command::RefundBegin(refund) => self.refund_begin(cause, refund),
             Command::RefundEnd(end) => self.refund_end(cause, end),
-            Command::Cancel(order, reason) => self.cancel(cause, order, reason.clone()),
+            Command::Cancel(cancel) => self.cancel(cause, cancel),
             Command::TimeOut(order) => self.time_out(cause, order),
         }
     }
@@ -240,8 +240,12 @@ impl Book {
         }
     }
 
-    fn cancel(&mut self, cause: &Cause<'_>, number: &OrderNo, reason: Option<String>) -> Verdict {
+    fn cancel(&mut self, cause: &Cause<'_>, cancel: &Cancel) -> Verdict {
+        let number = &cancel.order;
         match self.entries.get(number) {
+            Some(entry) if cancel.unpaid && entry.order.state == State::Refunded => {
+                return conflict(cause, &entry.order);
+            }
             Some(entry) if cause.compensating() && entry.order.saga != cause.saga => {
                 let why = format!(
                     "order {:?} was placed by saga {}, and only that saga may undo it",
@@ -254,7 +258,7 @@ impl Book {
         }
         match self.undone(cause, number, &[State::Cancelled]) {
             Some(done) => done,
-            None => self.change(cause, number, Change::Cancel, reason),
+            None => self.change(cause, number, Change::Cancel, cancel.reason.clone()),
         }
     }
 

@@ -74,8 +74,8 @@ pub enum Command {
     RefundBegin(Refund),
     /// End a refund that was begun: done, or called off.
     RefundEnd(RefundEnd),
-    /// Call an order off, for a reason.
-    Cancel(OrderNo, Option<String>),
+    /// Call an order off.
+    Cancel(Cancel),
     /// Call an order off that nobody has paid for in time.
     TimeOut(OrderNo),
 }
@@ -122,6 +122,17 @@ pub struct Part {
     pub sku: i64,
     /// How many, from 1.
     pub qty: i64,
+}
+
+/// An order called off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancel {
+    /// Which.
+    pub order: OrderNo,
+    /// Why.
+    pub reason: Option<String>,
+    /// Whether only if it was never paid: otherwise one whose money was all given back may be called off as well.
+    pub unpaid: bool,
 }
 
 /// Money given back.
@@ -228,7 +239,8 @@ impl Operation {
             Operation::Cancel => {
                 let order = read_order(&mut reader, body);
                 let reason = read_reason(&mut reader, body, compensating);
-                order.map(|order| Command::Cancel(order, reason))
+                let unpaid = !compensating && read_unpaid(&mut reader, body);
+                order.map(|order| Command::Cancel(Cancel { order, reason, unpaid }))
             }
             Operation::Pay => {
                 let order = read_order(&mut reader, body);
@@ -266,10 +278,10 @@ impl Command {
             Command::Refund(refund) | Command::RefundBegin(refund) => &refund.order,
             Command::RefundEnd(end) => &end.order,
             Command::Ship(shipment) => &shipment.order,
+            Command::Cancel(cancel) => &cancel.order,
             Command::Reserve(order)
             | Command::Pay(order, _)
             | Command::Complete(order)
-            | Command::Cancel(order, _)
             | Command::TimeOut(order) => order,
         }
     }
@@ -304,6 +316,14 @@ fn read_order(reader: &mut Reader, body: &Value) -> Option<OrderNo> {
 
 fn read_reason(reader: &mut Reader, body: &Value, compensating: bool) -> Option<String> {
     (!compensating).then(|| reader.text_if_any(body, "", "reason", 1..=REASON_CHARS_MAX)).flatten()
+}
+
+fn read_unpaid(reader: &mut Reader, body: &Value) -> bool {
+    let unpaid = given(body, "unpaid");
+    if unpaid.is_some_and(|unpaid| !unpaid.is_boolean()) {
+        reader.misfit("/unpaid", "must be true or false");
+    }
+    unpaid.and_then(Value::as_bool).unwrap_or(false)
 }
 
 /// Reads `{"order", "refund"?, "reason"?, "lines"?}`; `only_order` leaves out all but the first.

@@ -8,14 +8,15 @@
 //! | `ship` | `{"order", "ship_no"?, "lines"?: [{"sku", "qty"}]}` | |
 //! | `complete` | `{"order"}` | |
 //! | `refund` | `{"order", "refund"?, "reason"?, "lines"?: [{"sku", "qty"}]}` | |
-//! | `refund_begin` | the same | `refund_abort` |
+//! | `refund_begin` | the same; without lines it is refused while another refund is under way | `refund_abort` |
 //! | `refund_end`, `refund_abort` | `{"order", "refund"?}` | |
-//! | `cancel` | `{"order", "reason"?}` | |
+//! | `cancel` | `{"order", "reason"?, "unpaid"?}`; with `unpaid`, one that was paid and refunded is refused too | |
 //! | `time_out` | `{"order"}` | |
 //!
 //! Every operation answers `{"order", "state", "total_minor", "currency", "refunded_minor"}`, and `"pay_by"` where an
-//! order has a time to be paid in; a refund also says `"refund": {"refund", "amount_minor"}`, a shipment
-//! `"shipment"`, a time-out of an order that was called off before `"already": true`.
+//! order has a time to be paid in; a refund also says `"refund": {"refund", "amount_minor", "lines"}`, a shipment
+//! `"shipment"` and `"lines"`, so that the next step moves these goods and no others; a time-out of an order that was
+//! called off before `"already": true`.
 //! What conflicts with where the order stands is refused (409) and changes
 //! nothing; a body that does not fit is answered 422 with each place in `errors`. An order number is 1 to 64
 //! characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are merged. A compensation

@@ -162,6 +162,7 @@ fn check(calls: &[(&str, &str)], usable: i64) {
             "deduct" => Deed::Deduct(cart("1", &[(1, 4)])),
             "confirm" => Deed::Confirm(order("1")),
             "release" => Deed::Release(order("1")),
+            "release_held" => Deed::ReleaseHeld(order("1")),
             "restore" => Deed::Restore(order("1")),
             "refund" => Deed::Refund(part("1", None, &[(1, 3)])),
             "ship" => Deed::Ship(part("1", None, &[])),
@@ -226,6 +227,22 @@ fn a_hold_that_is_gone_cannot_be_confirmed() {
     check(&[("hold 1 a", "held"), ("release 2 timeout", "freed"), ("confirm 1 b", "given back")], 10);
     check(&[("hold 1 a", "held"), ("confirm 1 b", "confirmed"), ("confirm 2 b", "is confirmed")], 6);
     check(&[("deduct 1 a", "deducted"), ("confirm 1 b", "is confirmed")], 6);
+}
+
+#[test]
+fn whoever_calls_an_order_off_leaves_what_a_checkout_has_confirmed_to_the_checkout() {
+    let off = ("release_held 2 timeout", "nothing left");
+    check(&[("hold 1 a", "held"), ("release_held 2 timeout", "freed"), ("-release 1 a", "nothing left")], 10);
+    check(&[("hold 1 a", "held"), ("confirm 1 b", "confirmed"), off], 6);
+    let back = [("-restore 1 b", "held again"), ("-release 1 a", "freed")];
+    check(
+        &[[("hold 1 a", "held"), ("confirm 1 b", "confirmed")], [off, back[0]], [back[1], off]].concat(),
+        10,
+    );
+    let between = [("-restore 1 b", "held again"), ("release_held 2 timeout", "freed")];
+    let first = [("hold 1 a", "held"), ("confirm 1 b", "confirmed")];
+    check(&[first, between, [("-release 1 a", "nothing left"), off]].concat(), 10);
+    check(&[("deduct 1 a", "deducted"), off, ("-restore 1 a", "freed")], 10);
 }
 
 #[test]
@@ -388,7 +405,7 @@ pub(crate) fn any_deed() -> impl Strategy<Value = (Deed, Arc<Cause>)> {
     let lines = prop::collection::vec((1..5i64, 1..4i64), 1..4);
     let who = (1..4u128, prop::sample::select(vec!["a", "b"]));
     let paper = prop::option::of(prop::sample::select(vec!["p", "q"]));
-    (0..10u8, number, lines, paper, who).prop_map(|(kind, number, lines, paper, (saga, step))| {
+    (0..11u8, number, lines, paper, who).prop_map(|(kind, number, lines, paper, (saga, step))| {
         let deed = match kind {
             0 | 1 => Deed::Hold(cart(number, &lines)),
             2 => Deed::Deduct(cart(number, &lines)),
@@ -398,6 +415,7 @@ pub(crate) fn any_deed() -> impl Strategy<Value = (Deed, Arc<Cause>)> {
             6 => Deed::Undo(order(number), Back::Release),
             7 => Deed::Refund(part(number, paper, &lines)),
             9 => Deed::Ship(part(number, paper, &lines)),
+            10 => Deed::ReleaseHeld(order(number)),
             _ => Deed::Undo(order(number), Back::Restore),
         };
         (deed, cause(saga, step))

@@ -24,6 +24,7 @@ impl Book {
             return refused(&entry.order, format!("shipment {number:?} has left already"));
         }
         entry.each(&parts, |line, qty| line.shipped += qty);
+        let lines = json!(parts);
         self.shipments.push(ShipmentRow {
             ship_no: number.clone(),
             order_no: shipment.order.clone(),
@@ -32,7 +33,8 @@ impl Book {
             parts,
         });
         let change = if rest { Change::ShipRest } else { Change::ShipPart };
-        with(self.change(cause, &shipment.order, change, None), "shipment", json!(number))
+        let verdict = with(self.change(cause, &shipment.order, change, None), "shipment", json!(number));
+        with(verdict, "lines", lines)
     }
 
     /// Gives money back in one go.
@@ -48,20 +50,31 @@ impl Book {
             };
         let change = if rest { Change::RefundRest } else { Change::RefundPart };
         let verdict = self.change(cause, &refund.order, change, refund.reason.clone());
-        with(verdict, "refund", json!({ "refund": number, "amount_minor": amount }))
+        with(verdict, "refund", self.told(&number, amount))
     }
 
     /// Sets the pieces of a refund aside until it ends.
+    ///
+    /// One for all that is left is refused while another is under way: nobody knows yet what that leaves.
     pub(super) fn refund_begin(&mut self, cause: &Cause<'_>, refund: &Refund) -> Verdict {
+        let entry = self.entries.get(&refund.order).filter(|_| refund.parts.is_none());
+        if let Some(entry) = entry.filter(|entry| entry.order.state == State::Refunding) {
+            return conflict(cause, &entry.order);
+        }
         let number = refund.number.clone().unwrap_or_else(|| cause.saga.to_owned());
         let wanted = (Change::RefundBegin, RefundState::Begun);
         let (amount, _) = match self.set_aside(cause, refund, &number, wanted) {
             Ok(set_aside) => set_aside,
             Err(verdict) => return verdict,
         };
-        let parts = self.refunds.get(&number).map(|row| json!(row.parts()));
         let verdict = self.change(cause, &refund.order, Change::RefundBegin, refund.reason.clone());
-        with(verdict, "refund", json!({ "refund": number, "amount_minor": amount, "lines": parts }))
+        with(verdict, "refund", self.told(&number, amount))
+    }
+
+    /// What an answer says of a refund: its pieces as well, so that whoever moves the goods moves these and no others.
+    fn told(&self, number: &str, amount: Minor) -> Value {
+        let parts = self.refunds.get(number).map(|row| json!(row.parts()));
+        json!({ "refund": number, "amount_minor": amount, "lines": parts })
     }
 
     /// Ends a refund that was begun: what it set aside is refunded now, or open again.

@@ -19,6 +19,7 @@ fn act(book: &mut Book, words: &str) -> Verdict {
         match word {
             "undo" => op = CallOp::Compensation,
             "part" => body["lines"] = json!([{ "sku": 1, "qty": 1 }]),
+            "unpaid" => body["unpaid"] = json!(true),
             "minute" => body["pay_within_s"] = json!(60),
             number if number.starts_with("R-") => body["refund"] = json!(number),
             number if number.starts_with("S-") => body["ship_no"] = json!(number),
@@ -73,7 +74,7 @@ paid          -      -        -    part_shipped shipped -        part_refunded r
 part_shipped  -      -        -    part_shipped shipped -        -             -        -                -              -                -         -         -           -
 shipped       -      -        -    -            -       done     -             -        -                -              -                -         -         -           -
 done          -      -        -    -            -       -        -             -        -                -              -                -         -         -           -
-refunding     -      -        -    -            -       -        -             -        refunding        part_refunded  paid             -         -         -           -
+refunding     -      -        -    -            -       -        -             -        -                part_refunded  paid             -         -         -           -
 part_refunded -      -        -    part_shipped shipped -        part_refunded refunded refunding        -              -                -         -         refunded    -
 refunded      -      -        -    -            -       -        -             -        -                -              -                cancelled -         refunded    cancelled
 cancelled     -      -        -    -            -       -        -             -        -                -              -                -         cancelled cancelled   cancelled
@@ -216,6 +217,27 @@ fn a_stored_order_is_updated_from_the_state_it_was_loaded_with() {
     let stored = book.moved().next().expect("it moved").0.clone();
     let untouched = Book::new([stored], Known::default());
     assert_eq!(untouched.moved().count(), 0);
+}
+
+#[test]
+fn whoever_decides_first_leaves_the_next_steps_nothing_to_be_refused() {
+    let mut book = book(&["create", "pay", "refund_begin part R-1 a"]);
+    assert_eq!(state_of(&act(&mut book, "refund_begin b")), "refused", "nobody knows yet what is left");
+    assert_eq!(state_of(&act(&mut book, "refund_abort R-1")), "paid");
+    let Verdict::Done(whole) = act(&mut book, "refund_begin b") else { panic!("it is begun") };
+    let all = json!([{ "sku": 1, "qty": 2 }, { "sku": 2, "qty": 1 }]);
+    assert_eq!(whole["refund"]["lines"], all);
+    assert_eq!(state_of(&act(&mut book, "refund_begin part R-2 c")), "refused", "all of it is spoken for");
+    assert_eq!(state_of(&act(&mut book, "refund_end")), "refunded");
+    assert_eq!(state_of(&act(&mut book, "cancel unpaid")), "refused", "it was paid");
+    assert_eq!(state_of(&act(&mut book, "cancel")), "cancelled", "whoever gave the money back closes it");
+
+    let mut book = super::tests::book(&["create", "pay", "ship part"]);
+    let Verdict::Done(rest) = act(&mut book, "ship S-2 b") else { panic!("it leaves") };
+    assert_eq!(rest["lines"], json!([{ "sku": 1, "qty": 1 }, { "sku": 2, "qty": 1 }]));
+    let mut book = super::tests::book(&["create", "pay"]);
+    let Verdict::Done(back) = act(&mut book, "refund R-1") else { panic!("it is given back") };
+    assert_eq!(back["refund"], json!({ "refund": "R-1", "amount_minor": 25, "lines": all }));
 }
 
 #[test]

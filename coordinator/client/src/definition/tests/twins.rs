@@ -83,17 +83,21 @@ fn order_and_total() -> Value {
 fn cancel_order() -> Definition {
     let input = closed(object(&["order"], json!({ "order": named(64), "reason": named(200) })));
     let why = json!({ "order": expr("input.order"), "reason": expr("input.reason | default('cancelled')") });
+    let goods = json!({
+        "order": expr("input.order"), "refund_no": expr("saga.id"),
+        "lines": expr("steps.money.output.refund.lines"),
+    });
     Definition::named("cancel-order")
         .version(1)
         .deadline("10m")
         .input(input)
         .step(
-            call("stock", "inventory.restore")
+            call("money", "order.refund")
                 .pivot()
-                .no_compensation("what is back on the shelf may be sold to somebody else")
-                .with(the_order()),
+                .no_compensation("what was given back is not asked for again")
+                .with(why.clone()),
         )
-        .step(call("money", "order.refund").with(why.clone()))
+        .step(call("stock", "inventory.refund").with(goods))
         .step(call("close", "order.cancel").with(why))
         .output(the_order())
 }
@@ -308,13 +312,15 @@ fn refund() -> Definition {
         .deadline("10m")
         .input(input)
         .step(
-            call("stock", "inventory.refund")
+            call("money", "order.refund")
                 .pivot()
-                .no_compensation("what is back on the shelf may be sold to somebody else")
-                .with(order_and_lines()),
+                .no_compensation("what was given back is not asked for again")
+                .with(json!({
+                    "order": expr("input.order"), "refund": expr("input.refund"), "lines": expr("input.lines"),
+                })),
         )
-        .step(call("money", "order.refund").with(json!({
-            "order": expr("input.order"), "refund": expr("input.refund"), "lines": expr("input.lines"),
+        .step(call("stock", "inventory.refund").with(json!({
+            "order": expr("input.order"), "refund_no": expr("input.refund"), "lines": expr("input.lines"),
         })))
         .output(json!({
             "order": expr("input.order"), "items": expr("input.lines | sum(attribute='qty')"),
@@ -327,12 +333,15 @@ fn ship() -> Definition {
         .deadline("10m")
         .input(closed(object(&["order"], json!({ "order": named(64) }))))
         .step(
-            call("stock", "inventory.ship")
+            call("order", "order.ship")
                 .pivot()
                 .no_compensation("what has left the house does not come back by itself")
                 .with(the_order()),
         )
-        .step(call("order", "order.ship").with(the_order()))
+        .step(call("stock", "inventory.ship").with(json!({
+            "order": expr("input.order"), "ship_no": expr("steps.order.output.shipment"),
+            "lines": expr("steps.order.output.lines"),
+        })))
         .step(signal("delivered", "delivered").timeout("14d").default(json!({ "assumed": true })))
         .step(call("close", "order.complete").with(the_order()))
         .output(json!({ "order": expr("input.order"), "delivered": expr("steps.delivered.output") }))

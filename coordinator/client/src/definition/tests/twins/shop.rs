@@ -1,7 +1,7 @@
 //! The sagas of the shop with a payment provider, written in code.
 
 use super::{closed, line, lines_of, named, object, order_and_lines, order_and_total, the_order};
-use crate::definition::{Definition, call, expr, retry, undo};
+use crate::definition::{Definition, Step, call, expr, retry, undo};
 use serde_json::{Value, json};
 
 fn lines() -> Value {
@@ -62,9 +62,15 @@ pub(super) fn place_and_pay() -> Definition {
                 .compensation(undo("payment.refund").retry(patient))
                 .with(charge("steps.quote.output.total", Some("steps.quote.output.currency"))),
         )
-        .step(call("paid", "order.pay").compensation("order.refund").with(the_order()))
         .step(call("confirm", "inventory.confirm").compensation("inventory.restore").with(order_and_lines()))
+        .step(paid())
         .output(order_and_total())
+}
+
+/// The last step of those that place an order: it decides.
+fn paid() -> Step {
+    let patient = retry().attempts(8).first("200ms").factor(2.0).max("10s");
+    call("paid", "order.pay").pivot().retry(patient).compensation("order.refund").with(the_order()).into()
 }
 
 pub(super) fn charge_then_deduct() -> Definition {
@@ -85,12 +91,16 @@ pub(super) fn charge_then_deduct() -> Definition {
                 .with(charge("steps.quote.output.total", Some("steps.quote.output.currency"))),
         )
         .step(call("deduct", "inventory.deduct").compensation("inventory.restore").with(order_and_lines()))
-        .step(call("paid", "order.pay").compensation("order.refund").with(the_order()))
+        .step(paid())
         .output(order_and_total())
 }
 
 const CALLED_OFF: &str = "an order that is called off stays so";
 const ON_THE_SHELF: &str = "what is back on the shelf may be sold to somebody else";
+
+fn what_is_held() -> Value {
+    json!({ "order": expr("input.order"), "leave_confirmed": true })
+}
 
 pub(super) fn time_out() -> Definition {
     Definition::named("time-out")
@@ -98,7 +108,7 @@ pub(super) fn time_out() -> Definition {
         .deadline("10m")
         .input(closed(object(&["order"], json!({ "order": named(64) }))))
         .step(call("order", "order.time_out").pivot().no_compensation(CALLED_OFF).with(the_order()))
-        .step(call("stock", "inventory.release").with(the_order()))
+        .step(call("stock", "inventory.release").with(what_is_held()))
         .output(the_order())
 }
 
@@ -107,13 +117,15 @@ fn order_and_reason() -> Value {
 }
 
 pub(super) fn call_off() -> Definition {
-    let why = json!({ "order": expr("input.order"), "reason": expr("input.reason | default('called off')") });
+    let why = json!({
+        "order": expr("input.order"), "reason": expr("input.reason | default('called off')"), "unpaid": true,
+    });
     Definition::named("call-off")
         .version(1)
         .deadline("10m")
         .input(order_and_reason())
         .step(call("order", "order.cancel").pivot().no_compensation(CALLED_OFF).with(why))
-        .step(call("stock", "inventory.release").with(the_order()))
+        .step(call("stock", "inventory.release").with(what_is_held()))
         .output(the_order())
 }
 
@@ -123,6 +135,10 @@ fn order_and_refunded() -> Value {
 
 pub(super) fn cancel_paid() -> Definition {
     let why = json!({ "order": expr("input.order"), "reason": expr("input.reason | default('cancelled')") });
+    let goods = json!({
+        "order": expr("input.order"), "refund_no": expr("saga.id"),
+        "lines": expr("steps.begin.output.refund.lines"),
+    });
     let money = json!({
         "order": expr("input.order"), "refund": expr("saga.id"),
         "amount_minor": expr("steps.begin.output.refund.amount_minor"),
@@ -132,7 +148,7 @@ pub(super) fn cancel_paid() -> Definition {
         .deadline("10m")
         .input(order_and_reason())
         .step(call("begin", "order.refund_begin").compensation("order.refund_abort").with(why.clone()))
-        .step(call("stock", "inventory.restore").pivot().no_compensation(ON_THE_SHELF).with(the_order()))
+        .step(call("stock", "inventory.refund").pivot().no_compensation(ON_THE_SHELF).with(goods))
         .step(call("money", "payment.refund").with(money))
         .step(call("end", "order.refund_end").with(the_order()))
         .step(call("close", "order.cancel").with(why))
@@ -224,7 +240,7 @@ pub(super) fn flash_sale() -> Definition {
                 .compensation("payment.refund")
                 .with(charge("input.qty * input.price_minor", None)),
         )
-        .step(call("paid", "order.pay").compensation("order.refund").with(the_order()))
         .step(call("confirm", "inventory.confirm").compensation("inventory.restore").with(the_order()))
+        .step(paid())
         .output(json!({ "order": expr("input.order"), "total": expr("input.qty * input.price_minor") }))
 }
