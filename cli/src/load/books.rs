@@ -5,17 +5,23 @@
 //! was told with what coordinator, orders and stock have to show.
 
 use super::{
+    definitions::{charges, places},
     drive::{End, Load, Told},
+    evidence::Evidence,
     plan::Fate,
-    site,
 };
 use crate::{
     books::{self, Books, Check, Ledgers, VIOLATIONS_MAX, Verdict},
-    shop::{Order, Payment, Shown},
+    shop::{Order, Payment, SetAside, Shown, Stock},
 };
 use amends_saga::{SagaId, Status};
 use amends_wire::api::SagaView;
 use std::collections::BTreeMap;
+
+mod sale;
+mod shipping;
+
+pub(super) use shipping::parcels;
 
 /// How much longer than its time a hold may live, in milliseconds.
 const GRACE_MS: i64 = 60_000;
@@ -27,26 +33,20 @@ pub(super) struct Watched {
     pub(super) broken: Vec<String>,
 }
 
-/// What the databases have to show when all is at rest.
-#[derive(Debug)]
-pub(super) struct Evidence {
-    pub(super) ledgers: Ledgers,
-    /// The payments, where there is a payment service.
-    pub(super) payments: Option<Vec<Payment>>,
-    /// What the catalogue shows, where it follows the inventory.
-    pub(super) shown: Option<Vec<Shown>>,
-    /// Whether nobody else uses the shop.
-    pub(super) own: bool,
-}
-
 /// Checks everything.
-pub(super) fn check(load: &Load, told: &[Told], evidence: &Evidence, watched: &Watched) -> Books {
-    let (ledgers, own) = (&evidence.ledgers, evidence.own);
-    let sagas: BTreeMap<SagaId, &SagaView> = ledgers.sagas.iter().map(|saga| (saga.id, saga)).collect();
-    let expected = own.then(|| site::stock(load.plan.catalogue(), load.plan.catalogue().skus()));
-    let mut books = books::compare(&placing(ledgers), expected.as_ref());
-    let orders = ledgers.orders.iter().map(|order| (order.order.as_str(), order)).collect();
-    let seen = Seen { load, told, sagas, orders };
+pub(super) fn check(load: &Load, told: &[Told], evidence: Evidence, watched: &Watched) -> Books {
+    let Evidence { mut ledgers, payments, shown, sale, own } = evidence;
+    let shown = shown.map(|shown| availability(&shown, &ledgers.stock));
+    if let Some(sale) = &sale {
+        add(&mut ledgers.stock, &sale.left);
+    }
+    let plan = &load.plan;
+    let expected = own.then(|| {
+        let stock = (1..=plan.catalogue().all()).map(|sku| (sku, plan.stock(sku)));
+        stock.filter(|(_, pieces)| *pieces > 0).collect()
+    });
+    let mut books = compare(&mut ledgers, expected.as_ref());
+    let seen = Seen::of(load, told, &ledgers);
     books.checks.retain(|check| check.name != "every_saga_has_ended");
     books.checks.extend([
         seen.nothing_is_forgotten(),
@@ -57,32 +57,47 @@ pub(super) fn check(load: &Load, told: &[Told], evidence: &Evidence, watched: &W
         seen.no_hold_outlives_its_time(),
         seen.orders_cost_what_their_carts_do(),
         seen.refunds_are_what_was_asked_for(),
+        seen.what_was_sent_has_left(),
+        seen.after_shipping_nothing_comes_back(),
+        looks_are_answered(load),
         laws_kept_throughout(watched),
     ]);
-    books.checks.extend(evidence.shown.as_ref().map(|shown| availability(shown, ledgers)));
-    books.checks.extend(evidence.payments.as_ref().map(|payments| money(payments, ledgers)));
+    books.checks.extend(shown);
+    books.checks.extend(payments.map(|payments| money(&payments, &seen)));
+    books.checks.extend(sale.iter().flat_map(|sale| sale::laws(sale, told, &ledgers.set_aside, own)));
     if books.checks.iter().any(|check| !check.kept) {
         books.verdict = Verdict::Unbalanced;
     }
     books
 }
 
-/// The ledgers with those sagas only that place orders: the others work on orders that are there.
-fn placing(ledgers: &Ledgers) -> Ledgers {
-    let mut placing = ledgers.clone();
-    placing.sagas.retain(|saga| places(saga.definition.as_str()));
-    placing
+/// Compares the databases over those sagas only that place orders: the others work on orders that are there.
+fn compare(ledgers: &mut Ledgers, expected: Option<&BTreeMap<i64, i64>>) -> Books {
+    let sagas = std::mem::take(&mut ledgers.sagas);
+    let (placing, others) = sagas.into_iter().partition(|saga| places(saga.definition.as_str()));
+    ledgers.sagas = placing;
+    let books = books::compare(ledgers, expected);
+    ledgers.sagas.extend(others);
+    books
 }
 
-fn places(definition: &str) -> bool {
-    ["checkout", "place-and-pay"].iter().any(|name| definition.starts_with(name))
+/// Adds an activity's stock to the ordinary stock of the same SKUs.
+fn add(stock: &mut [Stock], activity: &[Stock]) {
+    for special in activity {
+        for ordinary in stock.iter_mut().filter(|stock| stock.sku == special.sku) {
+            ordinary.usable += special.usable;
+            ordinary.held += special.held;
+            ordinary.shipped += special.shipped;
+            ordinary.inbound += special.inbound;
+        }
+    }
 }
 
 /// Whether the catalogue shows what there is.
-pub(super) fn availability(shown: &[Shown], ledgers: &Ledgers) -> Check {
+fn availability(shown: &[Shown], stock: &[Stock]) -> Check {
     let law = "of every SKU, the catalogue shows as many as the inventory has on the shelf";
     let mut check = new_check("availability_agrees", law);
-    let stock: BTreeMap<i64, i64> = ledgers.stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
+    let stock: BTreeMap<i64, i64> = stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
     for shown in shown {
         let (shows, has) =
             (shown.availability.map(|told| told.usable), stock.get(&shown.sku).copied().unwrap_or(0));
@@ -92,8 +107,8 @@ pub(super) fn availability(shown: &[Shown], ledgers: &Ledgers) -> Check {
     check
 }
 
-/// Whether the payments are those of the orders.
-fn money(payments: &[Payment], ledgers: &Ledgers) -> Check {
+/// Whether the payments are those of the orders that are paid through the payment service.
+fn money(payments: &[Payment], seen: &Seen<'_>) -> Check {
     let law = "of every order, what was paid and not given back is what its lines come to less its refunds";
     let mut check = new_check("payments_are_those_of_the_orders", law);
     let mut paid: BTreeMap<&str, i64> = BTreeMap::new();
@@ -103,7 +118,7 @@ fn money(payments: &[Payment], ledgers: &Ledgers) -> Check {
         let net = if came_in { payment.amount_minor - payment.refunded_minor } else { 0 };
         *paid.entry(&payment.order).or_default() += net;
     }
-    for order in &ledgers.orders {
+    for order in seen.orders.values().filter(|order| seen.is_charged(order)) {
         let is_unpaid = matches!(order.state.as_str(), "created" | "reserved" | "cancelled");
         let due = if is_unpaid { 0 } else { order.total_minor - order.refunded_minor };
         let paid = paid.remove(order.order.as_str()).unwrap_or(0);
@@ -113,6 +128,19 @@ fn money(payments: &[Payment], ledgers: &Ledgers) -> Check {
     for (order, paid) in paid.into_iter().filter(|(_, paid)| *paid != 0) {
         note(&mut check, Some(format!("order {order}: {paid} paid, and there is no such order")));
     }
+    check
+}
+
+fn looks_are_answered(load: &Load) -> Check {
+    let law = "every look at the catalogue and every question to the inventory was answered";
+    let mut check = new_check("looks_are_answered", law);
+    let tally = &load.tally;
+    let unanswered = tally.unanswered.now();
+    check.looked_at = tally.reading.count() + tally.quoting.count();
+    note(
+        &mut check,
+        (unanswered > 0).then(|| format!("{unanswered} were not, however often they were sent")),
+    );
     check
 }
 
@@ -131,9 +159,23 @@ struct Seen<'a> {
     told: &'a [Told],
     sagas: BTreeMap<SagaId, &'a SagaView>,
     orders: BTreeMap<&'a str, &'a Order>,
+    set_aside: BTreeMap<&'a str, &'a SetAside>,
 }
 
 impl<'a> Seen<'a> {
+    fn of(load: &'a Load, told: &'a [Told], ledgers: &'a Ledgers) -> Seen<'a> {
+        let sagas = ledgers.sagas.iter().map(|saga| (saga.id, saga)).collect();
+        let orders = ledgers.orders.iter().map(|order| (order.order.as_str(), order)).collect();
+        let set_aside = ledgers.set_aside.iter().map(|order| (order.order.as_str(), order)).collect();
+        Seen { load, told, sagas, orders, set_aside }
+    }
+
+    /// Whether an order is paid through the payment service.
+    fn is_charged(&self, order: &Order) -> bool {
+        let placed_by = order.saga.parse().ok().and_then(|id: SagaId| self.sagas.get(&id));
+        placed_by.is_some_and(|saga| charges(saga.definition.as_str()))
+    }
+
     /// Checks every cart that `concerns` picks.
     fn each(
         &self,
@@ -256,11 +298,11 @@ impl<'a> Seen<'a> {
             |told| {
                 let order = self.orders.get(told.order.as_str())?;
                 let mut asked: BTreeMap<i64, i64> = BTreeMap::new();
-                for refund in &told.refunds {
+                for refund in told.after.refunds.iter().chain(&told.after.regret) {
                     let view = self.sagas.get(&refund.saga);
                     let completed = view.is_some_and(|saga| saga.status == Status::Completed);
-                    if completed != refund.done {
-                        return Some(format!("refund {} was told done: {}", refund.saga, refund.done));
+                    if completed != refund.is_done() {
+                        return Some(format!("refund {} was told {:?}", refund.saga, refund.end));
                     }
                     let part = refund.part.iter().filter(|_| completed);
                     part.for_each(|(sku, pieces)| *asked.entry(*sku).or_default() += pieces);
@@ -279,10 +321,10 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// How many refunds were begun, and how many were done.
+/// How many refunds of goods that had not left were begun, and how many were done.
 pub(super) fn refunds(told: &[Told]) -> (usize, usize) {
-    let all = || told.iter().flat_map(|told| &told.refunds);
-    (all().count(), all().filter(|refund| refund.done).count())
+    let all = || told.iter().flat_map(|told| &told.after.refunds);
+    (all().count(), all().filter(|refund| refund.is_done()).count())
 }
 
 fn new_check(name: &'static str, law: &'static str) -> Check {

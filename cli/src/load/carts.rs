@@ -13,6 +13,9 @@ const GROCERY_MEAN: f64 = 10.0;
 const GROCERY_SPREAD: f64 = 0.75;
 const GROCERY_MAX: f64 = 60.0;
 
+/// Carts of a flash sale of a hundred that want two pieces.
+const FLASH_PAIRS: f64 = 20.0;
+
 /// How often a SKU that is in the cart already is drawn anew before the cart is left smaller.
 const DRAWS_MAX: usize = 20;
 
@@ -88,12 +91,13 @@ impl Cart {
         Cart { lines }
     }
 
-    /// Draws one of the flash sale: a piece of one of its SKUs.
+    /// Draws one of the flash sale: one or two pieces of one of its SKUs.
     pub(super) fn of_flash(catalogue: &Catalogue, random: &mut Random) -> Cart {
         let skus: Vec<i64> = catalogue.flash().collect();
         let last = i64::try_from(skus.len()).unwrap_or(i64::MAX) - 1;
         let at = usize::try_from(random.between(0, last)).unwrap_or(0);
-        Cart { lines: vec![(skus[at], 1)] }
+        let pieces = if random.percent(FLASH_PAIRS) { 2 } else { 1 };
+        Cart { lines: vec![(skus[at], pieces)] }
     }
 
     /// Pieces by SKU.

@@ -49,9 +49,9 @@ impl Catalogue {
         Catalogue { seed, skus: i64::from(skus), ranked, shares }
     }
 
-    /// Every SKU, those of the flash sale last.
-    pub(super) fn skus(&self) -> impl Iterator<Item = i64> {
-        1..=self.skus + FLASH_SKUS
+    /// How many SKUs there are, from 1 on, those of the flash sale last.
+    pub(super) fn all(&self) -> i64 {
+        self.skus + FLASH_SKUS
     }
 
     /// How many ordinary SKUs there are.
@@ -79,17 +79,19 @@ impl Catalogue {
     }
 
     /// How many pieces there are at first. Most SKUs have some dozens, some have hundreds, and of every twenty one is
-    /// down to its last pieces or has none; those of the flash sale have thousands.
+    /// down to its last pieces or has none.
     pub(super) fn stock(&self, sku: i64) -> i64 {
         let mut random = Random::of(self.seed, "stock", sku.unsigned_abs());
-        if sku > self.skus {
-            return random.between(1_000, 10_000);
-        }
         match random.unit() {
             kind if kind < 0.70 => random.between(20, 200),
             kind if kind < 0.95 => random.between(200, 2_000),
             _ => random.between(0, 5),
         }
+    }
+
+    /// How many pieces of a SKU the flash sale sets apart: thousands.
+    pub(super) fn flash_units(&self, sku: i64) -> i64 {
+        Random::of(self.seed, "flash units", sku.unsigned_abs()).between(1_000, 10_000)
     }
 }
 

@@ -4,8 +4,9 @@
 //! payment's id. So whatever went unanswered, because somebody was killed, is simply sent again.
 
 use super::{
-    carts::lines_json,
+    browse::Windows,
     plan::{Arrival, Fate, Part, Plan},
+    sale::Sale,
     site::{CURRENCY, Payment, Site},
     tally::Tally,
 };
@@ -31,7 +32,7 @@ const CUSTOMERS_MAX: usize = 20_000;
 
 /// Questions after a saga's end at a time, at most: each has a connection, and this process and the coordinator have only
 /// so many.
-pub(super) const ASKING_MAX: usize = 4_000;
+const ASKING_MAX: usize = 4_000;
 
 /// The label that every saga of a run has.
 pub(super) const LABEL: &str = "load";
@@ -44,8 +45,12 @@ pub(super) struct Load {
     /// What tells this run's sagas and orders from others.
     pub(super) run: String,
     pub(super) tally: Tally,
+    /// The flash sale, where there is one.
+    pub(super) sale: Option<Sale>,
+    /// Where customers look at goods.
+    pub(super) windows: Windows,
     /// Has [`ASKING_MAX`] places.
-    pub(super) asking: Semaphore,
+    asking: Semaphore,
 }
 
 /// A cart and what became of it, as its customer knows it.
@@ -58,8 +63,19 @@ pub(super) struct Told {
     /// The saga that the repeated submission was answered with.
     pub(super) again: Option<SagaId>,
     pub(super) end: End,
-    /// The refunds that were begun.
+    /// What became of it after it was paid.
+    pub(super) after: After,
+}
+
+/// What becomes of an order that is paid.
+#[derive(Debug, Clone, Default)]
+pub(super) struct After {
+    /// The refunds that were begun before it shipped.
     pub(super) refunds: Vec<Refund>,
+    /// The parcels in which it was sent.
+    pub(super) parcels: Vec<Parcel>,
+    /// The refund that was asked for when all of it had left.
+    pub(super) regret: Option<Refund>,
 }
 
 /// How a cart ended, as its customer knows it.
@@ -80,12 +96,28 @@ pub(super) enum End {
 pub(super) struct Refund {
     pub(super) saga: SagaId,
     pub(super) part: Part,
+    /// What its customer was told.
+    pub(super) end: End,
+}
+
+impl Refund {
+    /// Whether the customer was told that the money is back.
+    pub(super) fn is_done(&self) -> bool {
+        self.end == End::Completed
+    }
+}
+
+/// A parcel and what became of it.
+#[derive(Debug, Clone)]
+pub(super) struct Parcel {
+    pub(super) saga: SagaId,
+    pub(super) part: Part,
     pub(super) done: bool,
 }
 
 /// What a customer looks at in a saga.
 #[derive(Debug, Deserialize)]
-struct Saga {
+pub(super) struct Saga {
     id: SagaId,
     status: String,
     error: Option<Cause>,
@@ -106,6 +138,7 @@ impl Cause {
             ["not enough stock", "is not kept here"].iter().any(|said| self.message.contains(said));
         match &self.step {
             Some(_) if self.kind == "refused" && is_short => "out_of_stock".to_owned(),
+            Some(step) if self.kind == "refused" && step == "quota" => "share_used_up".to_owned(),
             Some(step) => format!("{}_at_{step}", self.kind),
             None => self.kind.clone(),
         }
@@ -117,7 +150,7 @@ impl Saga {
         matches!(self.status.as_str(), "completed" | "compensated" | "abandoned")
     }
 
-    fn end(self) -> End {
+    pub(super) fn end(self) -> End {
         match (self.status.as_str(), self.error) {
             ("completed", _) => End::Completed,
             (_, Some(cause)) => End::Compensated(cause.reason()),
@@ -157,21 +190,32 @@ pub(super) async fn run(load: &Arc<Load>) -> anyhow::Result<Vec<Told>> {
 }
 
 /// One cart under way.
-struct Visit<'a> {
-    load: &'a Load,
-    arrival: &'a Arrival,
-    order: &'a str,
+pub(super) struct Visit<'a> {
+    pub(super) load: &'a Load,
+    pub(super) arrival: &'a Arrival,
+    pub(super) order: &'a str,
     due: Instant,
 }
 
 impl Load {
+    /// A load that has not begun.
+    ///
+    /// # Errors
+    /// When the system gives no HTTP client.
+    pub(super) fn new(site: Site, plan: Plan, run: String, sale: Option<Sale>) -> anyhow::Result<Load> {
+        let (windows, asking) = (Windows::new(&site.urls)?, Semaphore::new(ASKING_MAX));
+        Ok(Load { site, plan, run, tally: Tally::default(), sale, windows, asking })
+    }
+
     async fn customer(&self, arrival: Arrival, due: Instant) -> Told {
         let order = format!("{}-{}", self.run, arrival.index);
         let visit = Visit { load: self, arrival: &arrival, order: &order, due };
-        let (first, again) = tokio::join!(visit.accepted(), visit.again());
-        let mut told = Told { saga: None, again: None, end: End::Left, refunds: Vec::new(), order, arrival };
+        let looks = self.browse(arrival.index, due);
+        let (first, again, ()) = tokio::join!(visit.accepted(), visit.again(), looks);
+        let after = After::default();
+        let mut told = Told { saga: None, again: None, end: End::Left, after, order, arrival };
         match first {
-            Ok((saga, end, refunds)) => (told.saga, told.end, told.refunds) = (Some(saga), end, refunds),
+            Ok((saga, end, after)) => (told.saga, told.end, told.after) = (Some(saga), end, after),
             Err(error) => told.end = End::Lost(crate::client::chain(error.as_ref())),
         }
         match again {
@@ -186,12 +230,12 @@ impl Load {
         told
     }
 
-    fn until(&self) -> Instant {
+    pub(super) fn until(&self) -> Instant {
         Instant::now() + self.site.patience
     }
 
     /// Follows a saga to its end.
-    async fn follow(&self, id: SagaId) -> anyhow::Result<Saga> {
+    pub(super) async fn follow(&self, id: SagaId) -> anyhow::Result<Saga> {
         let until = self.until();
         loop {
             let place = self.asking.acquire().await?;
@@ -212,17 +256,35 @@ impl Load {
 impl Visit<'_> {
     /// Submits the cart; the same submission gives the same saga.
     async fn submit(&self) -> anyhow::Result<SagaId> {
-        let customer = format!("c{}", self.arrival.customer);
-        let mut input =
-            json!({ "order": self.order, "customer": customer, "lines": self.arrival.cart.json() });
-        match self.load.site.payment() {
-            Payment::Signal => input["currency"] = json!(CURRENCY),
-            Payment::Provider => input["mode"] = json!(self.arrival.mode),
-        }
-        self.start(&self.load.site.checkout, self.order, &input).await
+        let (site, arrival) = (&self.load.site, self.arrival);
+        let customer = arrival.customer();
+        let input = match &self.load.sale {
+            Some(sale) if arrival.flash => {
+                let (sku, qty) = arrival.cart.lines[0];
+                let price = self.load.plan.catalogue().price_minor(sku);
+                json!({ "order": self.order, "customer": customer, "activity": sale.activity, "sku": sku,
+                    "qty": qty, "price_minor": price, "mode": arrival.mode })
+            }
+            _ => {
+                let mut input =
+                    json!({ "order": self.order, "customer": customer, "lines": arrival.cart.json() });
+                match site.pays {
+                    Payment::Signal => input["currency"] = json!(CURRENCY),
+                    Payment::Provider => input["mode"] = json!(arrival.mode),
+                }
+                input
+            }
+        };
+        self.start(site.placing(arrival.flash), self.order, &input).await
     }
 
-    async fn start(&self, definition: &str, key: &str, input: &serde_json::Value) -> anyhow::Result<SagaId> {
+    /// Starts a saga; the same key gives the same one.
+    pub(super) async fn start(
+        &self,
+        definition: &str,
+        key: &str,
+        input: &serde_json::Value,
+    ) -> anyhow::Result<SagaId> {
         let input = RawValue::from_string(input.to_string())?;
         let labels = BTreeMap::from([(LABEL.to_owned(), self.load.run.clone())]);
         let start = Start { definition, input: &input, key: Some(key), labels };
@@ -239,26 +301,35 @@ impl Visit<'_> {
     }
 
     /// Submits the cart and does what this customer does then.
-    async fn accepted(&self) -> anyhow::Result<(SagaId, End, Vec<Refund>)> {
+    async fn accepted(&self) -> anyhow::Result<(SagaId, End, After)> {
         let tally = &self.load.tally;
         let saga = self.submit().await?;
         tally.accepted.one_more();
         tally.accepting.add(self.due.elapsed());
-        let ended = match &self.arrival.fate {
-            Fate::Leaves => (End::Left, Vec::new()),
-            Fate::Cancels(thinks) => (self.cancel(saga, self.due + *thinks).await?, Vec::new()),
-            Fate::Pays(thinks) => (self.pay(saga, self.due + *thinks).await?, Vec::new()),
-            Fate::Refunds(thinks, parts) => match self.pay(saga, self.due + *thinks).await? {
-                End::Completed => (End::Completed, self.refund(parts).await?),
-                end => (end, Vec::new()),
-            },
+        let end = match &self.arrival.fate {
+            Fate::Leaves => End::Left,
+            Fate::Cancels(thinks) => self.cancel(saga, self.due + *thinks).await?,
+            Fate::Pays(thinks) | Fate::Refunds(thinks, _) | Fate::Ships { thinks, .. } => {
+                self.pay(saga, self.due + *thinks).await?
+            }
         };
-        Ok((saga, ended.0, ended.1))
+        let mut after = After::default();
+        if end == End::Completed {
+            match &self.arrival.fate {
+                Fate::Refunds(_, parts) => after.refunds = self.refund(parts).await?,
+                Fate::Ships { parts, regrets, .. } => {
+                    after.parcels = self.ship(parts).await?;
+                    after.regret = if *regrets { Some(self.regret().await?) } else { None };
+                }
+                Fate::Leaves | Fate::Cancels(_) | Fate::Pays(_) => {}
+            }
+        }
+        Ok((saga, end, after))
     }
 
     /// Pays, and waits for what comes of it. A provider is paid as soon as the saga asks it, so that is when it is due.
     async fn pay(&self, saga: SagaId, due: Instant) -> anyhow::Result<End> {
-        let by_signal = self.load.site.payment() == Payment::Signal;
+        let by_signal = self.load.site.payment(self.arrival.flash) == Payment::Signal;
         let due = if by_signal { due } else { self.due };
         if by_signal {
             tokio::time::sleep_until(due).await;
@@ -286,23 +357,6 @@ impl Visit<'_> {
         let cancel = || coordinator.cancel::<Saga>(saga, Some("the customer changed their mind"));
         keep_at(self.load.until(), || async { unless_ended(cancel().await) }).await?;
         Ok(self.load.follow(saga).await?.end())
-    }
-
-    /// Wants money back, part by part.
-    async fn refund(&self, parts: &[Part]) -> anyhow::Result<Vec<Refund>> {
-        let mut refunds = Vec::new();
-        for (number, part) in (1..).zip(parts) {
-            let due = Instant::now();
-            let refund = format!("{}-R{number}", self.order);
-            let input = json!({ "order": self.order, "refund": refund, "lines": lines_json(part) });
-            let saga = self.start(self.load.site.refund(), &refund, &input).await?;
-            let done = self.load.follow(saga).await?.end() == End::Completed;
-            if done {
-                self.load.tally.refunding.add(due.elapsed());
-            }
-            refunds.push(Refund { saga, part: part.clone(), done });
-        }
-        Ok(refunds)
     }
 }
 

@@ -3,7 +3,6 @@
 //! A process that is killed gets no chance to tidy up. It is started again on the same database and the same port, so
 //! that it is where the others look for it.
 
-use super::site::Payment;
 use crate::{bench::processes::Process, client::Client, settings::BaseUrl, shop::ShopUrls};
 use amends_wire::span::Span;
 use anyhow::{Context, bail};
@@ -94,11 +93,12 @@ impl Slot {
 }
 
 impl Fleet {
-    /// Starts everything in `data`, or in a folder that is gone afterwards, and waits until all are registered.
+    /// Starts everything in `data`, or in a folder that is gone afterwards, and waits until all are registered. `pays`
+    /// says that there is a payment service.
     ///
     /// # Errors
     /// When a process does not start, or does not register in time.
-    pub(super) async fn start(data: Option<&Path>, orders: &Orders, pays: Payment) -> anyhow::Result<Fleet> {
+    pub(super) async fn start(data: Option<&Path>, orders: &Orders, pays: bool) -> anyhow::Result<Fleet> {
         let folder = match data {
             Some(data) => {
                 std::fs::create_dir_all(data)
@@ -121,7 +121,7 @@ impl Fleet {
         let coordinator = Slot::start("coordinator", &path, serve.to_vec())?;
         let base = coordinator.url().to_owned();
         let mut slots: Vec<Slot> = Vec::new();
-        let services = if pays == Payment::Provider { &SERVICES[..] } else { &SERVICES[..3] };
+        let services = if pays { &SERVICES[..] } else { &SERVICES[..3] };
         for name in services {
             let mut args = service_args(name, &base, &store(name), orders);
             match *name {

@@ -1,18 +1,15 @@
 //! What customers do: when each cart arrives, what is in it, and what becomes of it.
 //!
-//! A plan follows from a seed and the [`Mix`] alone. Arrivals are an open loop: they come when they come, however long
-//! the ones before them take. The base of them is a Poisson process; a flash sale adds a second one whose rate decays
-//! as e^(-t / 20 s) from its beginning.
+//! A plan follows from a seed and the [`Mix`] alone. Arrivals are an open loop: they come when they come
+//! ([`mod@super::moments`]), however long the ones before them take.
 
 use super::{
     carts::{Cart, Profile},
     catalogue::Catalogue,
+    moments::{FLASH_DECAY_S, Moments},
     random::Random,
 };
 use std::time::Duration;
-
-/// After which time the rush of a flash sale has fallen to a third, in seconds.
-pub(super) const FLASH_DECAY_S: f64 = 20.0;
 
 /// When a duplicate comes after the submission it repeats, at the latest.
 const DUPLICATE_WITHIN: Duration = Duration::from_secs(2);
@@ -20,8 +17,17 @@ const DUPLICATE_WITHIN: Duration = Duration::from_secs(2);
 /// How long customers take before they pay or change their mind, at the longest.
 const THINKING: Duration = Duration::from_millis(1_500);
 
+/// How long after its cart is due a customer looks at other goods, at the longest.
+const LOOKING: Duration = Duration::from_secs(1);
+
 /// Parts of a refund, at most.
 const PARTS_MAX: i64 = 3;
+
+/// Customers of ordinary sales.
+const CUSTOMERS: i64 = 100_000;
+
+/// Carts of a flash sale for each of its customers, on average, so that some want more than their share.
+const FLASH_CARTS_EACH: f64 = 1.5;
 
 /// How many of a hundred do what; all the others pay and keep what they bought.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +35,8 @@ pub(super) struct Mix {
     pub(super) profile: Profile,
     /// Carts a second.
     pub(super) rate: f64,
+    /// How many times as many from half time on.
+    pub(super) step: f64,
     /// How long carts arrive.
     pub(super) lasts: Duration,
     /// Are submitted twice.
@@ -37,10 +45,29 @@ pub(super) struct Mix {
     pub(super) unpaid: f64,
     /// Are cancelled before they are paid.
     pub(super) cancels: f64,
-    /// Are refunded, half of them as a whole and half in parts.
+    /// Are refunded before they ship, half of them as a whole and half in parts.
     pub(super) refunds: f64,
-    /// The flash sale's carts a second at its beginning, where there is one.
-    pub(super) flash: Option<f64>,
+    /// Are shipped, half of them in two parts.
+    pub(super) ships: f64,
+    /// Are shipped, and asked to be refunded after that.
+    pub(super) regrets: f64,
+    /// Looks at a SKU in the catalogue, for each cart.
+    pub(super) reads: u32,
+    /// Questions to the inventory about a whole cart, for each cart.
+    pub(super) quotes: u32,
+    /// The flash sale, where there is one.
+    pub(super) sale: Option<Flash>,
+}
+
+/// A flash sale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Flash {
+    /// Carts a second at its beginning.
+    pub(super) peak: f64,
+    /// How many pieces one customer may have.
+    pub(super) limit: i64,
+    /// Pieces of each of its SKUs; from the seed where nobody says.
+    pub(super) units: Option<u32>,
 }
 
 /// A cart that arrives.
@@ -64,6 +91,22 @@ pub(super) struct Arrival {
     pub(super) mode: &'static str,
 }
 
+impl Arrival {
+    /// The customer's name.
+    pub(super) fn customer(&self) -> String {
+        format!("c{}", self.customer)
+    }
+}
+
+/// What a customer looks at besides, and how long after the cart is due.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Look {
+    /// A SKU in the catalogue.
+    Read(Duration, i64),
+    /// What of a cart can be had.
+    Quote(Duration, Cart),
+}
+
 /// How often of a hundred a provider behaves how, for a customer who pays.
 const MODES: [(f64, &str); 6] = [
     (70.0, "at_once"),
@@ -84,13 +127,15 @@ pub(super) enum Fate {
     Pays(Duration),
     /// Pays after a while, and wants money back: in these parts, each once, one after the other.
     Refunds(Duration, Vec<Part>),
+    /// Pays after a while, and it is shipped in these parts. Who regrets it wants the money back when all has left.
+    Ships { thinks: Duration, parts: Vec<Part>, regrets: bool },
     /// Changes their mind after a while.
     Cancels(Duration),
     /// Is never heard of again.
     Leaves,
 }
 
-/// A part of a refund: SKUs and pieces.
+/// A part of an order that is refunded or shipped: SKUs and pieces.
 pub(super) type Part = Vec<(i64, i64)>;
 
 /// Everything that will happen.
@@ -116,29 +161,81 @@ impl Plan {
         (0..).zip(moments).map(|(index, (at, flash))| self.arrival(index, at, flash))
     }
 
+    /// The flash sale, where there is one.
+    pub(super) fn sale(&self) -> Option<Flash> {
+        self.mix.sale
+    }
+
+    /// How many pieces of each of its SKUs the flash sale sets apart.
+    pub(super) fn set_apart(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        let units = self.mix.sale.and_then(|sale| sale.units).map(i64::from);
+        self.catalogue.flash().map(move |sku| (sku, units.unwrap_or_else(|| self.catalogue.flash_units(sku))))
+    }
+
+    /// How many pieces of a SKU are brought in: what is sold in ordinary sales, and what a flash sale sets apart of it.
+    pub(super) fn stock(&self, sku: i64) -> i64 {
+        let is_sold = self.mix.sale.is_some() && sku > self.catalogue.ordinary();
+        let apart = is_sold.then(|| self.set_apart().find(|(flash, _)| *flash == sku)).flatten();
+        self.catalogue.stock(sku) + apart.map_or(0, |(_, units)| units)
+    }
+
+    /// What the customer of an arrival looks at.
+    pub(super) fn looks(&self, index: u64) -> Vec<Look> {
+        let mut random = Random::of(self.seed, "looks", index);
+        let mut looks = Vec::new();
+        for _ in 0..self.mix.reads {
+            looks.push(Look::Read(LOOKING.mul_f64(random.unit()), self.catalogue.draw(&mut random)));
+        }
+        for _ in 0..self.mix.quotes {
+            let after = LOOKING.mul_f64(random.unit());
+            looks.push(Look::Quote(after, Cart::draw(self.mix.profile, &self.catalogue, &mut random)));
+        }
+        looks
+    }
+
     fn arrival(&self, index: u64, at: f64, flash: bool) -> Arrival {
         let mut random = Random::of(self.seed, "cart", index);
         let cart = match flash {
             true => Cart::of_flash(&self.catalogue, &mut random),
             false => Cart::draw(self.mix.profile, &self.catalogue, &mut random),
         };
-        let customer = u32::try_from(random.between(1, 100_000)).unwrap_or(1);
+        let customers = if flash { self.flash_customers() } else { CUSTOMERS };
+        let customer = u32::try_from(random.between(1, customers)).unwrap_or(1);
         let again = random.percent(self.mix.duplicates).then(|| DUPLICATE_WITHIN.mul_f64(random.unit()));
         let fate = self.fate(&cart, &mut random);
         let mode = mode(&fate, &mut random);
         Arrival { index, at: Duration::from_secs_f64(at), flash, cart, customer, again, fate, mode }
     }
 
+    /// As many as leave each with more than one cart, so that some of them want more than they may have.
+    fn flash_customers(&self) -> i64 {
+        let carts = self.mix.sale.map_or(0.0, |sale| sale.peak * FLASH_DECAY_S);
+        ((carts / FLASH_CARTS_EACH) as i64).clamp(1, CUSTOMERS)
+    }
+
     fn fate(&self, cart: &Cart, random: &mut Random) -> Fate {
         let thinks = THINKING.mul_f64(random.unit());
-        let drawn = random.unit() * 100.0;
-        let (unpaid, cancels) = (self.mix.unpaid, self.mix.unpaid + self.mix.cancels);
-        match drawn {
-            drawn if drawn < unpaid => Fate::Leaves,
-            drawn if drawn < cancels => Fate::Cancels(thinks),
-            drawn if drawn < cancels + self.mix.refunds => Fate::Refunds(thinks, parts(cart, random)),
-            _ => Fate::Pays(thinks),
+        let mut drawn = random.unit() * 100.0;
+        let mut falls = |share: f64| {
+            let falls = drawn < share;
+            drawn -= share;
+            falls
+        };
+        let Mix { unpaid, cancels, refunds, regrets, ships, .. } = self.mix;
+        if falls(unpaid) {
+            return Fate::Leaves;
         }
+        if falls(cancels) {
+            return Fate::Cancels(thinks);
+        }
+        if falls(refunds) {
+            return Fate::Refunds(thinks, parts(cart, random));
+        }
+        let regrets = falls(regrets);
+        if regrets || falls(ships) {
+            return Fate::Ships { thinks, parts: shipments(cart, random), regrets };
+        }
+        Fate::Pays(thinks)
     }
 }
 
@@ -147,7 +244,7 @@ fn mode(fate: &Fate, random: &mut Random) -> &'static str {
     match fate {
         Fate::Leaves if at < LATE => return "late",
         Fate::Leaves | Fate::Cancels(_) => return "never",
-        Fate::Pays(_) | Fate::Refunds(..) => {}
+        Fate::Pays(_) | Fate::Refunds(..) | Fate::Ships { .. } => {}
     }
     for (share, mode) in MODES {
         if at < share {
@@ -181,63 +278,19 @@ fn parts(cart: &Cart, random: &mut Random) -> Vec<Part> {
     if parts.is_empty() { vec![vec![(left[0].0, 1)]] } else { parts }
 }
 
-/// The moments of both streams, merged, in seconds, and whether each is of the flash sale.
-struct Moments {
-    base: Random,
-    next_base: Option<f64>,
-    flash: Random,
-    /// The flash sale's arrivals so far, as moments of a process of rate 1.
-    flash_work: f64,
-    next_flash: Option<f64>,
-    mix: Mix,
-}
-
-impl Moments {
-    fn new(seed: u64, mix: &Mix) -> Moments {
-        let base = Random::of(seed, "arrivals", 0);
-        let flash = Random::of(seed, "flash", 0);
-        let mut moments =
-            Moments { base, next_base: Some(0.0), flash, flash_work: 0.0, next_flash: None, mix: *mix };
-        moments.step_base();
-        moments.step_flash();
-        moments
+/// How a cart is shipped: as a whole, or half of the time in two parts where it can be parted.
+fn shipments(cart: &Cart, random: &mut Random) -> Vec<Part> {
+    let (mut first, mut second) = (Part::new(), Part::new());
+    let in_two = random.percent(50.0);
+    for (sku, pieces) in cart.pieces() {
+        let now = if in_two { random.between(0, pieces) } else { pieces };
+        first.push((sku, now));
+        second.push((sku, pieces - now));
     }
-
-    fn step_base(&mut self) {
-        let gap = self.base.exponential() / self.mix.rate;
-        let lasts = self.mix.lasts.as_secs_f64();
-        self.next_base = self.next_base.map(|at| at + gap).filter(|at| *at < lasts);
-    }
-
-    /// The flash sale begins after a third of the run. By time t after that, peak × decay × (1 - e^(-t / decay)) carts
-    /// are expected; turned round, that says when the next one comes.
-    fn step_flash(&mut self) {
-        let Some(peak) = self.mix.flash else { return };
-        let lasts = self.mix.lasts.as_secs_f64();
-        self.flash_work += self.flash.exponential();
-        let left = 1.0 - self.flash_work / (peak * FLASH_DECAY_S);
-        let after = (left > 0.0).then(|| -FLASH_DECAY_S * left.ln());
-        self.next_flash = after.map(|after| lasts / 3.0 + after).filter(|at| *at < lasts);
-    }
-}
-
-impl Iterator for Moments {
-    type Item = (f64, bool);
-
-    fn next(&mut self) -> Option<(f64, bool)> {
-        let flash_is_next = match (self.next_base, self.next_flash) {
-            (base, Some(flash)) => base.is_none_or(|base| flash < base),
-            (_, None) => false,
-        };
-        if flash_is_next {
-            let at = self.next_flash?;
-            self.step_flash();
-            return Some((at, true));
-        }
-        let at = self.next_base?;
-        self.step_base();
-        Some((at, false))
-    }
+    let mut parts = vec![first, second];
+    parts.iter_mut().for_each(|part| part.retain(|(_, pieces)| *pieces > 0));
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub(super) struct Report {
     pub(super) settled_ms: u64,
     pub(super) carts: Carts,
     pub(super) refunds: Refunds,
+    pub(super) shipments: Shipments,
+    /// How fresh the catalogue was.
+    pub(super) freshness: Freshness,
     /// Latencies from when something was due.
     pub(super) latency: Latency,
     /// How often each process was killed.
@@ -48,6 +51,26 @@ pub(super) struct Refunds {
     pub(super) done: usize,
 }
 
+/// Parcels, and what came of asking for the money back after they had left.
+#[derive(Debug, Serialize)]
+pub(super) struct Shipments {
+    pub(super) sent: usize,
+    pub(super) left: usize,
+    /// Customers who wanted their money back when all had left, and were told no.
+    pub(super) told_no: usize,
+}
+
+/// How fresh what the catalogue shows was.
+#[derive(Debug, Serialize)]
+pub(super) struct Freshness {
+    /// How often catalogue and inventory were asked about one SKU, one after the other.
+    pub(super) compared: u64,
+    /// How often they said the same.
+    pub(super) agreed: u64,
+    /// How long ago the catalogue knew every change, asked four times a second.
+    pub(super) behind: Spread,
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
     /// Of accepting a cart.
@@ -56,6 +79,12 @@ pub(super) struct Latency {
     pub(super) paid: Spread,
     /// Of a refund.
     pub(super) refunded: Spread,
+    /// Of a parcel.
+    pub(super) shipped: Spread,
+    /// Of a look at a SKU in the catalogue.
+    pub(super) read: Spread,
+    /// Of a question to the inventory about a cart.
+    pub(super) quoted: Spread,
 }
 
 /// How long the parts of a run took.
@@ -85,6 +114,7 @@ impl Report {
             *ended.entry(word.to_owned()).or_default() += 1;
         }
         let (begun, done) = super::books::refunds(told);
+        let (sent, left, told_no) = super::books::parcels(told);
         let tally = &load.tally;
         Report {
             seed,
@@ -100,10 +130,19 @@ impl Report {
                 ended,
             },
             refunds: Refunds { begun, done },
+            shipments: Shipments { sent, left, told_no },
+            freshness: Freshness {
+                compared: tally.compared.now(),
+                agreed: tally.agreed.now(),
+                behind: tally.behind.spread(),
+            },
             latency: Latency {
                 accepted: tally.accepting.spread(),
                 paid: tally.paying.spread(),
                 refunded: tally.refunding.spread(),
+                shipped: tally.shipping.spread(),
+                read: tally.reading.spread(),
+                quoted: tally.quoting.spread(),
             },
             kills,
             books,
@@ -127,6 +166,23 @@ impl Report {
             say!("  {count:>8}  {}", painted(word, tone));
         }
         say!("refunds: {} begun, {} done", self.refunds.begun, self.refunds.done);
+        let Shipments { sent, left, told_no } = self.shipments;
+        say!(
+            "parcels: {sent} sent, {left} left; {told_no} wanted their money back after that and were told no"
+        );
+        self.latency.print();
+        self.freshness.print();
+        if !self.kills.is_empty() {
+            let kills: Vec<String> =
+                self.kills.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            say!("killed: {}", kills.join(", "));
+        }
+        self.books.print();
+    }
+}
+
+impl Latency {
+    fn print(&self) {
         say!(
             "latency from when it was due  {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "count",
@@ -136,23 +192,35 @@ impl Report {
             "p99.9",
             "max"
         );
-        let latency = &self.latency;
         for (what, spread) in [
-            ("cart accepted", latency.accepted),
-            ("order paid, all steps done", latency.paid),
-            ("refunded", latency.refunded),
+            ("cart accepted", self.accepted),
+            ("order paid, all steps done", self.paid),
+            ("refunded", self.refunded),
+            ("shipped", self.shipped),
+            ("catalogue read", self.read),
+            ("stock quoted", self.quoted),
         ] {
             let Spread { count, p50_ms, p90_ms, p99_ms, p999_ms, max_ms } = spread;
             say!(
                 "  {what:<28}{count:>8} {p50_ms:>6.1} ms {p90_ms:>6.1} ms {p99_ms:>6.1} ms {p999_ms:>6.1} ms {max_ms:>6.1} ms"
             );
         }
-        if !self.kills.is_empty() {
-            let kills: Vec<String> =
-                self.kills.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            say!("killed: {}", kills.join(", "));
+    }
+}
+
+impl Freshness {
+    fn print(&self) {
+        let Freshness { compared, agreed, behind } = self;
+        if *compared > 0 {
+            let share = 100.0 * *agreed as f64 / *compared as f64;
+            say!("catalogue: showed what the inventory had in {share:.1} % of {compared} comparisons");
         }
-        self.books.print();
+        if behind.count > 0 {
+            let Spread { p50_ms, p99_ms, max_ms, .. } = behind;
+            say!(
+                "catalogue: knew every change of {p50_ms:.0} ms before (p50), {p99_ms:.0} ms (p99), {max_ms:.0} ms (max)"
+            );
+        }
     }
 }
 

@@ -47,6 +47,10 @@ impl Latencies {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(micros);
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     pub(super) fn spread(&self) -> Spread {
         Spread::of(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
@@ -96,6 +100,20 @@ pub(super) struct Tally {
     pub(super) paying: Latencies,
     /// From when a refund was due until it was done.
     pub(super) refunding: Latencies,
+    /// From when a parcel was due until it had left.
+    pub(super) shipping: Latencies,
+    /// From when a look at the catalogue was due until it was answered.
+    pub(super) reading: Latencies,
+    /// From when a question to the inventory about a cart was due until it was answered.
+    pub(super) quoting: Latencies,
+    /// Looks and questions that were never answered.
+    pub(super) unanswered: Count,
+    /// How long ago the catalogue knew all changes of the stock, whenever it was asked.
+    pub(super) behind: Latencies,
+    /// How often catalogue and inventory were asked about the same SKU one after the other.
+    pub(super) compared: Count,
+    /// How often they said the same.
+    pub(super) agreed: Count,
 }
 
 #[cfg(test)]

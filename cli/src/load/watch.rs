@@ -1,18 +1,12 @@
-//! What is looked at while the load runs and after it: live figures, the shop's own laws, and whether all is at rest.
+//! What is looked at while the load runs: live figures, the shop's own laws, and how fresh the catalogue is.
 
-use super::{
-    books::{Evidence, Watched},
-    drive::Load,
-    site::Site,
-};
+use super::{books::Watched, drive::Load, site::Site};
 use crate::{
-    books::{self, Ledgers},
+    client::Client,
     globals::Globals,
     progress,
-    shop::{Shop, ShopUrls, Shown},
+    shop::{Shop, ShopUrls},
 };
-use amends_wire::api::{List, SagaView};
-use anyhow::Context;
 use indicatif::ProgressBar;
 use std::{io::IsTerminal, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -22,30 +16,66 @@ use tokio_util::sync::CancellationToken;
 const FIGURES_EVERY: Duration = Duration::from_millis(500);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Between two audits.
+/// Between two audits, and how many times as long as one takes at least, so that audits of large books are no load.
 const LAWS_EVERY: Duration = Duration::from_secs(10);
+const LAWS_REST: u32 = 10;
+
+/// Between two looks at how far the catalogue knows the inventory's changes.
+const FRESHNESS_EVERY: Duration = Duration::from_millis(250);
+
+/// The catalogue's own figure of it.
+const KNOWN: &str = "amends_product_feed_known_seconds ";
 
 /// Latencies that live figures are made of.
 const RECENT: usize = 1_000;
 
-/// How long after the last hold's end sagas may take to end.
-const SETTLING_MAX: Duration = Duration::from_secs(90);
+/// Tells on stderr how something long goes: beside a bar on a terminal, otherwise as a line now and then.
+#[derive(Debug)]
+pub(super) struct Telling {
+    bar: ProgressBar,
+    is_seen: bool,
+    begun: Instant,
+    told: Instant,
+}
 
-/// How long the catalogue may take to learn of the last change.
-const CATCHING_UP_MAX: Duration = Duration::from_secs(15);
+impl Telling {
+    pub(super) fn new(globals: &Globals, message: &str) -> Telling {
+        Telling::beside(progress::busy(globals, message), globals)
+    }
 
-/// What has not ended.
-const UNDER_WAY: &str = "running,compensating";
+    fn beside(bar: ProgressBar, globals: &Globals) -> Telling {
+        let is_seen = std::io::stderr().is_terminal() && !globals.json;
+        let begun = Instant::now();
+        Telling { bar, is_seen, begun, told: begun }
+    }
+
+    /// Tells how it goes now.
+    pub(super) fn tell(&mut self, line: &str) {
+        if !self.is_seen && self.told.elapsed() >= LINE_EVERY {
+            eprintln!("{:>5} s  {line}", self.begun.elapsed().as_secs());
+            self.told = Instant::now();
+        }
+        self.bar.set_message(line.to_owned());
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
 
 /// Audits the shop's databases every so often until told to stop. One that is down just then is asked the next time.
 pub(super) async fn laws(site: Site, stop: CancellationToken) -> Watched {
     let mut watched = Watched::default();
     let Ok(shop) = Shop::new(site.urls.clone()) else { return watched };
+    let mut pause = LAWS_EVERY;
     loop {
         tokio::select! {
             () = stop.cancelled() => return watched,
-            () = tokio::time::sleep(LAWS_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
+        let begun = Instant::now();
         let ShopUrls { inventory, order, product } = &site.urls;
         for service in [inventory, order, product].into_iter().chain(&site.payments) {
             let Ok(audit) = shop.audit_of(service).await else { continue };
@@ -56,29 +86,42 @@ pub(super) async fn laws(site: Site, stop: CancellationToken) -> Watched {
                 }
             }
         }
+        pause = LAWS_EVERY.max(begun.elapsed() * LAWS_REST);
     }
+}
+
+/// Notes every so often how long ago the catalogue last knew all of the inventory's changes, until told to stop.
+pub(super) async fn freshness(load: Arc<Load>, stop: CancellationToken) {
+    let Ok(product) = Client::new(load.site.urls.product.clone(), None) else { return };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(FRESHNESS_EVERY) => {}
+        }
+        let Ok(metrics) = product.text("/metrics").await else { continue };
+        if let Some(age) = known_before(&metrics) {
+            load.tally.behind.add(age);
+        }
+    }
+}
+
+/// How long ago all changes were known, as the catalogue's metrics tell it; nothing where it follows nobody.
+fn known_before(metrics: &str) -> Option<Duration> {
+    let figure = metrics.lines().find_map(|line| line.strip_prefix(KNOWN))?;
+    Duration::try_from_secs_f64(figure.trim().parse().ok()?).ok()
 }
 
 /// Tells on stderr how it goes, until told to stop: as a bar on a terminal, otherwise as a line now and then.
 pub(super) async fn figures(load: Arc<Load>, lasts: Duration, globals: Globals, stop: CancellationToken) {
-    let is_seen = std::io::stderr().is_terminal() && !globals.json;
-    let bar = progress::steps(&globals, lasts.as_secs());
-    let begun = Instant::now();
-    let mut told = begun;
+    let mut telling = Telling::beside(progress::steps(&globals, lasts.as_secs()), &globals);
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
             () = tokio::time::sleep(FIGURES_EVERY) => {}
         }
-        let line = line(&load);
-        bar.set_position(begun.elapsed().as_secs().min(lasts.as_secs()));
-        if !is_seen && told.elapsed() >= LINE_EVERY {
-            eprintln!("{:>5} s  {line}", begun.elapsed().as_secs());
-            told = Instant::now();
-        }
-        bar.set_message(line);
+        telling.bar.set_position(telling.begun.elapsed().as_secs().min(lasts.as_secs()));
+        telling.tell(&line(&load));
     }
-    bar.finish_and_clear();
 }
 
 fn line(load: &Load) -> String {
@@ -93,46 +136,15 @@ fn line(load: &Load) -> String {
     )
 }
 
-/// Waits until no saga is under way, or until it is too late for one to be, and reads everything. `follows` says that
-/// the catalogue follows the inventory, and is waited for as well.
-///
-/// # Errors
-/// When coordinator or shop cannot be read.
-pub(super) async fn settle(load: &Load, follows: bool, bar: &ProgressBar) -> anyhow::Result<Evidence> {
-    let site = &load.site;
-    let until = Instant::now() + site.hold + SETTLING_MAX;
-    loop {
-        let query = [("status", UNDER_WAY.to_owned()), ("limit", "1".to_owned())];
-        let open = site.coordinator.get::<List<SagaView>>("/v1/sagas", &query).await;
-        let at_rest = open.is_ok_and(|open| open.items.is_empty());
-        if at_rest || Instant::now() >= until {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    bar.set_message("the books are read");
-    let mut ledgers = books::read(&site.coordinator, &site.urls).await.context("the books cannot be read")?;
-    let shop = Shop::new(site.urls.clone())?;
-    let mut payments = None;
-    if let Some(base) = &site.payments {
-        ledgers.audits.push(("payment", shop.audit_of(base).await?));
-        payments = Some(shop.payments(base).await?);
-    }
-    let shown = match follows {
-        true => Some(shown(&shop, &ledgers).await?),
-        false => None,
-    };
-    Ok(Evidence { ledgers, payments, shown, own: follows })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What the catalogue shows, once it has caught up, or when it has had the time for it.
-async fn shown(shop: &Shop, ledgers: &Ledgers) -> anyhow::Result<Vec<Shown>> {
-    let until = Instant::now() + CATCHING_UP_MAX;
-    loop {
-        let shown = shop.shown().await?;
-        if Instant::now() >= until || super::books::availability(&shown, ledgers).kept {
-            return Ok(shown);
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    #[test]
+    fn how_far_the_catalogue_knows_is_read_off_its_metrics() {
+        let metrics =
+            "# TYPE amends_product_feed_known_seconds gauge\namends_product_feed_known_seconds 0.125\n";
+        assert_eq!(known_before(metrics), Some(Duration::from_millis(125)));
+        assert_eq!(known_before("amends_product_cache_total{outcome=\"hit\"} 7\n"), None);
     }
 }

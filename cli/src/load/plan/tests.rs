@@ -8,12 +8,17 @@ fn mix() -> Mix {
     Mix {
         profile: Profile::Retail,
         rate: 200.0,
+        step: 1.0,
         lasts: Duration::from_secs(300),
         duplicates: 5.0,
         unpaid: 12.0,
         cancels: 3.0,
         refunds: 4.0,
-        flash: Some(500.0),
+        ships: 20.0,
+        regrets: 1.0,
+        reads: 2,
+        quotes: 1,
+        sale: Some(Flash { peak: 500.0, limit: 2, units: None }),
     }
 }
 
@@ -35,7 +40,7 @@ fn the_same_seed_gives_the_same_plan_and_another_seed_another() {
     assert_ne!(first(&one), first(&other));
     let goods = |plan: &Plan| {
         let of = |sku| (plan.catalogue.price_minor(sku), plan.catalogue.stock(sku));
-        plan.catalogue.skus().map(of).collect::<Vec<_>>()
+        (1..=plan.catalogue.all()).map(of).collect::<Vec<_>>()
     };
     assert_eq!(goods(&one), goods(&again));
     assert_ne!(goods(&one), goods(&other));
@@ -85,7 +90,10 @@ fn stock_and_prices_are_spread_as_they_should_be() {
     check("few", share(0, 5), 0.05, 0.006);
     check("dozens", share(20, 199), 0.70, 0.015);
     check("hundreds", share(201, 2_000), 0.25, 0.015);
-    assert!(catalogue.flash().all(|sku| (1_000..=10_000).contains(&catalogue.stock(sku))));
+    let plan = plan(5, 20_000, mix());
+    assert!(plan.set_apart().all(|(_, units)| (1_000..=10_000).contains(&units)));
+    assert!(plan.set_apart().all(|(sku, units)| plan.stock(sku) == catalogue.stock(sku) + units));
+    assert_eq!(plan.stock(1), catalogue.stock(1));
     let mut prices: Vec<i64> = (1..=20_000).map(|sku| catalogue.price_minor(sku)).collect();
     prices.sort_unstable();
     check("the middle price", prices[10_000] as f64, 8_000.0, 300.0);
@@ -132,7 +140,55 @@ fn arrivals_keep_their_rate_and_customers_their_habits() {
     check("unpaid", share(|arrival| arrival.fate == Fate::Leaves), 0.12, 0.005);
     check("cancelled", share(|arrival| matches!(arrival.fate, Fate::Cancels(_))), 0.03, 0.003);
     check("refunded", share(|arrival| matches!(arrival.fate, Fate::Refunds(..))), 0.04, 0.003);
+    check(
+        "shipped",
+        share(|arrival| matches!(arrival.fate, Fate::Ships { regrets: false, .. })),
+        0.20,
+        0.006,
+    );
+    check(
+        "regretted",
+        share(|arrival| matches!(arrival.fate, Fate::Ships { regrets: true, .. })),
+        0.01,
+        0.002,
+    );
     assert!(arrivals.iter().all(|arrival| arrival.again.is_none_or(|after| after < DUPLICATE_WITHIN)));
+}
+
+#[test]
+fn from_half_time_on_the_rate_is_another() {
+    let plan = plan(19, 1_000, Mix { step: 1.75, sale: None, ..mix() });
+    let (before, after): (Vec<Arrival>, Vec<Arrival>) =
+        plan.arrivals().partition(|arrival| arrival.at < Duration::from_secs(150));
+    check("carts a second before", before.len() as f64 / 150.0, 200.0, 5.0);
+    check("carts a second after", after.len() as f64 / 150.0, 350.0, 6.0);
+}
+
+#[test]
+fn customers_look_at_as_much_as_they_are_told_to() {
+    let plan = plan(23, 1_000, Mix { reads: 20, quotes: 3, ..mix() });
+    for index in 0..1_000 {
+        let looks = plan.looks(index);
+        assert_eq!(looks, plan.looks(index), "the same cart's customer looks at the same");
+        let (reads, quotes): (Vec<Look>, Vec<Look>) =
+            looks.into_iter().partition(|look| matches!(look, Look::Read(..)));
+        assert_eq!((reads.len(), quotes.len()), (20, 3));
+    }
+}
+
+#[test]
+fn all_of_an_order_is_shipped_in_one_parcel_or_two() {
+    let plan = plan(29, 1_000, Mix { ships: 100.0, unpaid: 0.0, cancels: 0.0, refunds: 0.0, ..mix() });
+    let mut kinds: BTreeMap<usize, usize> = BTreeMap::new();
+    for arrival in plan.arrivals().take(5_000) {
+        let Fate::Ships { parts, .. } = &arrival.fate else { panic!("everything is shipped") };
+        *kinds.entry(parts.len()).or_default() += 1;
+        let mut sent: BTreeMap<i64, i64> = BTreeMap::new();
+        parts.iter().flatten().for_each(|(sku, pieces)| *sent.entry(*sku).or_default() += pieces);
+        assert_eq!(sent, arrival.cart.pieces());
+        assert!(parts.iter().flatten().all(|(_, pieces)| *pieces > 0), "{arrival:?}");
+    }
+    assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]
@@ -150,6 +206,10 @@ fn a_flash_sale_decays() {
     assert!(
         flash.iter().all(|arrival| arrival.cart.lines.len() == 1 && skus.contains(&arrival.cart.lines[0].0))
     );
+    let mut wanted: BTreeMap<u32, i64> = BTreeMap::new();
+    flash.iter().for_each(|arrival| *wanted.entry(arrival.customer).or_default() += arrival.cart.lines[0].1);
+    let greedy = wanted.values().filter(|pieces| **pieces > 2).count() as f64 / wanted.len() as f64;
+    assert!((0.1..0.6).contains(&greedy), "some customers want more than their share: {greedy}");
 }
 
 #[test]
