@@ -1,7 +1,8 @@
 //! Scenarios in text: what happens to a saga, and everything that follows from it.
 //!
-//! A scenario in `tests/scenarios/` is a sketch of a definition, an empty line, what happens, a line
-//! `---`, and the whole output that is expected. Write the output again with `AMENDS_UPDATE=1`.
+//! A scenario in `tests/scenarios/`, or in its `shop/` for the sagas in `sagas/`, is a sketch of a definition, an empty
+//! line, what happens, a line `---`, and the whole output that is expected. Write the output again with
+//! `AMENDS_UPDATE=1`.
 //!
 //! ```text
 //! start {"order":1}             the saga is started, or started again
@@ -32,16 +33,21 @@ use amends_saga::{
     schedule::UndoSchedule,
     sketch,
 };
-use std::{collections::BTreeMap, fmt::Write, fs, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 #[test]
 fn every_scenario_ends_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut files: Vec<_> =
-        fs::read_dir(&folder).expect("the scenarios").map(|f| f.expect("a file").path()).collect();
-    files.sort();
-    assert!(files.len() >= 12, "the scenarios are there");
+    let mut files = texts_in(&folder);
+    files.extend(texts_in(&folder.join("shop")));
+    assert!(files.len() >= 100, "the scenarios are there");
     let update = std::env::var_os("AMENDS_UPDATE").is_some();
     let mut wrong = Vec::new();
     for file in files {
@@ -55,6 +61,21 @@ fn every_scenario_ends_as_written() {
         }
     }
     assert!(wrong.is_empty(), "{}\nif this is right, run again with AMENDS_UPDATE=1", wrong.join("\n"));
+}
+
+/// The scenarios of a folder, by their names; no number stands for two of them.
+fn texts_in(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).expect("the scenarios").map(|file| file.expect("a file").path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    files.sort();
+    let number = |path: &PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        name.split('_').next().expect("a number").to_owned()
+    };
+    for pair in files.windows(2) {
+        assert_ne!(number(&pair[0]), number(&pair[1]), "{} has the number of another", pair[1].display());
+    }
+    files
 }
 
 fn difference(expected: &str, output: &str) -> String {
