@@ -1,8 +1,8 @@
 //! Checks the books by their own laws, in SQL, on one snapshot.
 //!
 //! Every law is a query that finds the rows which break it, so an empty answer means the law is kept. The laws hold
-//! at every commit, not only at rest, but for the two that compare with what another service says: those hold when
-//! nothing is under way.
+//! at every commit, not only at rest. The two that compare with what another service says are about what is at rest:
+//! whoever audits brings orders of which nothing is under way, and availabilities with the flow up to which they count.
 //!
 //! | | law | says |
 //! |---|---|---|
@@ -22,12 +22,16 @@
 //! brings along ([`Given`]); without it they find nothing. I7 is what there is of the law of the Redis route while no
 //! record can be on it.
 
-use amends_sdk::audit::{Law, check};
+use amends_sdk::audit::{Invariant, Law, Laws, check};
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 /// What the audit found.
 pub type Audit = amends_sdk::audit::Audit<Totals>;
+
+/// What the audit of some of the laws found: without sums, which take as long as all the laws.
+pub type PartAudit = amends_sdk::audit::Audit<()>;
 
 /// Sums over all stock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -54,6 +58,10 @@ pub struct Given {
     pub orders: Vec<GivenOrder>,
     /// What the catalogue shows as available.
     pub availability: Vec<GivenStock>,
+    /// Up to when, in unix milliseconds, the catalogue must know what has changed; it need not know anything without it.
+    pub known_by: Option<i64>,
+    /// Which laws are to be checked, by their names; all, where none is named.
+    pub laws: Vec<String>,
 }
 
 /// An order as the order service has it.
@@ -88,6 +96,9 @@ pub struct GivenStock {
     pub sku: i64,
     /// How many it shows as available.
     pub usable: i64,
+    /// Up to which flow that counts; now, where nothing is said.
+    #[serde(default)]
+    pub seq: Option<i64>,
 }
 
 const LAWS: [Law; 14] = [
@@ -159,12 +170,22 @@ const LAWS: [Law; 14] = [
     },
     Law {
         name: "availability_is_what_is_usable",
-        law: "what the catalogue shows of a SKU is what is usable, once nothing is under way",
-        broken: "select g.value ->> 'sku' as sku, g.value ->> 'usable' as shown, coalesce(sum(b.usable), 0) as usable
-            from json_each(?2, '$.availability') g
-            left join inv_stock s on s.sku_id = g.value ->> 'sku' and s.stock_type = 1
-            left join inv_bucket b on b.stock_id = s.stock_id
-            group by g.key having g.value ->> 'usable' <> coalesce(sum(b.usable), 0) limit ?1",
+        law: "what the catalogue shows of a SKU is what was usable at the flow it knows of, and no change is unknown to it for long",
+        // Only of what differs from what is usable now are the flows since read: the others are right whatever they know.
+        broken: "with shown as (
+                select g.value ->> 'sku' as sku, g.value ->> 'usable' as shown, g.value ->> 'seq' as seq,
+                    coalesce(sum(b.usable), 0) as usable
+                from json_each(?2, '$.availability') g
+                left join inv_stock s on s.sku_id = g.value ->> 'sku' and s.stock_type = 1
+                left join inv_bucket b on b.stock_id = s.stock_id
+                group by g.key having g.value ->> 'usable' <> coalesce(sum(b.usable), 0)),
+            since as (
+                select sku, shown, seq, usable, coalesce(sum(f.d_usable), 0) as moved, min(f.created_at) as unknown_since
+                from shown left join inv_flow f on f.flow_id > seq
+                    and f.stock_id in (select stock_id from inv_stock where sku_id = shown.sku and stock_type = 1)
+                group by sku, shown, seq, usable)
+            select sku, shown, seq, usable - moved as usable_then, usable, unknown_since from since
+            where shown <> usable - moved or unknown_since < ?2 ->> '$.known_by' limit ?1",
     },
     Law {
         name: "no_hold_outlives_its_time",
@@ -233,10 +254,46 @@ pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, sqlx::Err
 /// # Errors
 /// The database's own.
 pub async fn audit_given(connection: &mut SqliteConnection, given: &Given) -> Result<Audit, sqlx::Error> {
-    let given = serde_json::to_string(given).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let given = text(given)?;
     let mut invariants = check(connection, &LAWS, &given).await?;
     invariants.extend(check(connection, &crate::activity::LAWS, "").await?);
-    Ok(Audit::new(invariants, totals(connection).await?))
+    Ok(Audit::new(invariants, totals(connection).await?).keeping("stock"))
+}
+
+/// Checks the laws that are named, each in its own time; a name that is no law's is passed over.
+///
+/// # Errors
+/// The database's own.
+pub(crate) async fn audit_some(
+    connection: &mut SqliteConnection,
+    given: &Given,
+) -> Result<PartAudit, sqlx::Error> {
+    let is_wanted = |law: &&Law| given.laws.iter().any(|name| name == law.name);
+    let wanted: Vec<Law> = every().filter(is_wanted).copied().collect();
+    Ok(PartAudit::new(check(connection, &wanted, &text(given)?).await?, ()).keeping("stock"))
+}
+
+/// Every law there is.
+pub(crate) fn every() -> impl Iterator<Item = &'static Law> {
+    LAWS.iter().chain(&crate::activity::LAWS)
+}
+
+fn text(given: &Given) -> Result<String, sqlx::Error> {
+    serde_json::to_string(given).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// The laws, for the inventory to check by itself now and then; without what other services say.
+#[derive(Debug)]
+pub(crate) struct StockLaws(pub(crate) SqlitePool);
+
+#[async_trait]
+impl Laws for StockLaws {
+    async fn check(&self) -> Result<Vec<Invariant>, sqlx::Error> {
+        let given = text(&Given { now: Some(crate::body::now_ms()), ..Given::default() })?;
+        let of_others = ["orders_have_what_they_reserved", "availability_is_what_is_usable"];
+        let own: Vec<Law> = every().filter(|law| !of_others.contains(&law.name)).copied().collect();
+        check(&mut *self.0.acquire().await?, &own, &given).await
+    }
 }
 
 async fn totals(connection: &mut SqliteConnection) -> Result<Totals, sqlx::Error> {
@@ -255,3 +312,6 @@ async fn totals(connection: &mut SqliteConnection) -> Result<Totals, sqlx::Error
         released: row.try_get("released")?,
     })
 }
+
+#[cfg(test)]
+mod tests;

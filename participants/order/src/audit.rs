@@ -161,7 +161,7 @@ impl Laws for OrderLaws {
 /// The database's own.
 pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, Error> {
     let invariants = check(connection, &LAWS, &moves()).await?;
-    Ok(Audit::new(invariants, totals(connection).await?))
+    Ok(Audit::new(invariants, totals(connection).await?).keeping("orders"))
 }
 
 /// The legal moves as JSON pairs; the creation comes from an empty name.

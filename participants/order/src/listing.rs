@@ -41,6 +41,8 @@ pub struct Entry {
     pub refunded_minor: i64,
     /// What its money is in.
     pub currency: String,
+    /// When it last changed.
+    pub updated_at: Time,
     /// `[{"sku", "qty", "refunded", "shipped"}]`, ascending by SKU.
     pub lines: Box<RawValue>,
 }
@@ -179,7 +181,8 @@ pub async fn orders_after(
         select order_no, state, saga, amount_minor, refunded_minor, currency,
                (select json_group_array(
                     json_object('sku', sku_id, 'qty', qty, 'refunded', refunded, 'shipped', shipped) order by sku_id)
-                from order_line where order_line.order_no = orders.order_no)
+                from order_line where order_line.order_no = orders.order_no),
+               updated_at
         from orders where order_no > ?1 order by order_no limit ?2";
     let rows = query(SQL).bind(after).bind(limit).fetch_all(connection).await?;
     let items = rows.iter().map(entry).collect::<Result<Vec<Entry>, Error>>()?;
@@ -196,6 +199,7 @@ fn entry(row: &SqliteRow) -> Result<Entry, Error> {
         refunded_minor: row.try_get(4)?,
         currency: row.try_get(5)?,
         lines: raw(row, 6)?,
+        updated_at: time(row, 7)?,
     })
 }
 

@@ -94,7 +94,7 @@ impl Laws for PaymentLaws {
 /// The database's own.
 pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, sqlx::Error> {
     let invariants = check(connection, &LAWS, "").await?;
-    Ok(Audit::new(invariants, totals(connection).await?))
+    Ok(Audit::new(invariants, totals(connection).await?).keeping("payments"))
 }
 
 async fn totals(connection: &mut SqliteConnection) -> Result<Totals, sqlx::Error> {

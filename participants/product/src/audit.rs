@@ -81,7 +81,7 @@ impl Laws for CatalogueLaws {
 /// The database's own.
 pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, Error> {
     let invariants = check(connection, &LAWS, "").await?;
-    Ok(Audit::new(invariants, totals(connection).await?))
+    Ok(Audit::new(invariants, totals(connection).await?).keeping("catalogue"))
 }
 
 async fn totals(connection: &mut SqliteConnection) -> Result<Totals, Error> {

@@ -5,7 +5,7 @@
 //!
 //! A participant that is given its [`Laws`] checks them every few minutes as well ([`crate::Participant::audits`]).
 //!
-//! The shape of an [`Audit`], as JSON: `{"kept": bool, "invariants": [{"name", "law", "kept", "violations": [{…}]}],
+//! The shape of an [`Audit`], as JSON: `{"kept": bool, "keeps"?: text, "invariants": [{"name", "law", "kept", "violations": [{…}]}],
 //! "totals": {…}}`.
 
 mod periodic;
@@ -63,6 +63,9 @@ pub struct Invariant {
 pub struct Audit<Totals> {
     /// Whether every law is kept.
     pub kept: bool,
+    /// What its tables keep, by which auditors know what to hold against what: `stock`, `orders`, `catalogue` or `payments`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<&'static str>,
     /// Each law, in a fixed order.
     pub invariants: Vec<Invariant>,
     /// Sums over everything that was checked.
@@ -72,7 +75,13 @@ pub struct Audit<Totals> {
 impl<Totals> Audit<Totals> {
     /// Puts together what was found.
     pub fn new(invariants: Vec<Invariant>, totals: Totals) -> Audit<Totals> {
-        Audit { kept: invariants.iter().all(|invariant| invariant.kept), invariants, totals }
+        Audit { kept: invariants.iter().all(|invariant| invariant.kept), keeps: None, invariants, totals }
+    }
+
+    /// Says what the tables keep.
+    #[must_use]
+    pub fn keeping(self, what: &'static str) -> Audit<Totals> {
+        Audit { keeps: Some(what), ..self }
     }
 }
 
