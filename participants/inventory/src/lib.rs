@@ -163,6 +163,7 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
         .routes(alert::http::router(&writer))
         .routes(physical::http::router(&writer))
         .routes(quote::http::router(&writer))
+        .audits(Arc::new(audit::StockLaws(database.readers().clone())))
         .plain(Operation::new("quote").timeout(Duration::from_secs(5)), move |call| {
             quote::step(readers.clone(), call)
         })
