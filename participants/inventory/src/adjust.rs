@@ -1,6 +1,7 @@
 //! Somebody counted: a record's stock is put right, once under the count's number.
 //!
-//! `{"adjust_no": text, "why": text or nothing, "lines": [{"sku", …, "delta": integer}]}`. What is set aside or shipped is
+//! `{"adjust_no": text, "why": text or nothing, "lines": [{"sku", …, "delta": integer, "if_version": integer or
+//! nothing}]}`. What is set aside or shipped is
 //! not touched: a line that would take more than is usable takes what there is, and its answer says how many are short.
 //! The opposite adjustment, under a number of its own, is the way back.
 
@@ -20,6 +21,7 @@ use crate::cart::{OrderNo, REPLENISH_LINES_MAX, REPLENISH_QTY_MAX, read_number};
 use crate::ledger::{Entry, FlowOp, Ledger, Noted, Paper};
 use crate::record::RecordKey;
 use crate::sqlite::{self, Error, Scope};
+use crate::version::{Passed, Versions};
 
 /// The longest reason, in characters.
 pub const WHY_CHARS_MAX: usize = 256;
@@ -33,6 +35,8 @@ pub struct Adjustment {
     pub op: FlowOp,
     /// By how much each record is to change; no line is 0.
     pub lines: BTreeMap<RecordKey, i64>,
+    /// The versions under which it was made, where it names any.
+    pub versions: Versions,
 }
 
 /// What became of an adjustment.
@@ -44,6 +48,8 @@ pub enum Adjusted {
     Again(Value),
     /// Something else took effect under this number.
     NumberTaken,
+    /// Some records have changed since the version that was named; nothing was changed.
+    Passed(Vec<Passed>),
     /// A stock would exceed what it can hold; nothing was changed.
     TooMuch,
 }
@@ -67,7 +73,8 @@ impl Adjustment {
             *lines.entry(record).or_default() += delta;
         }
         lines.retain(|_, delta| *delta != 0);
-        reader.finish(number.map(|number| Adjustment { number, op: FlowOp::Adjust, lines }))
+        let versions = Versions::read(&mut reader, body);
+        reader.finish(number.map(|number| Adjustment { number, op: FlowOp::Adjust, lines, versions }))
     }
 
     fn fingerprint(&self) -> String {
@@ -119,6 +126,10 @@ pub async fn perform(
         }
         Some(_) => return Ok(Adjusted::NumberTaken),
         None => {}
+    }
+    let passed = adjustment.versions.passed(connection).await?;
+    if !passed.is_empty() {
+        return Ok(Adjusted::Passed(passed));
     }
     sqlite::make_records(connection, adjustment.lines.keys(), now).await?;
     let scope = Scope { records: adjustment.lines.keys().cloned().collect(), ..Scope::default() };

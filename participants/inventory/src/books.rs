@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
+use crate::cart::OrderNo;
 use crate::hold::Cause;
 use crate::ledger::{Broken, Deed};
 use crate::outcome::{Done, Refusal};
 use crate::route::Routes;
+use crate::safety;
+use crate::short;
 use crate::sqlite::{self, Scope};
 
 /// Why a batch could not be performed; nothing of it may be committed then.
@@ -38,10 +41,27 @@ pub(crate) async fn perform(
     let mut scope = Scope::default();
     calls.iter().for_each(|(deed, _)| scope.add(deed));
     let mut ledger = sqlite::load(connection, &scope, now, hold_for).await?;
+    if calls.iter().any(|(deed, _)| matches!(deed, Deed::Hold(_) | Deed::Deduct(_))) {
+        safety::load(connection, &mut ledger).await.map_err(sqlite::Error::from)?;
+    }
     // What goes by another route is taken here while this process does not know yet; from now on it does.
     ledger.elsewhere().for_each(|(key, record)| routes.learn(key, record));
     let answers =
         calls.iter().map(|(deed, cause)| ledger.decide(deed, cause)).collect::<Result<Vec<_>, _>>()?;
     sqlite::write(connection, &ledger.into_changes(), now).await?;
+    let given_back: Vec<&OrderNo> = calls.iter().zip(&answers).filter_map(given_back).collect();
+    short::given_back(connection, &given_back, now).await.map_err(sqlite::Error::from)?;
     Ok(answers)
+}
+
+/// The order whose stock a call has given back; one that was only held again has it still.
+fn given_back<'a>(
+    ((deed, _), answer): (&'a (Deed, Arc<Cause>), &'a Result<Done, Refusal>),
+) -> Option<&'a OrderNo> {
+    match (deed, answer) {
+        (Deed::Release(_) | Deed::Restore(_) | Deed::Undo(..), Ok(Done::Undone { order, held, .. })) => {
+            held.is_empty().then_some(order)
+        }
+        _ => None,
+    }
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::record::RecordKey;
+use crate::version::Versions;
 
 #[cfg(test)]
 mod tests;
@@ -131,6 +132,11 @@ impl Cart {
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
+
+    /// The same order's cart with other lines, which must ascend by record.
+    pub(crate) fn with_lines(&self, lines: Vec<Line>) -> Cart {
+        Cart { order: self.order.clone(), lines }
+    }
 }
 
 /// Goods that come in under a number of their own.
@@ -138,10 +144,12 @@ impl Cart {
 pub struct Delivery {
     biz_no: OrderNo,
     lines: Vec<Line>,
+    versions: Versions,
 }
 
 impl Delivery {
-    /// Reads `{"biz_no": text, "lines": [{"sku": integer, "qty": integer}]}`; other members are ignored.
+    /// Reads `{"biz_no": text, "lines": [{"sku": integer, "qty": integer, "if_version": integer or nothing}]}`; other
+    /// members are ignored.
     ///
     /// # Errors
     /// Everything that does not fit, at least one.
@@ -149,7 +157,8 @@ impl Delivery {
         let mut reader = Reader::default();
         let biz_no = read_number(&mut reader, body, "biz_no");
         let lines = read_lines(&mut reader, body, REPLENISH_LINES_MAX, REPLENISH_QTY_MAX);
-        reader.finish(biz_no.map(|biz_no| Delivery { biz_no, lines }))
+        let versions = Versions::read(&mut reader, body);
+        reader.finish(biz_no.map(|biz_no| Delivery { biz_no, lines, versions }))
     }
 
     /// The number it comes under; it takes effect once.
@@ -160,6 +169,11 @@ impl Delivery {
     /// The lines, ascending by record.
     pub fn lines(&self) -> &[Line] {
         &self.lines
+    }
+
+    /// The versions under which it was made, where it names any.
+    pub fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// All quantities together.

@@ -4,10 +4,11 @@
 //! | call | |
 //! |---|---|
 //! | `GET /stock?sku=7&sku=9` (or `sku=7,9`) | the stock of these SKUs; unknown ones are left out |
+//! | `GET /stock?sku=7&by=record` | every record of these SKUs by itself: where it lies and what for, its counters, safety stock, route and version |
 //! | `GET /stock?after=9&limit=50` | all stock, ascending by SKU, in pages |
 //! | `GET /orders?after=1001&limit=50` | what each order has set aside, ascending by order, in pages |
 //! | `GET /audit` | the books checked by their own laws |
-//! | `POST /audit` | the same, and held against `{"orders": […], "availability": […]}`; with `{"laws": [name, …]}` only those, and no totals; see [`audit::Given`] |
+//! | `POST /audit` | the same, and held against `{"orders": […], "availability": […]}`, see [`audit::Given`] |
 //! | `POST /replenish` | `{"biz_no": text, "lines": [{"sku", "qty", "if_version"?}]}`: goods come in, once under their number, see [`version`] |
 
 use amends_sdk::Writer;
@@ -20,16 +21,20 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection, Sqlite, SqlitePool};
+use sqlx::{Connection, Sqlite, SqliteConnection, SqlitePool};
 
 use crate::audit::{self, Audit, Given};
 use crate::body::now_ms;
 use crate::cart::Delivery;
 use crate::listing::{self, PAGE_DEFAULT, PAGE_MAX};
 use crate::replenish::{self, Replenished};
+use crate::version::{self, Passed};
 
 /// The most SKUs that can be asked for at once.
 const SKUS_MAX: usize = 500;
+
+/// The most records that are told of at once.
+const RECORDS_MAX: usize = 5_000;
 
 /// The largest body of a delivery, in bytes.
 const DELIVERY_BYTES_MAX: usize = 1 << 20;
@@ -63,11 +68,13 @@ pub(crate) struct Failure {
     status: StatusCode,
     detail: String,
     misfits: Vec<Misfit>,
+    /// The lines it is about, where it is about some.
+    lines: Value,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Failure {
-        Failure { status, detail: detail.into(), misfits: Vec::new() }
+        Failure { status, detail: detail.into(), misfits: Vec::new(), lines: Value::Null }
     }
 
     /// A body that is no JSON, or too large.
@@ -79,6 +86,12 @@ impl Failure {
     pub(crate) fn misfits(what: &str, misfits: Vec<Misfit>) -> Failure {
         let detail = format!("{what} cannot be read; see errors");
         Failure { misfits, ..Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// Stock that was not at the version it was changed under.
+    pub(crate) fn passed(passed: &[Passed]) -> Failure {
+        let lines = passed.iter().map(Passed::body).collect();
+        Failure { lines, ..Failure::new(StatusCode::CONFLICT, version::message(passed)) }
     }
 
     /// Something that could not be written.
@@ -106,21 +119,45 @@ impl IntoResponse for Failure {
         if !self.misfits.is_empty() {
             body["errors"] = json!(self.misfits);
         }
+        if !self.lines.is_null() {
+            body["lines"] = self.lines;
+        }
         (self.status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body.to_string()).into_response()
     }
 }
 
 async fn stock(State(writer): State<Writer>, Query(parameters): Parameters) -> Result<Response, Failure> {
     let mut reader = reader(&writer).await?;
+    let by_record = match find(&parameters, "by") {
+        Some("record") => true,
+        None | Some("sku") => false,
+        Some(_) => return Err(Failure::new(StatusCode::BAD_REQUEST, "by must be sku or record")),
+    };
     if let Some(skus) = skus(&parameters)? {
+        if by_record {
+            return records(&mut reader, &skus).await;
+        }
         let items = listing::stock_of(&mut reader, &skus).await?;
         return Ok(Json(listing::Page { items, next: None }).into_response());
+    }
+    if by_record {
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "by=record wants to be told which SKUs: sku=7"));
     }
     let after = match find(&parameters, "after") {
         Some(text) => integer("after", text, i64::MAX)?,
         None => 0,
     };
     Ok(Json(listing::stock_after(&mut reader, after, limit(&parameters)?).await?).into_response())
+}
+
+async fn records(reader: &mut SqliteConnection, skus: &[i64]) -> Result<Response, Failure> {
+    match listing::records_of(reader, skus, RECORDS_MAX).await? {
+        Some(items) => Ok(Json(listing::Page { items, next: None }).into_response()),
+        None => {
+            let detail = format!("these SKUs have more than {RECORDS_MAX} records; ask for fewer of them");
+            Err(Failure::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
 }
 
 async fn orders(State(writer): State<Writer>, Query(parameters): Parameters) -> Result<Response, Failure> {
@@ -139,17 +176,7 @@ async fn books_given(
     body: Result<Json<Given>, JsonRejection>,
 ) -> Result<Response, Failure> {
     let Json(given) = body.map_err(Failure::of_body)?;
-    let readers = writer.database().readers();
-    if given.laws.is_empty() {
-        return Ok(Json(snapshot_audit(readers, given).await?).into_response());
-    }
-    if let Some(unknown) = given.laws.iter().find(|name| audit::every().all(|law| law.name != **name)) {
-        let shown: String = unknown.chars().take(64).collect();
-        let detail = format!("there is no law {shown:?}; GET /audit names those there are");
-        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
-    let given = Given { now: given.now.or_else(|| Some(now_ms())), ..given };
-    Ok(Json(audit::audit_some(&mut *readers.acquire().await?, &given).await?).into_response())
+    Ok(Json(snapshot_audit(writer.database().readers(), given).await?).into_response())
 }
 
 async fn replenish(
@@ -173,6 +200,7 @@ async fn replenish(
                 format!("with delivery {biz_no} a stock would exceed {}", crate::balance::INBOUND_MAX);
             Err(Failure::new(StatusCode::CONFLICT, detail))
         }
+        Ok(Replenished::Passed(passed)) => Err(Failure::passed(&passed)),
         Err(error) => Err(Failure::unwritten("the delivery", &error)),
     }
 }

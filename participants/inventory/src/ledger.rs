@@ -56,7 +56,7 @@ pub enum Deed {
     Deduct(Cart),
     /// What is held is paid for.
     Confirm(OrderNo),
-    /// Free what is held.
+    /// Free what is held; refused where something is confirmed.
     Release(OrderNo),
     /// Free what is held, and leave what is confirmed to the step that confirmed it.
     ReleaseHeld(OrderNo),
@@ -115,6 +115,8 @@ pub struct Ledger {
     hold_for: i64,
     next_hold: i64,
     records: BTreeMap<RecordKey, Record>,
+    /// How many of a record nobody may take, where there is something kept back.
+    kept_back: BTreeMap<i64, i64>,
     buckets: BTreeMap<BucketKey, Bucket>,
     orders: BTreeMap<OrderNo, Vec<Tracked>>,
     flows: Vec<Flow>,
@@ -161,6 +163,16 @@ impl Ledger {
             .map(|(key, record)| (key, *record))
     }
 
+    /// The numbers of the records that were loaded.
+    pub fn loaded(&self) -> impl Iterator<Item = i64> {
+        self.records.values().map(|record| record.stock_id)
+    }
+
+    /// Keeps so many of a record back: they are usable, and are not taken.
+    pub fn keep_back(&mut self, stock_id: i64, qty: i64) {
+        self.kept_back.insert(stock_id, qty);
+    }
+
     /// Loads a bucket.
     pub fn load_bucket(&mut self, key: BucketKey, sku: Sku, balance: Balance) {
         self.buckets.insert(key, Bucket { sku, balance, moved: Delta::NONE });
@@ -187,7 +199,7 @@ impl Ledger {
         match deed {
             Deed::Hold(cart) => {
                 let records = self.check_take(cart, cause)?;
-                let until = self.now + self.hold_for;
+                let until = self.hold_until();
                 let standing = Standing::Held { expires_at: until };
                 let lines = self.take(cart, &records, FlowOp::Hold, &standing, cause)?;
                 Ok(Done::Held { order: cart.order().clone(), until, lines })
@@ -206,6 +218,7 @@ impl Ledger {
                 self.check_release(order)?;
                 self.release(order, cause)
             }
+            Deed::ReleaseHeld(order) => self.release(order, cause),
             Deed::Restore(order) => {
                 self.check_restore(order)?;
                 let freed = self.free(order, Back::Restore, cause, Hold::is_confirmed)?;
@@ -218,7 +231,6 @@ impl Ledger {
                 // What the step made is freed; what it only confirmed is held again.
                 let freed =
                     self.free(order, *back, cause, |hold| hold.open() > 0 && hold.made_by == *cause)?;
-            Deed::ReleaseHeld(order) => self.release(order, cause),
                 let held = self.reinstate(order, cause);
                 Ok(Done::Undone { order: order.clone(), freed, held })
             }
@@ -245,8 +257,13 @@ impl Ledger {
         changes
     }
 
+    /// When what is held now should be paid, in unix milliseconds.
+    pub(crate) fn hold_until(&self) -> i64 {
+        self.now + self.hold_for
+    }
+
     /// Takes every line of a checked cart from its record.
-    fn take(
+    pub(crate) fn take(
         &mut self,
         cart: &Cart,
         records: &[Record],
@@ -281,6 +298,11 @@ impl Ledger {
         Ok(lines)
     }
 
+    fn release(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Result<Done, Stop> {
+        let freed = self.free(order, Back::Release, cause, Hold::is_held)?;
+        Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
+    }
+
     fn confirm(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Done {
         let mut lines = Vec::new();
         for tracked in
@@ -298,11 +320,6 @@ impl Ledger {
     /// Frees every hold of the order that `which` picks.
     fn free(
         &mut self,
-    fn release(&mut self, order: &OrderNo, cause: &Arc<Cause>) -> Result<Done, Stop> {
-        let freed = self.free(order, Back::Release, cause, Hold::is_held)?;
-        Ok(Done::Undone { order: order.clone(), freed, held: Vec::new() })
-    }
-
         order: &OrderNo,
         back: Back,
         cause: &Arc<Cause>,

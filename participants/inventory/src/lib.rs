@@ -12,11 +12,12 @@
 //! | `restore` | `{order}` | frees what was confirmed or deducted | |
 //! | `refund` | `{order, refund_no?, lines}` | frees some of it, never more than is left, once under its number | |
 //! | `ship` | `{order, ship_no?, lines?}` | all or some of it leaves the house for good, once under its number | |
+//! | `hold_short` | `{order, short_no?, lines}` | sets aside what there is, and records [what is missing](short), once under its number | `release_short` |
 //! | `quote` | `{lines}` | reads what of a cart can be had, and promises nothing | |
 //! | `activity_allocate`, `activity_return` | `{activity, lines}` | ordinary stock becomes an activity's, and back | each other |
 //! | `quota_take`, `quota_return` | `{activity, user, qty}` | what a customer may still have of an activity | each other |
 //!
-//! A line may name its record by more than the SKU: [`record`].
+//! A line may name its record by more than the SKU: [`record`]. Of a record with a safety stock less is taken: [`safety`].
 //!
 //! As a compensation, `release` and `restore` undo what the same step did and nothing else: a hold or a deduction it
 //! made is freed, a confirmation it gave is taken back (held again). Together they give back every unit exactly once,
@@ -51,9 +52,12 @@ pub mod quote;
 pub mod record;
 pub mod replenish;
 pub mod route;
+pub mod safety;
 mod saga_audit;
+pub mod short;
 pub mod sqlite;
 pub mod sweep;
+pub mod version;
 
 #[cfg(test)]
 mod tests;
@@ -82,7 +86,7 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
@@ -90,6 +94,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/inventory/sqlite/0002_routes.sql"),
     include_str!("../../../migrations/inventory/sqlite/0003_activity.sql"),
     include_str!("../../../migrations/inventory/sqlite/0004_physical.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0005_short.sql"),
 ];
 
 /// How an inventory is opened.
@@ -162,8 +167,9 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
         .routes(activity::http::router(&writer))
         .routes(alert::http::router(&writer))
         .routes(physical::http::router(&writer))
+        .routes(safety::router(&writer))
+        .routes(short::http::router(&writer))
         .routes(quote::http::router(&writer))
-        .audits(Arc::new(audit::StockLaws(database.readers().clone())))
         .plain(Operation::new("quote").timeout(Duration::from_secs(5)), move |call| {
             quote::step(readers.clone(), call)
         })
@@ -173,6 +179,11 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
     for (name, undo) in activity::OPERATIONS {
         participant = participant.guarded(operation(name).compensation(undo), &writer, Arc::clone(&body));
     }
+    let body: Arc<dyn amends_sdk::Body> = Arc::new(short::ShortHolds::new(config.hold_for));
+    let (hold, release) = short::OPERATIONS;
+    participant = participant
+        .guarded(operation(hold).compensation(release).confirm("confirm"), &writer, Arc::clone(&body))
+        .guarded(operation(release), &writer, body);
     if let Some(faults) = &config.faults {
         participant = participant.faults(faults);
     }

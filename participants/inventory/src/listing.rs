@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sqlx::{Row, SqliteConnection};
 
+use crate::route::Mode;
+
 /// The most items on one page.
 pub const PAGE_MAX: i64 = 500;
 
@@ -35,6 +37,41 @@ pub struct Stock {
     pub shipped: i64,
     /// Everything that ever came in.
     pub inbound: i64,
+}
+
+/// One record of stock, told apart from the others of its SKU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordStock {
+    /// The SKU.
+    pub sku: i64,
+    /// The department; `*` is every one.
+    pub dept: String,
+    /// The warehouse; `*` is the sales layer.
+    pub warehouse: String,
+    /// The goods' level.
+    pub level: i64,
+    /// The sales channel; 0 is every one.
+    pub channel: i64,
+    /// The activity, or 0 for ordinary sales.
+    pub activity: i64,
+    /// Lies there and is not set aside.
+    pub usable: i64,
+    /// Set aside.
+    pub held: i64,
+    /// Left the house.
+    pub shipped: i64,
+    /// Everything that ever came in.
+    pub inbound: i64,
+    /// How many of what is usable are kept back.
+    pub safety: i64,
+    /// At how many it is low, if at any.
+    pub low: Option<i64>,
+    /// By which route it is taken; nothing when by none that this program has.
+    pub route: Option<&'static str>,
+    /// Counts the switches of its route.
+    pub epoch: i64,
+    /// Counts the changes of its counters: what `if_version` is held against.
+    pub version: i64,
 }
 
 /// What one order has set aside.
@@ -80,6 +117,35 @@ pub async fn stock_of(connection: &mut SqliteConnection, skus: &[i64]) -> Result
     .fetch_all(connection)
     .await?;
     rows.iter().map(stock).collect()
+}
+
+/// Every record of the given SKUs, sellable ones and those of activities, ascending by SKU; `None` when there are more than
+/// `limit`.
+///
+/// # Errors
+/// The database's own.
+pub async fn records_of(
+    connection: &mut SqliteConnection,
+    skus: &[i64],
+    limit: usize,
+) -> Result<Option<Vec<RecordStock>>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select s.sku_id, s.dept_no, s.warehouse_no, s.goods_level, s.channel, s.activity_id, s.safety_stock,
+            s.low_threshold, s.mode, s.epoch, sum(b.usable) as usable, sum(b.held) as held, sum(b.shipped) as shipped,
+            sum(b.inbound) as inbound, sum(case when b.bucket_no = 0 then b.version else 0 end) as version
+         from (select distinct value from json_each(?1)) wanted
+         cross join inv_stock s on s.sku_id = wanted.value and s.stock_status = 1
+         cross join inv_bucket b on b.stock_id = s.stock_id
+         group by s.stock_id order by s.sku_id, s.stock_id limit ?2",
+    )
+    .bind(serde_json::Value::from(skus).to_string())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1)
+    .fetch_all(connection)
+    .await?;
+    if rows.len() > limit {
+        return Ok(None);
+    }
+    rows.iter().map(record).collect::<Result<Vec<_>, _>>().map(Some)
 }
 
 /// The stock of all SKUs above `after`.
@@ -158,5 +224,26 @@ fn stock(row: &sqlx::sqlite::SqliteRow) -> Result<Stock, sqlx::Error> {
         held: row.try_get("held")?,
         shipped: row.try_get("shipped")?,
         inbound: row.try_get("inbound")?,
+    })
+}
+
+fn record(row: &sqlx::sqlite::SqliteRow) -> Result<RecordStock, sqlx::Error> {
+    let Stock { sku, usable, held, shipped, inbound } = stock(row)?;
+    Ok(RecordStock {
+        sku,
+        dept: row.try_get("dept_no")?,
+        warehouse: row.try_get("warehouse_no")?,
+        level: row.try_get("goods_level")?,
+        channel: row.try_get("channel")?,
+        activity: row.try_get("activity_id")?,
+        usable,
+        held,
+        shipped,
+        inbound,
+        safety: row.try_get("safety_stock")?,
+        low: row.try_get("low_threshold")?,
+        route: Mode::of(row.try_get("mode")?).map(Mode::as_str),
+        epoch: row.try_get("epoch")?,
+        version: row.try_get("version")?,
     })
 }

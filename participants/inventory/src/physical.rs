@@ -14,8 +14,8 @@
 //! refused, since a cut-off file looks just like that.
 //!
 //! Sellable stock is set by operations and not by this table. With `"apply"` the sellable records of the SKUs that the
-//! batch changed are brought to what can be sold of what lies there, over all warehouses: on hand less damaged, less the
-//! safety stock, less what is set aside, less what activities have. It is applied as a difference, in the same transaction,
+//! batch changed are brought to what can be sold of what lies there, over all warehouses: on hand less damaged, less
+//! what is set aside, less what activities have. The [safety stock](crate::safety) stays within it. It is applied as a difference, in the same transaction,
 //! through the books ([`crate::adjust`]), so that no sale in between is lost.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ use crate::cart::{OrderNo, REPLENISH_QTY_MAX, Sku};
 use crate::ledger::FlowOp;
 use crate::record::{PLACE_CHARS_MAX, RecordKey};
 use crate::sqlite::Error;
+use crate::version::Versions;
 
 pub(crate) mod http;
 
@@ -281,7 +282,7 @@ async fn write(
 const APART: &str = "
     select wanted.value as sku_id, max(0,
             (select coalesce(sum(p.on_hand - p.damaged), 0) from inv_physical p where p.sku_id = wanted.value)
-            - coalesce(own.safety_stock, 0) - coalesce(b.held, 0)
+            - coalesce(b.held, 0)
             - (select coalesce(sum(ab.usable + ab.held), 0)
                from inv_stock a cross join inv_bucket ab on ab.stock_id = a.stock_id
                where a.sku_id = wanted.value and a.stock_type = 2))
@@ -312,9 +313,15 @@ async fn apply(
         return Ok(json!([]));
     }
     let number = OrderNo::stored(&format!("sync:{}", batch.number));
-    match adjust::perform(connection, &Adjustment { number, op: FlowOp::Sync, lines }, now).await? {
+    match adjust::perform(
+        connection,
+        &Adjustment { number, op: FlowOp::Sync, lines, versions: Versions::default() },
+        now,
+    )
+    .await?
+    {
         Adjusted::New(lines) | Adjusted::Again(lines) => Ok(lines),
-        Adjusted::NumberTaken | Adjusted::TooMuch => Err(Error::Nonsense {
+        Adjusted::NumberTaken | Adjusted::TooMuch | Adjusted::Passed(_) => Err(Error::Nonsense {
             table: "inv_physical",
             what: format!("batch {} cannot be applied to the sellable stock", batch.number),
         }),

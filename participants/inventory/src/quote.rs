@@ -107,7 +107,7 @@ pub async fn quote(connection: &mut SqliteConnection, carts: &[&Cart]) -> Result
 }
 
 const AVAILABLE: &str = "
-    select wanted.key, sum(b.usable) from json_each(?1) wanted
+    select wanted.key, max(0, sum(b.usable) - s.safety_stock) from json_each(?1) wanted
     cross join inv_stock s on s.sku_id = wanted.value ->> 0 and s.stock_type = wanted.value ->> 1
         and s.dept_no = wanted.value ->> 2 and s.warehouse_no = wanted.value ->> 3 and s.stock_status = 1
         and s.goods_level = wanted.value ->> 4 and s.activity_id = wanted.value ->> 5 and s.channel = wanted.value ->> 6
@@ -141,7 +141,7 @@ fn refuse(short: Vec<Shortage>) -> Reply {
 pub(crate) struct SoldOut(Arc<RwLock<HashSet<RecordKey>>>);
 
 impl SoldOut {
-    /// Reads which records have nothing.
+    /// Reads which records have nothing to take.
     pub(crate) async fn read(connection: &mut SqliteConnection) -> Result<SoldOut, sqlx::Error> {
         let rows = sqlx::query(EMPTY)
             .bind(i64::try_from(SOLD_OUT_MAX).unwrap_or(i64::MAX))
@@ -186,7 +186,7 @@ const EMPTY: &str = "
     select json_object('sku', s.sku_id, 'dept', s.dept_no, 'warehouse', s.warehouse_no, 'level', s.goods_level,
         'channel', s.channel, 'activity', s.activity_id)
     from inv_bucket b cross join inv_stock s on s.stock_id = b.stock_id
-    where b.bucket_no = 0 and b.usable = 0 and s.stock_status = 1 limit ?1";
+    where b.bucket_no = 0 and b.usable <= s.safety_stock and s.stock_status = 1 limit ?1";
 
 /// The operations on carts, with the early no in front of them.
 pub(crate) struct Glancing {

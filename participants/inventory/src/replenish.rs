@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 use crate::body::now_ms;
 use crate::cart::Delivery;
 use crate::sqlite::{self, Error, Scope};
+use crate::version::Passed;
 
 /// What became of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replenished {
     /// The goods are in.
     New,
@@ -19,6 +20,8 @@ pub enum Replenished {
     Again,
     /// Other goods came in under this number.
     NumberTaken,
+    /// Some records have changed since the version that was named; nothing came in.
+    Passed(Vec<Passed>),
     /// A stock would exceed what it can hold; nothing came in.
     TooMuch,
 }
@@ -66,6 +69,10 @@ pub async fn perform(
         Some(same) if same == fingerprint => return Ok(Replenished::Again),
         Some(_) => return Ok(Replenished::NumberTaken),
         None => {}
+    }
+    let passed = delivery.versions().passed(connection).await?;
+    if !passed.is_empty() {
+        return Ok(Replenished::Passed(passed));
     }
     sqlite::make_records(connection, delivery.lines().iter().map(|line| &line.record), now).await?;
     let records = delivery.lines().iter().map(|line| line.record.clone()).collect();

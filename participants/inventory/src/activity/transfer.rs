@@ -15,6 +15,7 @@ use crate::cart::{LINES_MAX, OrderNo, REPLENISH_QTY_MAX, Sku};
 use crate::hold::Cause;
 use crate::ledger::{Entry, FlowOp, Ledger};
 use crate::record::RecordKey;
+use crate::safety;
 use crate::sqlite::{self, Scope};
 
 /// What is to be moved.
@@ -97,7 +98,10 @@ async fn transfer(
         }
     };
     let (from, to): (BTreeSet<RecordKey>, BTreeSet<RecordKey>) = lines.keys().map(ends).unzip();
-    let ledger = load(connection, from.clone(), now).await?;
+    let mut ledger = load(connection, from.clone(), now).await?;
+    if way == Way::Out {
+        safety::load(connection, &mut ledger).await?;
+    }
     check(&ledger, lines, |sku| ends(sku).0)?;
     // The other end is made only when nothing stands in the way any more.
     sqlite::make_records(connection, to.iter(), now).await?;
@@ -130,7 +134,7 @@ fn check(
     source: impl Fn(&Sku) -> RecordKey,
 ) -> Result<(), Refusal> {
     let short = |(sku, wanted): (&Sku, &i64)| {
-        let available = ledger.usable(&source(sku));
+        let available = ledger.available(&source(sku));
         let is_short = available.is_none_or(|available| available < *wanted);
         is_short.then_some(Short { sku: sku.get(), wanted: *wanted, available })
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Ledger, ORDER_LINES_MAX, Record, Tracked, first};
+use super::{Ledger, ORDER_LINES_MAX, Record, Tracked};
 use crate::cart::{Cart, Line, OrderNo};
 use crate::hold::{Cause, Hold, Standing};
 use crate::outcome::{Refusal, Shortage};
@@ -12,16 +12,7 @@ use crate::outcome::{Refusal, Shortage};
 impl Ledger {
     /// The record of every line, in their order, if the whole cart can be had.
     pub(super) fn check_take(&self, cart: &Cart, cause: &Cause) -> Result<Vec<Record>, Refusal> {
-        let order = cart.order();
-        let holds = self.holds(order);
-        if let Some(other) =
-            holds.iter().find(|held| held.hold.open() > 0 && held.hold.made_by.saga != cause.saga)
-        {
-            return Err(Refusal::AlreadyHeld { order: order.clone(), by: other.hold.made_by.saga });
-        }
-        if last_line(holds) + cart.lines().len() as i64 > ORDER_LINES_MAX {
-            return Err(Refusal::LinesUsedUp { order: order.clone(), max: ORDER_LINES_MAX });
-        }
+        self.check_order(cart, cause)?;
         let (mut records, mut short) = (Vec::with_capacity(cart.lines().len()), Vec::new());
         for line in cart.lines() {
             match self.check_line(line) {
@@ -32,11 +23,24 @@ impl Ledger {
         if short.is_empty() { Ok(records) } else { Err(Refusal::Short(short)) }
     }
 
+    /// Whether the order may have more set aside, by this saga and in so many lines.
+    pub(crate) fn check_order(&self, cart: &Cart, cause: &Cause) -> Result<(), Refusal> {
+        let order = cart.order();
+        let holds = self.holds(order);
+        if let Some(other) =
+            holds.iter().find(|held| held.hold.open() > 0 && held.hold.made_by.saga != cause.saga)
+        {
+            return Err(Refusal::AlreadyHeld { order: order.clone(), by: other.hold.made_by.saga });
+        }
+        if last_line(holds) + cart.lines().len() as i64 > ORDER_LINES_MAX {
+            return Err(Refusal::LinesUsedUp { order: order.clone(), max: ORDER_LINES_MAX });
+        }
+        Ok(())
+    }
+
     fn check_line(&self, line: &Line) -> Result<Record, Shortage> {
-        let record = self.records.get(&line.record);
-        let bucket = record.and_then(|record| self.buckets.get(&first(*record)));
-        let available = bucket.map(|bucket| bucket.balance.usable);
-        match (record, available) {
+        let available = self.available(&line.record);
+        match (self.records.get(&line.record), available) {
             (Some(record), Some(available)) if available >= line.qty => Ok(*record),
             _ => Err(Shortage { record: line.record.clone(), wanted: line.qty, available }),
         }
@@ -95,6 +99,11 @@ impl Ledger {
             _ if any(|hold| hold.shipped > 0) => Err(Refusal::Shipped { order }),
             _ => Err(Refusal::GivenBack { order }),
         }
+    }
+
+    /// Whether the step has set something aside for the order, or confirmed it.
+    pub(crate) fn has_work_of(&self, order: &OrderNo, cause: &Arc<Cause>) -> bool {
+        self.holds(order).iter().any(|tracked| is_work_of(&tracked.hold, cause))
     }
 
     /// Whether the step did something to the order that can still be undone.

@@ -49,6 +49,13 @@ impl Ledger {
         self.buckets.get(&key).map(|bucket| bucket.balance.usable)
     }
 
+    /// What may be taken of a record, if it was loaded: what is usable beyond what is kept back.
+    pub fn available(&self, record: &RecordKey) -> Option<i64> {
+        let stock_id = self.records.get(record)?.stock_id;
+        let kept_back = self.kept_back.get(&stock_id).copied().unwrap_or(0);
+        Some((self.usable(record)? - kept_back).max(0))
+    }
+
     /// Changes what is usable of a record and writes the flow that says so.
     ///
     /// # Errors

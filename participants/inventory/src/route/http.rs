@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /routes?limit=50` | the records that are not taken by the merged route |
 //! | `POST /routes` | `{"sku", …, "mode": "merged" or "row", "why"?, "epoch"?}`: the record is taken by that route |
-//! | `POST /adjust` | `{"adjust_no", "why"?, "lines": [{"sku", …, "delta"}]}`: somebody counted, once under the number |
+//! | `POST /adjust` | `{"adjust_no", "why"?, "lines": [{"sku", …, "delta", "if_version"?}]}`: somebody counted, once under the number, see [`crate::version`] |
 
 use amends_sdk::Writer;
 use axum::extract::State;
@@ -68,7 +68,9 @@ async fn turn(State((writer, routes)): Shared, body: Body) -> Result<Response, F
         }
         Ok(Switched::Unknown) => Err(Failure::new(StatusCode::NOT_FOUND, "the record is not kept here")),
         Ok(Switched::Passed(epoch)) => {
-            let detail = format!("the record was switched since; its epoch is {epoch} now");
+            let detail = format!(
+                "the record was switched since; its epoch is {epoch} now: look at its route and send that"
+            );
             Err(Failure::new(StatusCode::CONFLICT, detail))
         }
         Err(error) => Err(Failure::unwritten("the route", &error)),
@@ -94,6 +96,7 @@ async fn count(State((writer, _)): Shared, body: Body) -> Result<Response, Failu
                 format!("with adjustment {number} a stock would exceed {}", crate::balance::INBOUND_MAX);
             Err(Failure::new(StatusCode::CONFLICT, detail))
         }
+        Ok(Adjusted::Passed(passed)) => Err(Failure::passed(&passed)),
         Err(error) => Err(Failure::unwritten("the adjustment", &error)),
     }
 }

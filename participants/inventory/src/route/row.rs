@@ -1,7 +1,7 @@
 //! The row route: one cart, one transaction, conditional updates.
 //!
 //! Whether there is enough, and whether the route is still the one the call was decided under, is decided by each update
-//! itself: `usable >= qty` and the epoch stand in its condition. The records are met in the one global order. After an
+//! itself: `usable - qty >= safety_stock` and the epoch stand in its condition. The records are met in the one global order. After an
 //! update that found nothing, everything is rolled back to where the call began: on PostgreSQL and MySQL an update that
 //! waited and then found nothing keeps its lock, so trying another row in the same transaction would deadlock.
 
@@ -16,6 +16,7 @@ use crate::cart::{Cart, Line};
 use crate::hold::{BucketKey, Cause};
 use crate::ledger::{Deed, Ledger, Record};
 use crate::outcome::{Done, Refusal};
+use crate::safety;
 use crate::sqlite::{self, Scope};
 
 /// What became of a call on the row route.
@@ -35,14 +36,15 @@ pub(crate) struct Clock {
 
 const TAKE: &str = "
     update inv_bucket set usable = usable - ?1, held = held + ?1, version = version + 1
-    where stock_id = ?2 and bucket_no = 0 and usable >= ?1
-        and exists (select 1 from inv_stock s where s.stock_id = ?2 and s.epoch = ?3)
+    where stock_id = ?2 and bucket_no = 0
+        and usable - ?1 >= (select s.safety_stock from inv_stock s where s.stock_id = ?2 and s.epoch = ?3)
     returning usable, held, shipped";
 
 #[cfg(test)]
 const TAKE_UNFENCED: &str = "
     update inv_bucket set usable = usable - ?1, held = held + ?1, version = version + 1
-    where stock_id = ?2 and bucket_no = 0 and usable >= ?1 and ?3 > 0
+    where stock_id = ?2 and bucket_no = 0
+        and usable - ?1 >= (select s.safety_stock from inv_stock s where s.stock_id = ?2 and ?3 > 0)
     returning usable, held, shipped";
 
 impl Fence {
@@ -143,6 +145,7 @@ async fn refuse(
     let mut scope = Scope::default();
     scope.add(deed);
     let mut ledger = sqlite::load(connection, &scope, clock.now, clock.hold_for).await?;
+    safety::load(connection, &mut ledger).await.map_err(sqlite::Error::from)?;
     let (Deed::Hold(cart) | Deed::Deduct(cart)) = deed else { return Ok(Taken::Moved) };
     let mut lines = cart.lines().iter().zip(pins);
     let holds =
