@@ -8,7 +8,7 @@
 //! | `GET /stock?after=9&limit=50` | all stock, ascending by SKU, in pages |
 //! | `GET /orders?after=1001&limit=50` | what each order has set aside, ascending by order, in pages |
 //! | `GET /audit` | the books checked by their own laws |
-//! | `POST /audit` | the same, and held against `{"orders": […], "availability": […]}`, see [`audit::Given`] |
+//! | `POST /audit` | the same, and held against `{"orders": […], "availability": […]}`; with `{"laws": [name, …]}` only those, and no totals; see [`audit::Given`] |
 //! | `POST /replenish` | `{"biz_no": text, "lines": [{"sku", "qty", "if_version"?}]}`: goods come in, once under their number, see [`version`] |
 
 use amends_sdk::Writer;
@@ -176,7 +176,17 @@ async fn books_given(
     body: Result<Json<Given>, JsonRejection>,
 ) -> Result<Response, Failure> {
     let Json(given) = body.map_err(Failure::of_body)?;
-    Ok(Json(snapshot_audit(writer.database().readers(), given).await?).into_response())
+    let readers = writer.database().readers();
+    if given.laws.is_empty() {
+        return Ok(Json(snapshot_audit(readers, given).await?).into_response());
+    }
+    if let Some(unknown) = given.laws.iter().find(|name| audit::every().all(|law| law.name != **name)) {
+        let shown: String = unknown.chars().take(64).collect();
+        let detail = format!("there is no law {shown:?}; GET /audit names those there are");
+        return Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let given = Given { now: given.now.or_else(|| Some(now_ms())), ..given };
+    Ok(Json(audit::audit_some(&mut *readers.acquire().await?, &given).await?).into_response())
 }
 
 async fn replenish(

@@ -163,6 +163,7 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
         .guarded(operation("refund"), &writer, Arc::clone(&body))
         .guarded(operation("ship"), &writer, body)
         .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
+        .audits(Arc::new(audit::StockLaws(database.readers().clone())))
         .routes(http::router(&writer))
         .routes(activity::http::router(&writer))
         .routes(alert::http::router(&writer))
