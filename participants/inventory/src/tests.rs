@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use super::*;
 
+mod deduction;
 mod refunds;
+mod transactions;
 
 /// An inventory in a folder of its own.
 pub(crate) struct Shop {

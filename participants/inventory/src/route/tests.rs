@@ -156,6 +156,23 @@ async fn a_call_sent_by_a_route_of_the_past_is_decided_by_the_one_in_force() {
     assert!(site.broken().await.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c4_the_value_in_the_condition_decides_who_of_two_processes_gets_the_last_one() {
+    let site = Arc::new(Site::open(2, Fence::Kept, &[(1, 200)]).await);
+    site.switch(0, 1, Mode::Row).await;
+    let mut buyers = tokio::task::JoinSet::new();
+    for saga in 1..=300u128 {
+        let site = Arc::clone(&site);
+        let body = cart(&format!("o{saga}"), &[(1, 1)]);
+        buyers.spawn(async move { site.call(saga as usize % 2, "deduct", "action", saga, &body).await.0 });
+    }
+    let answers = buyers.join_all().await;
+    let count = |status| answers.iter().filter(|answer| **answer == status).count();
+    assert_eq!((count(200), count(409)), (200, 100));
+    assert!(site.broken().await.is_empty());
+    assert_eq!(site.inventories[1].audit().await.unwrap().totals.usable, 0);
+}
+
 #[tokio::test]
 async fn a_forgotten_fence_is_found_by_the_audit() {
     let site = Site::open(2, Fence::Forgotten, &[(1, 10)]).await;
