@@ -54,6 +54,8 @@ const FOUND_ELSEWHERE: &[(Bug, &str)] = &[
     (Bug::Core(planted::Bug::SleeperForgotten), "the simulated world"),
     (Bug::Core(planted::Bug::BreakerIgnored), "the outage"),
     (Bug::Core(planted::Bug::PaceIgnored), "the outage"),
+    (Bug::Core(planted::Bug::PaceStuck), "the outage"),
+    (Bug::Core(planted::Bug::PaceWornDown), "the outage"),
     (Bug::Core(planted::Bug::GateLeaksSlot), "the outage"),
     (Bug::Core(planted::Bug::QueueForgotten), "the outage"),
     (Bug::Core(planted::Bug::BreakerSpendsAttempts), "the coordinator's own tests"),

@@ -24,6 +24,7 @@ fn plan(sketches: &[&str], servers: BTreeMap<&'static str, Server>) -> Plan {
     Plan {
         definitions: sketches.iter().map(|text| sketch::definition(text)).collect(),
         per_second: PER_SECOND,
+        surge: None,
         starting_ms: STARTING,
         end_ms: END,
         servers,
@@ -140,4 +141,114 @@ fn a_dead_participant_does_not_delay_the_sagas_of_others() {
         "p99 of sagas that do not need the dead participant: {alone} ms without it, {with} ms beside it"
     );
     assert!(with as f64 <= 1.2 * alone as f64);
+}
+
+/// A shop's checkout over three participants.
+const CHECKOUT: &str = "checkout deadline=600s
+a: product.a
+b: stock.b / stock.ub
+c: order.c / order.uc
+d: stock.d / stock.ud
+e: order.e / order.ue";
+
+/// Participants that are killed in turn, one every 15 s, and back after 300 ms, until a time.
+fn dying_in_turn(names: &[&'static str], until_ms: i64) -> BTreeMap<&'static str, Server> {
+    let mut servers: BTreeMap<_, _> = names.iter().map(|name| (*name, Server::new(2000))).collect();
+    for (name, at) in names.iter().cycle().zip((DOWN_FROM..until_ms).step_by(15_000)) {
+        let server = servers.remove(name).expect("it is listed");
+        servers.insert(name, server.from(at, Weather::Down).from(at + 300, Weather::Fair));
+    }
+    servers
+}
+
+/// How long the sagas took that were started within a span, in milliseconds: the median and the 99th of a hundred.
+fn took(outcome: &Outcome, from: i64, to: i64) -> (i64, i64) {
+    let fits = |(_, begun, _): &&(Status, i64, i64)| (from..to).contains(begun);
+    let mut took: Vec<i64> = outcome.ends.values().filter(fits).map(|(_, begun, end)| end - begun).collect();
+    took.sort_unstable();
+    (took[took.len() / 2], took[took.len() * 99 / 100])
+}
+
+/// Five minutes of participants that die: how it looks, and the first promise that was not kept.
+fn dying() -> Result<(), String> {
+    let names = ["product", "stock", "order"];
+    let outcome = run(Plan { starting_ms: 330_000, ..plan(&[CHECKOUT], dying_in_turn(&names, 300_000)) });
+    for name in names {
+        over_steady(&outcome, name);
+    }
+    for from in (0..330_000).step_by(30_000) {
+        let (p50, p99) = took(&outcome, from, from + 30_000);
+        println!("started from {:>3} s: p50 {p50} ms, p99 {p99} ms", from / 1000);
+    }
+    let (first, last) = (took(&outcome, 30_000, 120_000).1, took(&outcome, 210_000, 300_000).1);
+    let after = took(&outcome, 315_000, 330_000).1;
+    let ended = outcome.ends.len() == outcome.started && outcome.items == 0 && outcome.refused == 0;
+    law(ended, || format!("{} of {} end", outcome.ends.len(), outcome.started))?;
+    law(last <= first, || format!("the p99 of the last ones is {last} ms, of the first {first} ms"))?;
+    law(after <= 100, || format!("when nobody dies any more, the p99 is {after} ms"))
+}
+
+/// Five times the demand from the moment of an outage on: how it looks, and the first promise that was not kept.
+fn growing() -> Result<(), String> {
+    let server = Server::new(2000).from(DOWN_FROM, Weather::Down).from(DOWN_FROM + 300, Weather::Fair);
+    let surge = Some((DOWN_FROM, 5 * PER_SECOND));
+    let outcome = run(Plan { surge, starting_ms: 150_000, ..plan(&[CHECKOUT], [("stock", server)].into()) });
+    over_steady(&outcome, "stock");
+    for from in (0..150_000).step_by(10_000) {
+        let (p50, p99) = took(&outcome, from, from + 10_000);
+        println!("started from {:>3} s: p50 {p50} ms, p99 {p99} ms", from / 1000);
+    }
+    let ended = outcome.ends.len() == outcome.started && outcome.items == 0;
+    let (refused, after) = (outcome.refused, took(&outcome, 120_000, 150_000).1);
+    law(ended, || format!("{} of {} end", outcome.ends.len(), outcome.started))?;
+    law(refused <= 3_000, || format!("{refused} starts are refused"))?;
+    law(after <= 100, || format!("a minute and a half later the p99 is {after} ms"))
+}
+
+/// Half a minute without the first participant, and just after it the next is away for a moment: how it looks, and the first
+/// promise that was not kept.
+fn one_after_another() -> Result<(), String> {
+    let away = |from, to| Server::new(2000).from(from, Weather::Down).from(to, Weather::Fair);
+    let servers = [("product", away(30_000, 60_000)), ("stock", away(70_000, 70_300))].into();
+    let outcome = run(Plan { starting_ms: 150_000, ..plan(&[CHECKOUT], servers) });
+    over_steady(&outcome, "product");
+    over_steady(&outcome, "stock");
+    for from in (0..150_000).step_by(10_000) {
+        let (p50, p99) = took(&outcome, from, from + 10_000);
+        println!("started from {:>3} s: p50 {p50} ms, p99 {p99} ms", from / 1000);
+    }
+    let p99 = took(&outcome, 80_000, 90_000).1;
+    law(p99 <= 8_000, || format!("ten seconds after the second one's moment the p99 is {p99} ms"))
+}
+
+fn law(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+#[test]
+fn who_was_starved_by_anothers_outage_is_not_paced_by_it() {
+    assert_eq!(one_after_another(), Ok(()));
+}
+
+#[test]
+fn participants_that_die_in_turn_do_not_wear_the_load_down() {
+    assert_eq!(dying(), Ok(()));
+}
+
+#[test]
+fn a_demand_that_grows_during_an_outage_is_met_after_it() {
+    assert_eq!(growing(), Ok(()));
+}
+
+#[test]
+fn a_pace_that_stays_low_is_found() {
+    for (bug, story) in
+        [(Bug::PaceWornDown, one_after_another as fn() -> Result<(), String>), (Bug::PaceStuck, growing)]
+    {
+        planted::plant(Some(bug));
+        let found = story();
+        planted::plant(None);
+        println!("{bug:?}: {found:?}");
+        assert!(found.is_err(), "{bug:?} is not found");
+    }
 }

@@ -87,6 +87,8 @@ const FOUND_ELSEWHERE: &[(planted::Bug, &str)] = &[
     (planted::Bug::HeldBlocksAdoption, "the model"),
     (planted::Bug::BreakerIgnored, "the outage"),
     (planted::Bug::PaceIgnored, "the outage"),
+    (planted::Bug::PaceStuck, "the outage"),
+    (planted::Bug::PaceWornDown, "the outage"),
     (planted::Bug::GateLeaksSlot, "the outage"),
     (planted::Bug::QueueForgotten, "the outage"),
     (planted::Bug::BreakerSpendsAttempts, "the coordinator's own tests"),

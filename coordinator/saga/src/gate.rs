@@ -21,7 +21,7 @@ use crate::{
     time::Timestamp,
 };
 use breaker::{Breaker, Permit};
-use pace::{Bucket, Rate, SlowStart};
+use pace::{Bucket, Raise, Rate, SlowStart};
 use queue::{Queue, line};
 use std::collections::{BTreeMap, BTreeSet};
 use window::Window;
@@ -137,6 +137,7 @@ pub(crate) struct Gate {
     steady: Rate,
     /// Set from the opening of the breaker until the backlog is gone.
     pace: Option<Bucket>,
+    raise: Raise,
     retries: Bucket,
     undo_retries: Bucket,
     slow_start: Option<SlowStart>,
@@ -159,6 +160,7 @@ impl Gate {
             window: Window::new(now),
             steady: Rate::new(now),
             pace: None,
+            raise: Raise::default(),
             retries: Bucket::full(limits.retry_floor, now),
             undo_retries: Bucket::full(limits.retry_floor, now),
             slow_start: Some(SlowStart::default()),
@@ -217,9 +219,11 @@ impl Gate {
         }
         if self.pace.is_some() && !planted(Bug::PaceIgnored) {
             let rate = self.pace_rate(now);
+            let rate = self.raise.rate(rate, self.queue.len(), now);
             let bucket = self.pace.as_mut().expect("just seen");
             bucket.refill(rate, rate / 20, now);
             if !bucket.has(now) {
+                self.raise.short();
                 return Err(Why::Pace);
             }
         }
@@ -248,8 +252,9 @@ impl Gate {
 
     /// Calls a second after an outage: a little over the load before it.
     ///
-    /// What arrives now says little, since the backlog itself brings on the calls that follow from it. Where the load
-    /// before is not known, or the backlog will not go, the rate doubles as long as the participant keeps up.
+    /// What arrives now says little, since the backlog itself brings on the calls that follow from it; only where it makes
+    /// the backlog grow the pace is [raised](Raise). Where the load before is not known, or the backlog will not go, the
+    /// rate doubles as long as the participant keeps up.
     fn pace_rate(&mut self, now: Timestamp) -> u64 {
         let limits = self.limits;
         let well_for = self.recovered_at.map_or(0, |at| now.since(at).0);
@@ -291,6 +296,7 @@ impl Gate {
         let is_open = self.breaker.state(now) != BreakerState::Closed;
         if is_open && !was_open {
             self.steady.hold(self.well_at, now);
+            self.raise = self.raise.gone(self.recovered_at.map_or(0, |at| now.since(at).0));
             self.window.forget(now);
             self.pace = Some(Bucket::empty(now));
         }
@@ -318,6 +324,7 @@ impl Gate {
         if self.queue.len() == 0 {
             let healthy = self.breaker.state(now) == BreakerState::Closed;
             if healthy && self.pace.take().is_some() {
+                self.raise = Raise::default();
                 self.steady.resume(now);
             }
             return None;

@@ -44,6 +44,10 @@ pub enum Bug {
     BreakerIgnored,
     /// Whoever returns from an outage is met with everything that waits.
     PaceIgnored,
+    /// The pace after an outage stays what it was although ever more waits.
+    PaceStuck,
+    /// The pace after an outage goes by the load just before it, however low somebody else's outage had made that.
+    PaceWornDown,
     /// An answer frees no place among the calls in flight.
     GateLeaksSlot,
     /// What waits at a gate is forgotten when it could go.
@@ -93,6 +97,8 @@ pub const ALL: &[Bug] = &[
     Bug::ItemNotWritten,
     Bug::BreakerIgnored,
     Bug::PaceIgnored,
+    Bug::PaceStuck,
+    Bug::PaceWornDown,
     Bug::GateLeaksSlot,
     Bug::QueueForgotten,
     Bug::BreakerSpendsAttempts,

@@ -32,6 +32,8 @@ pub struct Plan {
     pub definitions: Vec<Arc<Definition>>,
     /// Sagas started a second, evenly.
     pub per_second: u64,
+    /// From when on sagas are started at another rate, and at which.
+    pub surge: Option<(i64, u64)>,
     /// How long sagas are started.
     pub starting_ms: i64,
     /// When the run is over, whatever is left.
@@ -40,6 +42,19 @@ pub struct Plan {
     pub servers: BTreeMap<&'static str, Server>,
     /// What the coordinator takes on.
     pub limits: Limits,
+}
+
+impl Plan {
+    /// When the nth saga is started.
+    fn start_ms(&self, n: u64) -> i64 {
+        let (n, steady) = (n as i64, self.per_second as i64);
+        match self.surge {
+            Some((from, rate)) if n * 1000 / steady > from => {
+                from + (n - from * steady / 1000) * 1000 / rate as i64
+            }
+            _ => n * 1000 / steady,
+        }
+    }
 }
 
 /// What came of it.
@@ -174,7 +189,7 @@ impl Run<'_> {
             }
             _ => self.outcome.refused += 1,
         }
-        let next = (n + 1) as i64 * 1000 / self.plan.per_second as i64;
+        let next = self.plan.start_ms(n + 1);
         if next < self.plan.starting_ms {
             self.at(next, Event::Start(n + 1));
         }

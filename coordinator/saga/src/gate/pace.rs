@@ -1,6 +1,9 @@
 //! How fast calls come, and how fast they may go.
 
-use crate::time::Timestamp;
+use crate::{
+    planted::{Bug, planted},
+    time::Timestamp,
+};
 
 /// Thousandths of a token: a rate of one a second earns one of these each millisecond.
 const TOKEN: u64 = 1000;
@@ -59,6 +62,12 @@ const AVERAGED: i64 = 10;
 /// Seconds that must have been counted before their average says anything.
 const KNOWN: i64 = 5;
 
+/// Seconds for which a rate stands against a lower one.
+///
+/// Whoever is called less because somebody else is down would otherwise be paced by that when his own turn comes, and
+/// outages one after the other would wear the load down.
+const STANDS: i64 = 600;
+
 /// How many come in a second.
 #[derive(Debug, Clone)]
 pub(super) struct Rate {
@@ -66,7 +75,9 @@ pub(super) struct Rate {
     at: i64,
     /// Since when it counts, as a second.
     since: i64,
-    /// The rate as it was when it was last kept, where it had been counted for long enough.
+    /// The highest rate of late, where it was counted for long enough, and the second it is of.
+    high: Option<(u64, i64)>,
+    /// The rate as it was when it was last kept.
     held: Option<u64>,
     is_held: bool,
 }
@@ -74,7 +85,7 @@ pub(super) struct Rate {
 impl Rate {
     pub(super) fn new(now: Timestamp) -> Rate {
         let at = now.0.div_euclid(1000);
-        Rate { seconds: [0; SECONDS], at, since: at, held: None, is_held: false }
+        Rate { seconds: [0; SECONDS], at, since: at, high: None, held: None, is_held: false }
     }
 
     pub(super) fn note(&mut self, now: Timestamp) {
@@ -83,9 +94,9 @@ impl Rate {
         *count = count.saturating_add(1);
     }
 
-    /// Keeps the rate of when the participant was last well, and counts no further.
+    /// Keeps the rate of when the participant was last well, or a higher one of late, and counts no further.
     ///
-    /// What was sent after that was sent in vain, and less and less as the calls in flight came to their limit.
+    /// What was sent after it was well was sent in vain, and less and less as the calls in flight came to their limit.
     pub(super) fn hold(&mut self, well_at: Option<Timestamp>, now: Timestamp) {
         if self.is_held {
             return;
@@ -93,13 +104,25 @@ impl Rate {
         self.is_held = true;
         self.roll(now);
         let well = well_at.map_or(self.at, |at| at.0.div_euclid(1000));
-        let rate = self.average_before(well).or_else(|| self.average_before(self.at));
-        self.held = rate.or(self.held);
+        self.reach(well);
+        if self.high.is_none() {
+            self.reach(self.at);
+        }
+        self.held = self.high.map(|(rate, _)| rate).or(self.held);
+    }
+
+    /// Takes note of the average before a second, where it is the highest of late.
+    fn reach(&mut self, second: i64) {
+        let Some(rate) = self.average_before(second) else { return };
+        let stands = if planted(Bug::PaceWornDown) { 0 } else { STANDS };
+        if self.high.is_none_or(|(high, of)| rate >= high || second - of > stands) {
+            self.high = Some((rate, second));
+        }
     }
 
     /// Counts anew.
     pub(super) fn resume(&mut self, now: Timestamp) {
-        *self = Rate { held: self.held, ..Rate::new(now) };
+        *self = Rate { held: self.held, high: self.high, ..Rate::new(now) };
     }
 
     /// The rate that was kept.
@@ -117,6 +140,9 @@ impl Rate {
 
     fn roll(&mut self, now: Timestamp) {
         let second = now.0.div_euclid(1000);
+        if second > self.at && !self.is_held {
+            self.reach(self.at);
+        }
         for at in (self.at + 1..=second).take(SECONDS) {
             self.seconds[slot(at)] = 0;
         }
@@ -126,6 +152,58 @@ impl Rate {
 
 fn slot(second: i64) -> usize {
     second.rem_euclid(SECONDS as i64) as usize
+}
+
+/// How long what waits is watched before it is said to grow, in milliseconds.
+const WATCHED_MS: u64 = 5_000;
+
+/// How many times the pace may be raised by half; more than a thousandfold.
+const RAISES_MAX: u32 = 20;
+
+/// A pace that is raised because demand has grown.
+///
+/// At a pace a little over the load before, what waits becomes less. Where it becomes more although the participant takes
+/// all that it is given, more is asked for than before, and at the old pace it would wait for ever.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Raise {
+    times: u32,
+    /// When the watch began, and how much waited then.
+    since: Option<(Timestamp, usize)>,
+    /// Whether something had to wait for the pace, and for nothing else, since then.
+    is_short: bool,
+    /// Whether the pace was too low the last time; the one that is not yet has to make good what came to wait.
+    was_low: bool,
+}
+
+impl Raise {
+    /// Something had to wait for the pace.
+    pub(super) fn short(&mut self) {
+        self.is_short = true;
+    }
+
+    /// The pace to keep, where `rate` is a little over the load before and so much waits.
+    pub(super) fn rate(&mut self, rate: u64, waiting: usize, now: Timestamp) -> u64 {
+        let (since, before) = *self.since.get_or_insert((now, waiting));
+        if now.since(since).0 >= WATCHED_MS {
+            // A twentieth of what has gone meanwhile is no more than a ripple.
+            let ripple = self.raised(rate) * WATCHED_MS / 20_000;
+            let grows = waiting as u64 > before as u64 + ripple && !planted(Bug::PaceStuck);
+            let is_low = self.is_short && grows;
+            self.times = (self.times + u32::from(is_low || self.was_low)).min(RAISES_MAX);
+            *self = Raise { since: Some((now, waiting)), is_short: false, was_low: is_low, ..*self };
+        }
+        self.raised(rate)
+    }
+
+    /// The participant is gone again, having been well for so long: it was not too much for it, unless it was quick.
+    pub(super) fn gone(self, well_for: u64) -> Raise {
+        let times = if well_for >= WATCHED_MS { self.times } else { 0 };
+        Raise { times, ..Raise::default() }
+    }
+
+    fn raised(&self, rate: u64) -> u64 {
+        (0..self.times).fold(rate, |rate, _| rate.saturating_add(rate / 2))
+    }
 }
 
 /// Half seconds after which retries are as many as they like.
