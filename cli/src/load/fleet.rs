@@ -171,19 +171,25 @@ impl Fleet {
         Ok(())
     }
 
-    /// Kills one process after the other, one every so often, until told to stop; says how often each was.
+    /// Kills one process after the other, one every so often, for so long or until told to stop; says how often each
+    /// was. What came before is to come to its end afterwards: were the coordinator killed on and on, more often than
+    /// its lease lasts, sagas would wait for one lease after the other.
     ///
     /// # Errors
     /// When one does not come back.
     pub(super) async fn kill_in_turn(
         self: Arc<Self>,
         every: Duration,
+        lasts: Duration,
         stop: CancellationToken,
     ) -> anyhow::Result<Kills> {
         let mut kills = Kills::new();
+        let over = tokio::time::sleep(lasts);
+        tokio::pin!(over);
         for at in (0..self.slots.len()).cycle() {
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = &mut over => break,
                 () = tokio::time::sleep(every) => {}
             }
             let fleet = Arc::clone(&self);

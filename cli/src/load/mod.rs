@@ -105,7 +105,8 @@ async fn put_under_load(
         tokio::spawn(watch::figures(Arc::clone(&load), time(args.lasts), globals.clone(), stop.clone()));
     let fresh = tokio::spawn(watch::freshness(Arc::clone(&load), stop.clone()));
     let killing = args.kill_every.zip(fleet.clone());
-    let killing = killing.map(|(every, fleet)| tokio::spawn(fleet.kill_in_turn(time(every), stop.clone())));
+    let killing = killing
+        .map(|(every, fleet)| tokio::spawn(fleet.kill_in_turn(time(every), time(args.lasts), stop.clone())));
 
     let begun = Instant::now();
     let told = drive::run(&load).await?;

@@ -95,7 +95,7 @@ pub struct Args {
     /// Calls that undo something and fail, half of them after they took effect
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub(super) reversals_fail: f64,
-    /// Kill one of its own processes so often, each in turn
+    /// Kill one of its own processes so often while carts arrive, each in turn
     #[arg(long, value_name = "TIME")]
     pub(super) kill_every: Option<Span>,
     /// What keys and order numbers begin with [default: from the seed]
