@@ -2,6 +2,7 @@
 //! on a database file of its own, speaking HTTP to each other. What only this test can show is that the definitions in
 //! `sagas/` and the services fit.
 
+mod races;
 mod world;
 
 use amends_client::Status;
@@ -91,7 +92,7 @@ async fn t6_a_paid_order_is_cancelled_and_after_shipping_nothing_is_given_back()
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_nobody_pays_for_is_called_off_and_its_stock_released() {
     let world = World::start(10).await;
-    let hurried = world.hurried("place-and-pay", "pay_within_s: 900", "pay_within_s: 1").await;
+    let hurried = world.hurried("place-and-pay", &[("pay_within_s: 900", "pay_within_s: 1")]).await;
     let waiting = world.start_saga(&hurried, &cart("A", "never")).await;
     world
         .until(|| async { world.order("A").await["state"] == "cancelled" && world.usable(1).await == 10 })

@@ -5,12 +5,14 @@ use std::time::Duration;
 use std::{fs, path::Path, sync::Arc};
 
 use amends_client::Status;
-use amends_client::wire::api::SagaView;
-use amends_client::{Client, SagaId, Start};
+use amends_client::wire::api::{RepairFilter, RepairStatus, SagaView};
+use amends_client::{Client, SagaId, Sagas as Listed, Start};
+use amends_inventory::sweep::HttpOrders;
 use amends_payment::{Behaviour, Mode};
-use amends_sdk::{Participant, Registering, Sagas};
+use amends_sdk::{Participant, Registering, Sagas, faults::Faults};
 use amends_server::{Config, Server};
 use amends_store::memory::MemoryStore;
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -21,7 +23,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The definitions that are registered.
-const DEFINITIONS: [&str; 8] = [
+const DEFINITIONS: [&str; 13] = [
+    "checkout",
+    "pay-then-deduct",
+    "cancel-order",
+    "refund",
+    "ship",
     "place-and-pay",
     "charge-then-deduct",
     "time-out",
@@ -32,7 +39,25 @@ const DEFINITIONS: [&str; 8] = [
     "flash-sale",
 ];
 
+/// How fast time goes by in a world.
+pub(crate) struct Pace {
+    /// How long the inventory holds stock.
+    pub(crate) hold: Duration,
+    /// How long money takes that comes late.
+    pub(crate) late: Duration,
+    /// How often inventory and order service look for what is overdue.
+    pub(crate) look: Duration,
+}
+
+impl Pace {
+    /// A hold outlasts every test.
+    pub(crate) const CALM: Pace =
+        Pace { hold: Duration::from_secs(900), late: PATIENCE, look: Duration::from_millis(50) };
+}
+
 pub(crate) struct World {
+    pub(crate) inventory_faults: Faults,
+    pub(crate) order_faults: Faults,
     pub(crate) client: Client,
     http: reqwest::Client,
     server: Server,
@@ -40,7 +65,7 @@ pub(crate) struct World {
     order: String,
     payment: String,
     services: JoinSet<()>,
-    watch: AbortHandle,
+    watches: [AbortHandle; 2],
     stop: CancellationToken,
     _folder: TempDir,
 }
@@ -53,6 +78,11 @@ fn definition(name: &str) -> String {
 impl World {
     /// Starts all of it, with so many of each SKU.
     pub(crate) async fn start(stock: i64) -> World {
+        World::at(Pace::CALM, stock).await
+    }
+
+    /// Starts all of it, with so many of each SKU, at such a pace.
+    pub(crate) async fn at(pace: Pace, stock: i64) -> World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = TempDir::new().expect("a folder");
         let store = |name: &str| format!("sqlite:{}", folder.path().join(format!("{name}.db")).display());
@@ -60,17 +90,23 @@ impl World {
         let server = Server::start(Config::default(), Arc::new(MemoryStore::new()), listener).await;
         let server = server.expect("the coordinator starts");
         let coordinator = format!("http://{}", server.address());
-        let inventory = amends_inventory::open(amends_inventory::Config::new(store("inventory"))).await;
-        let order = amends_order::open(amends_order::Config::new(store("order"))).await.expect("order");
+        let (inventory_faults, order_faults) = (Faults::new(), Faults::new());
+        let inventory = amends_inventory::open(amends_inventory::Config {
+            hold_for: pace.hold,
+            faults: Some(inventory_faults.clone()),
+            ..amends_inventory::Config::new(store("inventory"))
+        });
+        let order = amends_order::open(amends_order::Config {
+            faults: order_faults.clone(),
+            ..amends_order::Config::new(store("order"))
+        });
+        let (inventory, order) = (inventory.await.expect("inventory"), order.await.expect("order"));
         let product =
             amends_product::open(amends_product::Config::new(store("product"))).await.expect("product");
-        let behaviour = Behaviour::always(Mode::AtOnce).taking(Duration::from_millis(50), PATIENCE);
+        let behaviour = Behaviour::always(Mode::AtOnce).taking(Duration::from_millis(50), pace.late);
         let payment = amends_payment::open(amends_payment::Config::new(store("payment")), behaviour).await;
         let sagas = Sagas::at(&coordinator, None).expect("an address");
-        let unpaid = order.call_off_unpaid(sagas, Duration::from_millis(50));
-        let watch = tokio::spawn(async move {
-            unpaid.await;
-        });
+        let unpaid = order.call_off_unpaid(sagas, pace.look);
         let (mut services, stop) = (JoinSet::new(), CancellationToken::new());
         let mut serve = async |participant: &Participant| {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -82,15 +118,34 @@ impl World {
             });
             url
         };
-        let (inventory, order) =
-            (serve(inventory.expect("inventory").participant()).await, serve(order.participant()).await);
+        let stock_of = inventory.clone();
+        let (inventory, order) = (serve(inventory.participant()).await, serve(order.participant()).await);
+        let overdue = stock_of.sweep_holds(HttpOrders::at(&order).expect("an address"), pace.look);
+        let unpaid = tokio::spawn(async move {
+            unpaid.await;
+        });
+        let overdue = tokio::spawn(async move {
+            overdue.await;
+        });
         let (product, payment) =
             (serve(product.participant()).await, serve(payment.expect("payment").participant()).await);
         let client = Client::new(coordinator).expect("a client");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
-        let watch = watch.abort_handle();
-        let world =
-            World { client, http, server, inventory, order, payment, services, watch, stop, _folder: folder };
+        let watches = [unpaid.abort_handle(), overdue.abort_handle()];
+        let world = World {
+            client,
+            http,
+            server,
+            inventory,
+            order,
+            payment,
+            services,
+            watches,
+            stop,
+            inventory_faults,
+            order_faults,
+            _folder: folder,
+        };
         world.stock_up(&product, stock).await;
         world
     }
@@ -143,11 +198,14 @@ impl World {
         self.client.start(Start::of(name).input(input)).await.expect("it starts").saga.id
     }
 
-    /// Registers a definition with a part of its text replaced, and says what it is called.
-    pub(crate) async fn hurried(&self, name: &str, part: &str, by: &str) -> String {
+    /// Registers a definition with parts of its text replaced, and says what it is called.
+    pub(crate) async fn hurried(&self, name: &str, changes: &[(&str, &str)]) -> String {
         let hurried = format!("{name}-hurried");
-        let text =
-            definition(name).replace(part, by).replace(&format!("saga: {name}"), &format!("saga: {hurried}"));
+        let text = definition(name).replace(&format!("saga: {name}"), &format!("saga: {hurried}"));
+        let text = changes.iter().fold(text, |text, (part, by)| {
+            assert!(text.contains(part), "{name} has no {part:?}");
+            text.replace(part, by)
+        });
         self.client.put_definition(&hurried, 1, text).await.expect("a definition");
         hurried
     }
@@ -185,6 +243,24 @@ impl World {
         assert_eq!(saga.status, Status::Completed, "{:?}", saga.error);
     }
 
+    /// Waits until every saga there is has ended by itself, those that services started as well: none stands in repair.
+    pub(crate) async fn quiet(&self) {
+        let live = || async {
+            let sagas: Vec<SagaView> =
+                self.client.list(&Listed::default()).try_collect().await.expect("the sagas");
+            let stuck = sagas.iter().find(|saga| [Status::Repair, Status::Abandoned].contains(&saga.status));
+            assert!(stuck.is_none(), "{stuck:?}");
+            sagas.iter().all(amends_client::has_ended)
+        };
+        self.until(live).await;
+        // Settled ones as well: nothing ever waited for a person.
+        use RepairStatus::{Assigned, Open, Retrying, Settled};
+        let ever =
+            RepairFilter { status: vec![Open, Assigned, Retrying, Settled], ..RepairFilter::default() };
+        let items: Vec<_> = self.client.repairs(&ever).try_collect().await.expect("the repair queue");
+        assert!(items.is_empty(), "{items:?}");
+    }
+
     /// Checks every service's books by its own laws and what they say of the sagas, and stops everything.
     pub(crate) async fn end(mut self) {
         for service in [&self.inventory, &self.order, &self.payment] {
@@ -193,7 +269,7 @@ impl World {
             let told = self.get(format!("{service}/saga-audit?since=0&limit=200")).await;
             assert_eq!(told["findings"], json!([]), "{told}");
         }
-        self.watch.abort();
+        self.watches.iter().for_each(AbortHandle::abort);
         self.stop.cancel();
         while let Some(ended) = self.services.join_next().await {
             ended.expect("a service ends well");
