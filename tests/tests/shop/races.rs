@@ -46,7 +46,7 @@ fn drawn(seed: u64, at: u64) -> u64 {
 
 /// Moments around the end of an order's time: most of them within a few milliseconds of it.
 fn moment(seed: u64, at: u64) -> Duration {
-    let spread = if at % 4 == 0 { 400 } else { 60 };
+    let spread = if at.is_multiple_of(4) { 400 } else { 60 };
     HOLD + Duration::from_millis(drawn(seed, at) % (2 * spread)) - Duration::from_millis(spread)
 }
 
