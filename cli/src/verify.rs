@@ -1,16 +1,18 @@
 //! `amends verify`: do the participants' databases and the coordinator's sagas tell the same story?
 //!
 //! Reading ([`gather`]) is apart from comparing, which is `amends_wire::audit::compare` and the same that the
-//! coordinator's monitor goes by, and from saying what came of it ([`report`]). Nothing is changed anywhere.
+//! coordinator's monitor goes by, and from saying what came of it ([`report`]). Participants of a shop are held against each
+//! other as well ([`shop`]). Nothing is changed anywhere.
 
 mod gather;
 mod report;
+mod shop;
 mod site;
 
 use crate::{exit::Exit, globals::Globals, progress, table};
 use amends_wire::{audit::compare, participant::Secret, span::Span};
 use anyhow::bail;
-use gather::{Audit, Gathered, Wanted};
+use gather::{Audit, Gathered, OwnLaw, Wanted};
 use report::Report;
 use std::str::FromStr;
 
@@ -18,8 +20,8 @@ use std::str::FromStr;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Asks every participant what its own tables say it has done for which saga (GET /saga-audit), and
-by its own laws (GET /audit) where it offers them, and holds that against the sagas. Nothing is
-changed. Sagas that have not ended, and whatever has changed within the settling time, prove
+by its own laws (GET /audit) where it offers them, and holds that against the sagas. Orders and
+catalogue are held against whoever keeps the stock. Nothing is changed. Sagas that have not ended, and whatever has changed within the settling time, prove
 nothing; what an operator has decided to leave is told as a debt, not as broken. A participant
 that offers no audit is told, and is not broken either.
 
@@ -103,6 +105,7 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
 /// Compares what was read.
 fn held_against(gathered: Gathered, settle_ms: i64) -> Report {
     let mut report = Report::new(&gathered);
+    let compared = gathered.compared;
     for one in gathered.participants {
         match one.audit {
             Audit::Read(audited) => {
@@ -115,10 +118,16 @@ fn held_against(gathered: Gathered, settle_ms: i64) -> Report {
             Audit::Failed(why) => report.not_audited(&one.name, Some(why)),
         }
         match one.laws {
-            Ok(laws) => report.own_laws(&one.name, laws),
+            Ok(mut laws) => {
+                // By itself a participant has nothing to hold these against.
+                let is_compared = |law: &OwnLaw| compared.iter().any(|one| one.law == law.name);
+                laws.retain(|law| !shop::LAWS.contains(&law.name.as_str()) || is_compared(law));
+                report.own_laws(&one.name, laws);
+            }
             Err(why) => report.laws_not_read(&one.name, why),
         }
     }
+    compared.into_iter().for_each(|one| report.compared(one));
     report.finish()
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Key,
+    shop::{self, Compared},
     site::{Site, SiteError, http},
 };
 use crate::client::{Client, ClientError};
@@ -52,6 +53,8 @@ pub(super) struct Gathered {
     pub(super) sagas: Sagas,
     /// The participants, ascending by name.
     pub(super) participants: Vec<Asked>,
+    /// What came of holding them against each other.
+    pub(super) compared: Vec<Compared>,
 }
 
 /// What one participant says.
@@ -63,6 +66,12 @@ pub(super) struct Asked {
     pub(super) audit: Audit,
     /// Its own laws, where it checks some, or why they could not be read.
     pub(super) laws: Result<Vec<OwnLaw>, String>,
+    /// What its tables keep, where it says so.
+    pub(super) keeps: Option<String>,
+    /// What it has counted over them.
+    pub(super) totals: Value,
+    /// Where it is asked.
+    pub(super) site: Site,
 }
 
 /// What came of asking for an audit.
@@ -77,6 +86,10 @@ pub(super) enum Audit {
 #[derive(Debug, Deserialize)]
 struct OwnBooks {
     invariants: Vec<OwnLaw>,
+    #[serde(default)]
+    keeps: Option<String>,
+    #[serde(default)]
+    totals: Value,
 }
 
 /// One law of a participant's own.
@@ -95,8 +108,7 @@ pub(super) struct OwnLaw {
 /// # Errors
 /// When the coordinator does not answer, a participant that is named is not registered, or there is more than wanted.
 pub(super) async fn gather(client: &Client, wanted: &Wanted, bar: &ProgressBar) -> anyhow::Result<Gathered> {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX);
+    let now = now_ms();
     let since = now.saturating_sub(wanted.since_ms).max(0);
     let views = views(client, wanted).await?;
     let http = http()?;
@@ -106,7 +118,15 @@ pub(super) async fn gather(client: &Client, wanted: &Wanted, bar: &ProgressBar) 
     let mut reading = Reading { client, wanted, bar, sagas: Sagas::default() };
     reading.since(since, &participants).await?;
     reading.older(&participants).await?;
-    Ok(Gathered { now, since, sagas: reading.sagas, participants })
+    let sagas = reading.sagas;
+    let compared = shop::compare(client, wanted, &participants, bar).await;
+    Ok(Gathered { now, since, sagas, participants, compared })
+}
+
+/// The time in unix milliseconds.
+pub(super) fn now_ms() -> i64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The participants that are wanted.
@@ -131,22 +151,23 @@ async fn ask(http: &reqwest::Client, view: &ParticipantView, wanted: &Wanted, si
     let key = wanted.keys.iter().find(|key| key.name.as_ref() == Some(&name));
     let key = key.or_else(|| wanted.keys.iter().find(|key| key.name.is_none()));
     let site = Site::new(http.clone(), view, key.map(|key| key.secret.clone()));
-    let site = &site;
-    let pages = read_all(Query::since(since), wanted.max, |query| async move { site.page(&query).await });
+    let asked = &site;
+    let pages = read_all(Query::since(since), wanted.max, |query| async move { asked.page(&query).await });
     let audit = match pages.await {
         Ok(audited) => Audit::Read(audited),
         Err(ReadError::Fetch(SiteError::NotOffered(_))) => Audit::NotOffered,
         Err(error) => Audit::Failed(error.to_string()),
     };
     // Another program may have something else at this address: what is no such page is no law.
-    let laws = match site.get::<OwnBooks>("/audit", &()).await {
-        Ok(books) => Ok(books.invariants),
-        Err(error) if error.is_transient() => Err(format!("its own laws: {error}")),
-        Err(_) => Ok(Vec::new()),
+    let (laws, keeps, totals) = match site.get::<OwnBooks>("/audit", &()).await {
+        Ok(OwnBooks { invariants, keeps, totals }) => (Ok(invariants), keeps, totals),
+        Err(error) if error.is_transient() => (Err(format!("its own laws: {error}")), None, Value::Null),
+        Err(_) => (Ok(Vec::new()), None, Value::Null),
     };
     let is_traceless = |terms: &Value| terms.get("barrier").and_then(Value::as_bool) == Some(false);
     let traceless = view.operations.iter().filter(|(_, terms)| is_traceless(terms));
-    Asked { name, traceless: traceless.map(|(name, _)| name.to_string()).collect(), audit, laws }
+    let traceless = traceless.map(|(name, _)| name.to_string()).collect();
+    Asked { name, traceless, audit, laws, keeps, totals, site }
 }
 
 struct Reading<'a> {

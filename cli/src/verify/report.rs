@@ -1,6 +1,9 @@
 //! What a verification says at its end, for people and for programs.
 
-use super::gather::{Gathered, OwnLaw};
+use super::{
+    gather::{Gathered, OwnLaw},
+    shop::{Compared, Found},
+};
 use crate::{
     output::say,
     table::{Table, Tone, clean, painted},
@@ -180,6 +183,31 @@ impl Report {
                 broken,
             });
         }
+    }
+
+    /// Takes in what came of holding one participant against another.
+    pub(super) fn compared(&mut self, compared: Compared) {
+        let Compared { participant, law, checked, in_motion, found, failed } = compared;
+        if let Some(line) = self.participants.iter_mut().find(|line| line.name == participant) {
+            line.in_motion += in_motion;
+        }
+        if let Some(why) = failed {
+            self.laws_not_read(&participant, why);
+        }
+        let is_it =
+            |known: &&mut Invariant| known.participant.as_ref() == Some(&participant) && known.name == law;
+        if let Some(known) = self.invariants.iter_mut().find(is_it) {
+            (known.checked, known.broken) = (Some(checked), found.len() as u64);
+        }
+        self.findings.extend(found.into_iter().map(|Found { message, row }| Finding {
+            name: law.to_owned(),
+            law: law.to_owned(),
+            participant: participant.clone(),
+            saga: None,
+            step: None,
+            message,
+            detail: Some(json!({ "row": row })),
+        }));
     }
 
     /// Says of each law, and of all, whether it is kept.

@@ -7,7 +7,7 @@ use amends_wire::{
     participant::{Secret, sign},
     problem::ReadProblem,
 };
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -98,11 +98,28 @@ impl Site {
         path: &str,
         query: &impl serde::Serialize,
     ) -> Result<T, SiteError> {
+        self.first(path, |url| (self.http.get(url).query(query), "")).await
+    }
+
+    /// Asks with a body, JSON, what may be asked any number of times.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, SiteError> {
+        let json = (CONTENT_TYPE, "application/json");
+        self.first(path, |url| (self.http.post(url).header(json.0.clone(), json.1).body(body.clone()), &body))
+            .await
+    }
+
+    /// The first answer that is one, of the instances in turn.
+    async fn first<'a, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: impl Fn(&str) -> (RequestBuilder, &'a str),
+    ) -> Result<T, SiteError> {
         let mut last = SiteError::Unreachable { url: path.to_owned(), why: "it has no instance".to_owned() };
-        for url in &self.instances {
+        for instance in &self.instances {
+            let url = format!("{instance}{path}");
             let mut pause = PAUSE;
             for attempt in 1..=TRIES {
-                match self.ask(&format!("{url}{path}"), query).await {
+                match self.ask(&url, request(&url)).await {
                     Err(error) if error.is_transient() => last = error,
                     answered => return answered,
                 }
@@ -118,14 +135,13 @@ impl Site {
     async fn ask<T: DeserializeOwned>(
         &self,
         url: &str,
-        query: &impl serde::Serialize,
+        (mut request, body): (RequestBuilder, &str),
     ) -> Result<T, SiteError> {
-        let mut request = self.http.get(url).query(query);
         if let Some(secret) = &self.secret {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let id = format!("verify-{}-{}", since.as_nanos(), self.asked.fetch_add(1, Ordering::Relaxed));
             let at = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-            for (name, value) in sign(secret, &id, at, b"") {
+            for (name, value) in sign(secret, &id, at, body.as_bytes()) {
                 request = request.header(name, value);
             }
         }

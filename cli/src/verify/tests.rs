@@ -27,8 +27,8 @@ fn a_secret_is_for_everybody_or_for_one() {
 /// Nothing read from 18:00 to 19:00 but an effect of a saga that nobody knows, where `orphan` says so.
 fn report(orphan: bool, laws: Vec<OwnLaw>) -> Report {
     let now = 1_795_201_200_000;
-    let gathered =
-        Gathered { now, since: now - 3_600_000, sagas: Sagas::default(), participants: Vec::new() };
+    let (participants, compared) = (Vec::new(), Vec::new());
+    let gathered = Gathered { now, since: now - 3_600_000, sagas: Sagas::default(), participants, compared };
     let mut report = Report::new(&gathered);
     let effect = Effect {
         saga: amends_saga::SagaId::nil(),

@@ -24,11 +24,14 @@ impl Shop {
         let serve =
             ["serve", "--listen", "127.0.0.1:0", "--store", "sqlite:sagas.db", "--definitions", sagas];
         let coordinator = place.serve(&serve);
-        let participants = ["inventory", "order", "product"].map(|name| {
+        let participant = |name: &str, follow: &[&str]| {
             let store = format!("sqlite:{name}.db");
             let args = ["participant", name, "--listen", "127.0.0.1:0", "--store", &store];
-            place.serve(&[&args[..], &["--coordinator", &coordinator.url]].concat())
-        });
+            place.serve(&[&args[..], follow, &["--coordinator", &coordinator.url]].concat())
+        };
+        let (inventory, order) = (participant("inventory", &[]), participant("order", &[]));
+        let product = participant("product", &["--follow", &inventory.url]);
+        let participants = [inventory, order, product];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let participants = participants.into();
         let shop = Shop { place, coordinator, participants, runtime, web: reqwest::Client::new() };
@@ -69,6 +72,19 @@ impl Shop {
         let saga = self.run(&start).json();
         assert!(matches!(saga["status"].as_str(), Some("completed" | "compensated")), "{saga}");
         saga["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn await_state(&self, order: &str, state: &str) {
+        let url = format!("{}/orders/{order}", self.participants[1].url);
+        let until = Instant::now() + Duration::from_secs(30);
+        let read = async || -> Option<Value> { self.web.get(&url).send().await.ok()?.json().await.ok() };
+        while Instant::now() < until {
+            if self.runtime.block_on(read()).is_some_and(|order| order["state"] == state) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("order {order} is not {state}");
     }
 
     /// Calls a participant by hand, as no coordinator has.
@@ -136,6 +152,9 @@ fn a_shop_at_work_keeps_every_invariant() {
     assert_eq!(law("completed_took_effect")["checked"], 18);
     assert_eq!(law("effects_are_what_was_asked")["checked"], 18);
     assert_eq!(law("flows_add_up")["participant"], "inventory");
+    // What no participant can check by itself.
+    assert_eq!(law("orders_have_what_they_reserved")["checked"], 6);
+    assert_eq!(law("availability_is_what_is_usable")["checked"], 1);
 
     let shown = shop.run(&["verify", "--settle", "0s", "--participant", "order"]).code(0);
     for words in ["order        read", "I6", "completed_took_effect", "order.events_form_a_chain", "kept: "] {
@@ -153,7 +172,7 @@ fn planted_anomalies_are_found_and_named() {
     assert_eq!(shop.found(0), [""; 0]);
     shop.plant("inventory", "delete from inv_hold where order_no = 'A-0'");
     let own = "inventory held_is_what_holds_have_open";
-    assert_eq!(shop.found(3), ["inventory effect_lost", own]);
+    assert_eq!(shop.found(3), ["inventory effect_lost", own, "inventory orders_have_what_they_reserved"]);
     shop.plant(
         "inventory",
         "insert into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id, saga,
@@ -189,6 +208,51 @@ fn planted_anomalies_are_found_and_named() {
     let told = shop.run(&["verify", "--settle", "0s"]).code(3);
     for words in ["broken: ", "effect_without_a_saga inventory 0193f2a0-", "no_orphan_effects"] {
         assert!(told.out.contains(words), "{words:?} in {}", told.out);
+    }
+}
+
+#[test]
+fn what_two_services_say_of_one_thing_is_held_against_each_other() {
+    let shop = Shop::open();
+    shop.place.file("cart.json", &json!({ "order": "B-1", "lines": [{ "sku": 1, "qty": 3 }] }).to_string());
+    for number in 0..3 {
+        shop.order(&format!("A-{number}"), 2);
+    }
+    let waiting = shop.run(&["saga", "start", "checkout", "--input", "cart.json", "--json"]).json();
+    shop.await_state("B-1", "created");
+    assert_eq!(shop.found(0), [""; 0], "an order that waits for its payment breaks nothing");
+
+    // Cancelled while its goods are set aside: of B-1 a saga is under way, which may be about to give them back.
+    let stranger = "0193f2a0-0000-7000-8000-000000000002";
+    shop.call(1, "cancel", stranger, &json!({ "order": "B-1" }));
+    assert!(!shop.found(3).contains(&"inventory orders_have_what_they_reserved".to_owned()), "{waiting}");
+
+    // I6: nobody is about to give back those of A-1, whose money went back.
+    let stranger = "0193f2a0-0000-7000-8000-000000000001";
+    shop.call(1, "refund", stranger, &json!({ "order": "A-1" }));
+    // I8: nothing tells the catalogue that it is wrong.
+    shop.plant("product", "update sku_availability set usable = usable + 3");
+    let report = shop.run(&["verify", "--settle", "0s", "--json"]).code(3).json();
+    let told = |law: &str| -> Vec<Value> {
+        let findings = report["findings"].as_array().expect("findings").iter();
+        let of_it = findings.filter(|one| one["name"] == law && one["participant"] == "inventory");
+        of_it.map(|one| one["detail"]["row"].clone()).collect()
+    };
+    let orders = told("orders_have_what_they_reserved");
+    assert_eq!(orders, [json!({ "order": "A-1", "sku": 1, "wanted": 0, "reserved": 2 })], "{report}");
+    let shown = told("availability_is_what_is_usable");
+    let [row] = &shown[..] else { panic!("one sku is wrong: {report}") };
+    assert_eq!(
+        (&row["sku"], &row["shown"], &row["usable_then"]),
+        (&json!(1), &json!(94), &json!(91)),
+        "{row}"
+    );
+    let text = shop.run(&["verify", "--settle", "0s"]).code(3).out;
+    for words in [
+        "orders_have_what_they_reserved inventory: order A-1 is to have 0 of sku 1 by order, and has 2",
+        "availability_is_what_is_usable inventory: product shows 94 of sku 1 as of flow ",
+    ] {
+        assert!(text.contains(words), "{words:?} in {text}");
     }
 }
 
