@@ -13,16 +13,15 @@ impl Visit<'_> {
     pub(super) async fn refund(&self, parts: &[Part]) -> anyhow::Result<Vec<Refund>> {
         let mut refunds = Vec::new();
         for (number, part) in (1..).zip(parts) {
-            refunds.push(self.refund_part(number, part).await?);
+            refunds.push(self.refund_part(self.load.site.refund(self.arrival.flash), number, part).await?);
         }
         Ok(refunds)
     }
 
-    async fn refund_part(&self, number: usize, part: &Part) -> anyhow::Result<Refund> {
+    async fn refund_part(&self, definition: &str, number: usize, part: &Part) -> anyhow::Result<Refund> {
         let due = Instant::now();
         let refund = format!("{}-R{number}", self.order);
         let input = self.part(part, "refund", &refund);
-        let definition = self.load.site.refund(self.arrival.flash);
         let saga = self.start(definition, &refund, &input).await?;
         let end = self.load.follow(saga).await?.end();
         if end == End::Completed {
@@ -51,7 +50,7 @@ impl Visit<'_> {
     /// Wants the money for all of it back when all of it has left.
     pub(super) async fn regret(&self) -> anyhow::Result<Refund> {
         let all: Part = self.arrival.cart.pieces().into_iter().collect();
-        self.refund_part(1, &all).await
+        self.refund_part(self.load.site.late_refund(), 1, &all).await
     }
 
     fn part(&self, part: &Part, kind: &str, number: &str) -> Value {

@@ -136,11 +136,11 @@ fn looks_are_answered(load: &Load) -> Check {
     let mut check = new_check("looks_are_answered", law);
     let tally = &load.tally;
     let unanswered = tally.unanswered.now();
-    check.looked_at = tally.reading.count() + tally.quoting.count();
     note(
         &mut check,
         (unanswered > 0).then(|| format!("{unanswered} were not, however often they were sent")),
     );
+    check.looked_at = tally.reading.count() + tally.quoting.count();
     check
 }
 

@@ -42,7 +42,7 @@ pub(super) struct Fleet {
     slots: Vec<Mutex<Slot>>,
     client: Client,
     urls: ShopUrls,
-    payments: Option<BaseUrl>,
+    payments: BaseUrl,
     path: PathBuf,
     /// The folder, when it goes with the fleet.
     _folder: Option<tempfile::TempDir>,
@@ -93,12 +93,11 @@ impl Slot {
 }
 
 impl Fleet {
-    /// Starts everything in `data`, or in a folder that is gone afterwards, and waits until all are registered. `pays`
-    /// says that there is a payment service.
+    /// Starts everything in `data`, or in a folder that is gone afterwards, and waits until all are registered.
     ///
     /// # Errors
     /// When a process does not start, or does not register in time.
-    pub(super) async fn start(data: Option<&Path>, orders: &Orders, pays: bool) -> anyhow::Result<Fleet> {
+    pub(super) async fn start(data: Option<&Path>, orders: &Orders) -> anyhow::Result<Fleet> {
         let folder = match data {
             Some(data) => {
                 std::fs::create_dir_all(data)
@@ -121,8 +120,7 @@ impl Fleet {
         let coordinator = Slot::start("coordinator", &path, serve.to_vec())?;
         let base = coordinator.url().to_owned();
         let mut slots: Vec<Slot> = Vec::new();
-        let services = if pays { &SERVICES[..] } else { &SERVICES[..3] };
-        for name in services {
+        for name in &SERVICES {
             let mut args = service_args(name, &base, &store(name), orders);
             match *name {
                 "inventory" => args.extend(["--order".to_owned(), slots[0].url().to_owned()]),
@@ -134,7 +132,7 @@ impl Fleet {
         let url = |slot: &Slot| slot.url().parse().map_err(|why| anyhow::anyhow!("{}: {why}", slot.url()));
         let client = Client::new(url(&coordinator)?, None)?;
         let urls = ShopUrls { order: url(&slots[0])?, inventory: url(&slots[1])?, product: url(&slots[2])? };
-        let payments = services.get(3).map(|_| url(&slots[3])).transpose()?;
+        let payments = url(&slots[3])?;
         slots.push(coordinator);
         let slots = slots.into_iter().map(Mutex::new).collect();
         let fleet = Fleet { slots, client, urls, payments, path, _folder: folder };
@@ -150,15 +148,14 @@ impl Fleet {
         &self.urls
     }
 
-    /// Where the payment service answers, where there is one.
-    pub(super) fn payments(&self) -> Option<BaseUrl> {
+    /// Where the payment service answers.
+    pub(super) fn payments(&self) -> BaseUrl {
         self.payments.clone()
     }
 
     async fn await_registered(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let services = if self.payments.is_some() { &SERVICES[..] } else { &SERVICES[..3] };
-        for name in services {
+        for name in SERVICES {
             let address = format!("/v1/participants/{name}");
             while let Err(error) = self.client.get::<serde_json::Value>(&address, &[]).await {
                 if begun.elapsed() > PATIENCE {

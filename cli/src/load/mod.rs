@@ -25,9 +25,10 @@ mod tally;
 mod watch;
 
 use crate::{
+    client::Client,
     exit::Exit,
     globals::Globals,
-    settings::{Source, keys},
+    settings::{BaseUrl, Source, keys},
     shop::ShopUrls,
     table,
 };
@@ -59,27 +60,16 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         return service::serve(name, place, &orders, globals).await;
     }
     let plan = args.plan()?;
-    let definitions = Definitions::new(args.payment, args.needs_payments(), args.hold)?;
-    let (hold, patience, pays) = (time(args.hold), time(args.patience), args.payment);
     let is_named = globals.flags.iter().any(|(name, _)| *name == "coordinator")
         || globals.settings.text(&keys::COORDINATOR).is_some_and(|(_, source)| source != Source::Default);
-    let (site, fleet) = if is_named {
-        if args.data.is_some() || args.kill_every.is_some() || args.reversals_fail > 0.0 {
-            bail!(
-                "--data, --kill-every and --reversals-fail are for a shop of the load's own; leave out --coordinator"
-            );
+    let (site, fleet) = match is_named {
+        true => (named(&args, globals).await?, None),
+        false => {
+            let definitions = Definitions::new(args.payment, true, args.hold)?;
+            let fleet = Arc::new(Fleet::start(args.data.as_deref(), &orders).await?);
+            let (client, urls) = (fleet.client().clone(), fleet.urls().clone());
+            (site(&args, (client, urls, Some(fleet.payments())), definitions), Some(fleet))
         }
-        let coordinator = globals.client()?;
-        let urls = ShopUrls::registered(&coordinator).await?;
-        let payments = match args.needs_payments() {
-            true => Some(ShopUrls::address_of(&coordinator, "payment").await?),
-            false => None,
-        };
-        (Site { coordinator, urls, pays, payments, definitions, hold, patience }, None)
-    } else {
-        let fleet = Arc::new(Fleet::start(args.data.as_deref(), &orders, args.needs_payments()).await?);
-        let (coordinator, urls, payments) = (fleet.client().clone(), fleet.urls().clone(), fleet.payments());
-        (Site { coordinator, urls, pays, payments, definitions, hold, patience }, Some(fleet))
     };
     let run = args.run.clone().unwrap_or_else(|| format!("load{:x}", args.seed));
     let mut telling = Telling::new(globals, "the shop is filled");
@@ -91,6 +81,32 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     drop(telling);
     let load = Arc::new(Load::new(site, plan, run, sale)?);
     put_under_load(&args, globals, load, fleet).await
+}
+
+/// The shop of a coordinator that runs.
+async fn named(args: &Args, globals: &Globals) -> anyhow::Result<Site> {
+    if args.data.is_some() || args.kill_every.is_some() || args.reversals_fail > 0.0 {
+        bail!(
+            "--data, --kill-every and --reversals-fail are for a shop of the load's own; leave out --coordinator"
+        );
+    }
+    let coordinator = globals.client()?;
+    let urls = ShopUrls::registered(&coordinator).await?;
+    let payments = match ShopUrls::address_of(&coordinator, "payment").await {
+        Err(error) if args.needs_payments() => return Err(error),
+        payments => payments.ok(),
+    };
+    let definitions = Definitions::new(args.payment, payments.is_some(), args.hold)?;
+    Ok(site(args, (coordinator, urls, payments), definitions))
+}
+
+fn site(
+    args: &Args,
+    (coordinator, urls, payments): (Client, ShopUrls, Option<BaseUrl>),
+    definitions: Definitions,
+) -> Site {
+    let (pays, hold, patience) = (args.payment, time(args.hold), time(args.patience));
+    Site { coordinator, urls, pays, payments, definitions, hold, patience }
 }
 
 async fn put_under_load(

@@ -39,7 +39,7 @@ pub(super) struct Site {
     pub(super) urls: ShopUrls,
     /// How customers of ordinary sales pay.
     pub(super) pays: Payment,
-    /// Where the payment service answers, when anybody pays through it.
+    /// Where the payment service answers, where there is one.
     pub(super) payments: Option<BaseUrl>,
     /// What is run.
     pub(super) definitions: Definitions,
@@ -66,6 +66,12 @@ impl Site {
             Payment::Signal => "refund",
             Payment::Provider => "refund-in-parts",
         }
+    }
+
+    /// The definition by which a refund is asked for that is bound to be refused: where there is a payment service, one
+    /// whose first step can be called off, so that a no is a no although an answer before it was lost.
+    pub(super) fn late_refund(&self) -> &'static str {
+        if self.payments.is_some() { "refund-in-parts" } else { "refund" }
     }
 
     /// Registers the definitions, fills the catalogue and brings the goods in. Doing so again changes nothing.
