@@ -96,7 +96,7 @@ fn where_traces_go_and_how_many_is_checked_before_anything_starts() {
 }
 
 #[test]
-fn a_log_for_programs_is_one_json_object_a_line() {
+fn p9_a_log_for_programs_is_one_json_object_a_line() {
     let place = Place::new();
     let mut child = Command::new(env!("CARGO_BIN_EXE_amends"))
         .args(["serve", "--listen", "127.0.0.1:0", "--store", "sqlite:sagas.db", "--log-format", "json"])

@@ -15,6 +15,9 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::quote::Sku;
 use crate::table;
 
+#[cfg(test)]
+mod tests;
+
 /// SKUs in one query, at most.
 const SKUS_MAX: usize = 4096;
 /// SKUs waiting, at most; who asks for one more is told to come back.

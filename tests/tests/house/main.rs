@@ -4,6 +4,7 @@
 //! file breaks it and what to do. Numbers that should only ever get smaller are ratchets: they may be lowered, never
 //! raised.
 
+mod checklist;
 mod code;
 mod definitions;
 mod delivery;
