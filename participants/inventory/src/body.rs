@@ -61,13 +61,13 @@ impl Body for Carts {
         let mut replies: Vec<Option<Reply>> = Vec::with_capacity(calls.len());
         let mut deeds = Vec::with_capacity(calls.len());
         for call in calls {
-            match deed(call) {
+            match call.read(deed).as_ref() {
                 Ok(deed) => {
                     let step = call.caller.step.as_str().into();
-                    deeds.push((deed, Arc::new(Cause { saga: call.caller.saga, step })));
+                    deeds.push((deed.clone(), Arc::new(Cause { saga: call.caller.saga, step })));
                     replies.push(None);
                 }
-                Err(misfits) => replies.push(Some(Reply::problem(&does_not_fit(&misfits)))),
+                Err(misfits) => replies.push(Some(Reply::problem(&does_not_fit(misfits)))),
             }
         }
         if deeds.is_empty() {
@@ -79,6 +79,10 @@ impl Body for Carts {
         Ok(replies.into_iter().filter_map(|reply| reply.or_else(|| outcomes.next().map(reply_of))).collect())
     }
 
+    fn prepare(&self, call: &Call) {
+        let _ = call.read(deed);
+    }
+
     /// A cart is refused before anything of it is written.
     fn isolates(&self) -> bool {
         true
@@ -86,10 +90,11 @@ impl Body for Carts {
 
     /// On the row route every cart has a transaction of its own.
     fn alone(&self, call: &Call) -> bool {
-        let takes = || ["hold", "deduct"].contains(&call.operation.as_str());
-        !self.routes.is_empty()
-            && takes()
-            && Cart::read(&call.body).is_ok_and(|cart| self.routes.pins(&cart).is_some())
+        let has_pins = |deed: &Deed| match deed {
+            Deed::Hold(cart) | Deed::Deduct(cart) => self.routes.pins(cart).is_some(),
+            _ => false,
+        };
+        !self.routes.is_empty() && call.read(deed).as_ref().as_ref().is_ok_and(has_pins)
     }
 }
 

@@ -86,7 +86,7 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 10] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
@@ -95,6 +95,8 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/inventory/sqlite/0003_activity.sql"),
     include_str!("../../../migrations/inventory/sqlite/0004_physical.sql"),
     include_str!("../../../migrations/inventory/sqlite/0005_short.sql"),
+    barrier::OP_SQLITE,
+    include_str!("../../../migrations/inventory/sqlite/0006_state.sql"),
 ];
 
 /// How an inventory is opened.

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::balance::{Balance, Delta};
 use crate::cart::{Delivery, OrderNo, Part, Sku};
 use crate::hold::{BucketKey, Cause, Hold, Standing};
-use crate::ledger::{Changes, Deed, Flow, Ledger, Paper, Record};
+use crate::ledger::{Changes, Deed, Flow, FlowOp, Ledger, Paper, Record};
 use crate::record::RecordKey;
 use crate::route::Mode;
 pub(crate) use numbers::read as numbers;
@@ -162,10 +162,35 @@ pub async fn write(connection: &mut SqliteConnection, changes: &Changes, now: i6
     let bind = |row: &mut Row, hold: &Hold| bind_change(row, hold, &mut causes);
     let written = CHANGE_HOLDS.execute(connection, &changes.changed, bind).await?;
     counted("inv_hold", changes.changed.len(), written)?;
-    let bind = |row: &mut Row, flow: &Flow| bind_flow(row, flow, now, &mut causes);
-    let written = APPEND_FLOWS.execute(connection, &changes.flows, bind).await?;
+    let written = match takes(changes, now) {
+        Some((first, last)) => {
+            sqlx::query(APPEND_TAKES).bind(first).bind(last).execute(&mut *connection).await?.rows_affected()
+        }
+        None => {
+            let bind = |row: &mut Row, flow: &Flow| bind_flow(row, flow, now, &mut causes);
+            APPEND_FLOWS.execute(connection, &changes.flows, bind).await?
+        }
+    };
     counted("inv_flow", changes.flows.len(), written)?;
     numbers::write(connection, &changes.numbers, now).await
+}
+
+/// The first and the last hold of a batch that did nothing but make them, which is what nearly every batch of a rush does:
+/// its flows say nothing that the new holds do not.
+fn takes(changes: &Changes, now: i64) -> Option<(i64, i64)> {
+    let (first, last) = (changes.made.first()?.id, changes.made.last()?.id);
+    let is_take = |(flow, hold): (&Flow, &Hold)| {
+        let op = if hold.is_held() { FlowOp::Hold } else { FlowOp::Deduct };
+        (flow.op, flow.hold_id, flow.qty, flow.delta) == (op, Some(hold.id), hold.qty, Delta::take(hold.qty))
+            && (flow.line_no, flow.bucket, &flow.biz_no) == (hold.line_no, hold.bucket, &hold.order)
+            && flow.cause.as_ref() == Some(&hold.made_by)
+            && hold.open() == hold.qty
+            && hold.created_at == now
+    };
+    let are_takes = changes.flows.len() == changes.made.len()
+        && last - first + 1 == changes.made.len() as i64
+        && changes.flows.iter().zip(&changes.made).all(is_take);
+    are_takes.then_some((first, last))
 }
 
 /// What a replenishment's number stands for: the fingerprint of its lines, if it took effect.
@@ -232,18 +257,18 @@ static MOVE_BUCKETS: LazyLock<Rows> = LazyLock::new(|| {
         "update inv_bucket set usable = usable + moved.column3, held = held + moved.column4,
             shipped = shipped + moved.column5, inbound = inbound + moved.column3 + moved.column4 + moved.column5,
             version = version + 1
-         from (",
+         from",
         5,
-        ") as moved where stock_id = moved.column1 and bucket_no = moved.column2",
+        "as moved where stock_id = moved.column1 and bucket_no = moved.column2",
     )
 });
 
 static MAKE_HOLDS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
         "insert into inv_hold (hold_id, order_no, line_no, stock_id, bucket_no, epoch, qty, released, shipped, state,
-            made_saga, made_step, confirmed_saga, confirmed_step, expires_at, created_at)",
+            made_saga, made_step, confirmed_saga, confirmed_step, expires_at, created_at) select * from",
         16,
-        "",
+        "where column1 is not null",
     )
 });
 
@@ -251,20 +276,28 @@ static CHANGE_HOLDS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
         "update inv_hold set released = changed.column2, shipped = changed.column3, state = changed.column4,
             confirmed_saga = changed.column5, confirmed_step = changed.column6, expires_at = changed.column7
-         from (",
+         from",
         7,
-        ") as changed where hold_id = changed.column1",
+        "as changed where hold_id = changed.column1",
     )
 });
 
 static APPEND_FLOWS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
         "insert into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id,
-            saga, step, created_at)",
+            saga, step, created_at) select * from",
         13,
-        "",
+        "where column1 is not null",
     )
 });
+
+/// The flows of holds that were only made, see [`takes`].
+const APPEND_TAKES: &str = "
+    insert into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id,
+        saga, step, created_at)
+    select case state when 1 then 2 else 3 end, order_no, line_no, stock_id, bucket_no, qty, -qty, qty, 0, hold_id,
+        made_saga, made_step, created_at
+    from inv_hold where hold_id between ?1 and ?2 order by hold_id";
 
 /// Reads rows that the database handed over as one text.
 fn parsed<'a, T: Deserialize<'a>>(table: &'static str, text: &'a str) -> Result<T, Error> {
@@ -273,7 +306,9 @@ fn parsed<'a, T: Deserialize<'a>>(table: &'static str, text: &'a str) -> Result<
 
 /// Values as the JSON list that `json_each` reads.
 fn list<T: serde::Serialize>(values: impl IntoIterator<Item = T>) -> String {
-    serde_json::Value::from_iter(values.into_iter().map(|value| serde_json::json!(value))).to_string()
+    let values: Vec<T> = values.into_iter().collect();
+    // Writing into memory cannot fail.
+    serde_json::to_string(&values).unwrap_or_default()
 }
 
 /// A bucket with its record's SKU and epoch, in the order of the columns.

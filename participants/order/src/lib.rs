@@ -68,12 +68,13 @@ pub const NAME: &str = "order";
 pub const BATCH_MAX: u32 = 64;
 
 /// The scripts that make an order database, in order.
-pub const SQLITE: [&str; 5] = [
+pub const SQLITE: [&str; 6] = [
     barrier::SQLITE,
     include_str!("../../../migrations/order/sqlite/0001_order.sql"),
     barrier::BY_TIME,
     barrier::ROUND,
     include_str!("../../../migrations/order/sqlite/0002_steps.sql"),
+    barrier::OP_SQLITE,
 ];
 
 /// The orders of a shop.

@@ -50,11 +50,12 @@ pub const NAME: &str = "payment";
 pub const BATCH_MAX: u32 = 64;
 
 /// The scripts that make a payment database, in order.
-pub const SQLITE: [&str; 4] = [
+pub const SQLITE: [&str; 5] = [
     barrier::SQLITE,
     include_str!("../../../migrations/payment/sqlite/0001_payment.sql"),
     barrier::BY_TIME,
     barrier::ROUND,
+    barrier::OP_SQLITE,
 ];
 
 /// The payments of a shop.

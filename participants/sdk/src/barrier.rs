@@ -1,8 +1,9 @@
 //! The barrier: every call takes effect once, and an action never after its compensation.
 //!
-//! One table in the participant's own database, written in the participant's own transaction, insert
-//! first. [`enter`] inserts the rows of many calls in one statement and says for each what it is;
-//! [`answer`] keeps the answers of those that ran. A compensation inserts its action's row as well: when
+//! One table in the participant's own database, written in the participant's own transaction. [`enter`] claims the rows of
+//! many calls in one statement and says for each what it is; [`answer`] keeps the answers of those that ran. Where others
+//! write as well a row is claimed by inserting it; on SQLite, whose transaction is alone, by seeing that it is not there,
+//! and it is written once, with its answer. A compensation inserts its action's row as well: when
 //! that insert succeeds the action has never been here, so there is nothing to undo and the row refuses
 //! the action for ever.
 //!
@@ -26,8 +27,8 @@
 //! confirm and compensation is first has decided. When the confirm is refused its bars go with its own row.
 //!
 //! Calls entered together must differ in saga and step; the [`crate::Writer`] sees to that. A row without a
-//! status is one that the running transaction inserted or renewed: nothing is committed without its answer. Rows are
-//! inserted in one global order, so that two transactions never wait for each other in a circle.
+//! status is one that the running transaction claimed or renewed: nothing is committed without its answer. Rows are
+//! claimed in one global order, so that two transactions never wait for each other in a circle.
 
 mod fingerprint;
 mod judge;
@@ -44,9 +45,9 @@ use amends_wire::{
     participant::CallOp,
     problem::{Problem, Slug},
 };
-use fingerprint::{Hash, fingerprint};
+pub(crate) use fingerprint::{Hash, fingerprint};
 use judge::{Action, Kept, Row, Rows, Verdict, judge};
-use rows::{bar, insert, overtake, renew, rows_of, select, take_back, unbar};
+use rows::{bar, claim, overtake, renew, rows_of, select, take_back, unbar};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -64,6 +65,13 @@ pub const BY_TIME: &str = include_str!("../../../migrations/barrier/sqlite/0002_
 /// The column of rounds, the same text for all three dialects. The barrier does not work without it; a database that
 /// has the table already is given it by the last of its migrations.
 pub const ROUND: &str = include_str!("../../../migrations/barrier/sqlite/0003_round.sql");
+/// The table with a law that costs less to check, for SQLite; it has the rounds already and is given the index by time.
+/// The barrier is as right without it; the last of a database's migrations makes it of the one that is there.
+pub const OP_SQLITE: &str = include_str!("../../../migrations/barrier/sqlite/0004_op.sql");
+/// The same law for PostgreSQL, where it costs what it did.
+pub const OP_POSTGRES: &str = include_str!("../../../migrations/barrier/postgres/0004_op.sql");
+/// The same law for MySQL and MariaDB, where it costs what it did.
+pub const OP_MYSQL: &str = include_str!("../../../migrations/barrier/mysql/0004_op.sql");
 
 /// How often a row that somebody else changed is judged again.
 const TURNS_MAX: u32 = 8;
@@ -130,12 +138,14 @@ struct Refused<'a> {
     round: i32,
 }
 
-/// A row that is there, to be given its answer.
+/// A row that was claimed, to be given its answer.
 #[derive(Debug)]
 struct Answered<'a> {
     key: Key<'a>,
+    hash: Hash,
     status: i16,
     response: String,
+    round: i32,
 }
 
 /// The table's script for a dialect.
@@ -158,20 +168,29 @@ pub const fn migration(dialect: Dialect) -> &'static str {
 /// When a call is a status question; ask [`status`].
 pub async fn enter(tx: &mut Tx<'_>, calls: &[&Call], now_ms: i64) -> Result<Vec<Entered>, sqlx::Error> {
     let hashes: Vec<Hash> = calls.iter().map(|call| fingerprint(call)).collect();
-    let rows = rows_of(calls, &hashes);
-    if insert(tx, &rows, now_ms).await? {
+    enter_hashed(tx, calls, &hashes, now_ms).await
+}
+
+/// Does what [`enter`] does, with the calls' fingerprints.
+pub(crate) async fn enter_hashed(
+    tx: &mut Tx<'_>,
+    calls: &[&Call],
+    hashes: &[Hash],
+    now_ms: i64,
+) -> Result<Vec<Entered>, sqlx::Error> {
+    let rows = rows_of(calls, hashes);
+    let keys: Vec<Key<'_>> = rows.iter().map(|row| row.key).collect();
+    let Some(known) = claim(tx, &rows, &keys, now_ms).await? else {
         // Not one row was there, which is what nearly always happens to actions.
         let new = |call: &&Call| match call.caller.op {
             CallOp::Compensation => Entered::Null(Reply::done(Value::Null)),
             CallOp::Action | CallOp::Confirm | CallOp::Status => Entered::First,
         };
         return Ok(calls.iter().map(new).collect());
-    }
-    let keys: Vec<Key<'_>> = rows.iter().map(|row| row.key).collect();
-    let known = select(tx, &keys).await?;
+    };
     let find = |key: Key<'_>| keys.binary_search(&key).ok().and_then(|at| known[at].as_ref());
     let mut entered = Vec::with_capacity(calls.len());
-    for (call, hash) in calls.iter().zip(&hashes) {
+    for (call, hash) in calls.iter().zip(hashes) {
         entered.push(admit(tx, call, *hash, rows_found(call, find), now_ms).await?);
     }
     Ok(entered)
@@ -246,21 +265,47 @@ async fn follow(
 
 /// Keeps the answers of calls that ran.
 ///
-/// Only answers for which [`Reply::is_kept`] says so should be kept; the others are for [`forget`].
+/// Only answers for which [`Reply::is_kept`] says so should be kept; the others are for [`forget`]. `now_ms` is that of
+/// [`enter`].
 ///
 /// # Errors
 /// The database's own; then the transaction must be rolled back.
-pub async fn answer(tx: &mut Tx<'_>, answers: &[(&Call, &Reply)]) -> Result<(), sqlx::Error> {
+pub async fn answer(tx: &mut Tx<'_>, answers: &[(&Call, &Reply)], now_ms: i64) -> Result<(), sqlx::Error> {
+    let hashed: Vec<_> =
+        answers.iter().map(|(call, reply)| Answer { call, hash: fingerprint(call), reply }).collect();
+    answer_hashed(tx, &hashed, now_ms).await
+}
+
+/// A call that ran, with its fingerprint and its answer.
+pub(crate) struct Answer<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) hash: Hash,
+    pub(crate) reply: &'a Reply,
+}
+
+/// Does what [`answer`] does, with the calls' fingerprints.
+pub(crate) async fn answer_hashed(
+    tx: &mut Tx<'_>,
+    answers: &[Answer<'_>],
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
     let mut kept: Vec<Answered<'_>> = answers
         .iter()
-        .map(|(call, reply)| Answered {
+        .map(|Answer { call, hash, reply }| Answered {
             key: key_of(call, call.caller.op),
+            hash: *hash,
             status: i16::try_from(reply.status).unwrap_or(i16::MAX),
-            response: reply.body.to_string(),
+            response: text(&reply.body),
+            round: round_of(call),
         })
         .collect();
     kept.sort_unstable_by_key(|row| row.key);
-    rows::answer(tx, &kept).await
+    rows::answer(tx, &kept, now_ms).await
+}
+
+/// A body as it is kept. Writing a value into memory cannot fail.
+fn text(body: &Value) -> String {
+    serde_json::to_string(body).unwrap_or_default()
 }
 
 /// Takes back the rows of calls that entered as [`Entered::First`] and left nothing behind, so that the next
@@ -307,7 +352,7 @@ pub async fn settle(
     reply: &Reply,
 ) -> Result<Settled, sqlx::Error> {
     let key = Key { saga, step, op: op_number(op) };
-    let (status, response) = (i16::try_from(reply.status).unwrap_or(i16::MAX), reply.body.to_string());
+    let (status, response) = (i16::try_from(reply.status).unwrap_or(i16::MAX), text(&reply.body));
     let settled = rows::settle(tx, key, status, response).await?;
     if settled {
         return Ok(Settled::Kept);

@@ -7,7 +7,11 @@ use amends_wire::{
 };
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
-use std::str::FromStr;
+use std::{
+    any::Any,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 use uuid::Uuid;
 
 /// The longest step name: a name of 63 bytes and an item's index.
@@ -39,7 +43,7 @@ pub struct Caller {
 }
 
 /// One call of one operation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Call {
     /// Who is calling.
     pub caller: Caller,
@@ -47,6 +51,30 @@ pub struct Call {
     pub operation: String,
     /// The body.
     pub body: Value,
+    /// What was read of it; see [`Call::read`].
+    read: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl PartialEq for Call {
+    fn eq(&self, other: &Call) -> bool {
+        self.caller == other.caller && self.operation == other.operation && self.body == other.body
+    }
+}
+
+impl Call {
+    /// A call.
+    pub fn new(caller: Caller, operation: impl Into<String>, body: Value) -> Call {
+        Call { caller, operation: operation.into(), body, read: OnceLock::new() }
+    }
+
+    /// What `read` makes of this call, made once and remembered with it.
+    ///
+    /// A [`Body`](crate::Body) looks at a call more than once: before it waits, and within the transaction. One type is
+    /// remembered for a call; another is made anew each time.
+    pub fn read<T: Any + Send + Sync>(&self, read: impl Fn(&Call) -> T) -> Arc<T> {
+        let kept = self.read.get_or_init(|| Arc::new(read(self)));
+        Arc::clone(kept).downcast().unwrap_or_else(|_| Arc::new(read(self)))
+    }
 }
 
 impl Caller {

@@ -10,7 +10,7 @@ mod transact;
 
 pub use each::{Perform, each};
 
-use crate::{Call, Database, Error, Reply, Tx, database::Writing};
+use crate::{Call, Database, Error, Reply, Tx, barrier, database::Writing};
 use async_trait::async_trait;
 use futures::FutureExt;
 use std::{
@@ -51,6 +51,10 @@ pub trait Body: Send + Sync + 'static {
         false
     }
 
+    /// Does for a call what needs no transaction, in the task of whoever calls, before it waits: above all reading it, see
+    /// [`Call::read`].
+    fn prepare(&self, _call: &Call) {}
+
     /// Answers calls that reading alone shows to be refused, each named by its place, before they wait for a transaction.
     ///
     /// The barrier does not keep such an answer: only a definite no may be given, only to the first attempt of an action, and
@@ -89,6 +93,8 @@ enum Job {
 struct Waiting {
     body: Arc<dyn Body>,
     call: Call,
+    /// What attempts of the call have in common.
+    hash: barrier::Hash,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -121,7 +127,9 @@ impl Writer {
     /// Queues a guarded call; the answer comes when it is durable.
     pub(crate) fn call(&self, body: Arc<dyn Body>, call: Call) -> Result<oneshot::Receiver<Reply>, Error> {
         let (reply, answer) = oneshot::channel();
-        self.queue(Job::Call(Box::new(Waiting { body, call, reply })))?;
+        body.prepare(&call);
+        let hash = barrier::fingerprint(&call);
+        self.queue(Job::Call(Box::new(Waiting { body, call, hash, reply })))?;
         Ok(answer)
     }
 
@@ -173,6 +181,8 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
             return;
         }
         let mut waiting: Vec<Waiting> = later.drain(..).collect();
+        // Whoever was answered just now runs first: what they call next shares this transaction, and nobody waits for it.
+        tokio::task::yield_now().await;
         while taken.len() + waiting.len() < BATCH_MAX
             && let Ok(job) = jobs.try_recv()
         {

@@ -51,10 +51,13 @@ async fn a_barrier_that_knew_no_rounds_is_given_them_with_its_rows() {
     let row = "insert into saga_barrier (saga_id, step, op, request_hash, status, created_at) values (x'01', 's', 0, x'', 409, 0)";
     let older = [barrier::SQLITE, row];
     Database::open(&store, &older).await.expect("it opens");
-    let database = Database::open(&store, &[older[0], older[1], barrier::ROUND]).await.expect("it opens");
-    let round: i64 = sqlx::query_scalar("select round from saga_barrier")
-        .fetch_one(database.readers())
-        .await
-        .expect("a query");
-    assert_eq!(round, 0);
+    let newer = [older[0], older[1], barrier::ROUND, barrier::OP_SQLITE];
+    for known in [&newer[..3], &newer] {
+        let database = Database::open(&store, known).await.expect("it opens");
+        let row: (i64, i64) = sqlx::query_as("select round, status from saga_barrier")
+            .fetch_one(database.readers())
+            .await
+            .expect("a query");
+        assert_eq!(row, (0, 409));
+    }
 }

@@ -1,12 +1,13 @@
-//! Many rows in few statements.
+//! Many rows in one statement.
 //!
-//! A statement that writes n rows is prepared once for each of a few fixed n, so that a batch of any size is written
-//! in a handful of statements that SQLite has already compiled.
+//! A statement costs a hand-over between threads, so a batch of any size is written by one for each table. It is prepared
+//! once for each of a few sizes, and the smallest that has room is taken: SQLite takes a place that is not filled for
+//! null, and every statement here makes nothing of a row of nulls.
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
-/// How many rows a statement writes, largest first.
-const SIZES: [usize; 4] = [256, 32, 4, 1];
+/// How many rows a statement has room for, largest first. SQLite allows 32 766 places in a statement.
+const SIZES: [usize; 20] = [1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// One statement in several sizes.
 pub(super) struct Rows {
@@ -14,10 +15,11 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Makes `{head} values (?, …), … {tail}` with `columns` places in a row.
+    /// Makes `{head} (values (?, …), …) {tail}` with `columns` places in a row.
     pub(super) fn new(head: &str, columns: usize, tail: &str) -> Rows {
         let row = format!("({})", vec!["?"; columns].join(", "));
-        let texts = SIZES.map(|size| format!("{head} values {} {tail}", vec![row.as_str(); size].join(", ")));
+        let texts =
+            SIZES.map(|size| format!("{head} (values {}) {tail}", vec![row.as_str(); size].join(", ")));
         Rows { texts }
     }
 
@@ -28,16 +30,13 @@ impl Rows {
         items: &[T],
         mut bind: impl FnMut(&mut Row, &T),
     ) -> Result<u64, sqlx::Error> {
-        let (mut rest, mut touched) = (items, 0);
-        for (size, text) in SIZES.iter().zip(&self.texts) {
-            while rest.len() >= *size {
-                let (now, later) = rest.split_at(*size);
-                let mut row = Row(SqliteArguments::default());
-                now.iter().for_each(|item| bind(&mut row, item));
-                let query = sqlx::query_with(text.as_str(), row.0);
-                touched += query.execute(&mut *connection).await?.rows_affected();
-                rest = later;
-            }
+        let mut touched = 0;
+        for piece in items.chunks(SIZES[0]) {
+            let mut row = Row(SqliteArguments::default());
+            piece.iter().for_each(|item| bind(&mut row, item));
+            let room = SIZES.iter().rposition(|size| *size >= piece.len()).unwrap_or_default();
+            let query = sqlx::query_with(self.texts[room].as_str(), row.0);
+            touched += query.execute(&mut *connection).await?.rows_affected();
         }
         Ok(touched)
     }

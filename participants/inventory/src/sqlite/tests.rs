@@ -183,6 +183,9 @@ async fn the_database_itself_refuses_what_breaks_a_law_and_names_it() {
         ("insert into inv_flow select 99, op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped,
             hold_id, saga, step, created_at from inv_flow where op = 2", "inv_flow.saga, inv_flow.step"),
         ("update inv_hold set bucket_no = 9", "FOREIGN KEY"),
+        ("update inv_hold set state = 4, expires_at = null", "inv_hold_state_is_known"),
+        ("insert into saga_barrier (saga_id, step, op, request_hash, created_at) values (x'00', 'a', 3, x'', 0)",
+            "saga_barrier_op"),
     ] {
         let mut books = books(&[(1, 10)]).await;
         batch(&mut books, &[(Deed::Hold(cart("1", &[(1, 4)])), cause(1, "a"))]).await;

@@ -4,12 +4,12 @@ use crate::Call;
 use sha2::{Digest, Sha256};
 
 /// The first half of SHA-256: enough, since nobody gains by a collision with himself.
-pub(super) type Hash = [u8; 16];
+pub(crate) type Hash = [u8; 16];
 
 /// The fingerprint of an operation and its body.
 ///
 /// `serde_json` keeps objects sorted by key and writes no space, so bodies that mean the same hash the same.
-pub(super) fn fingerprint(call: &Call) -> Hash {
+pub(crate) fn fingerprint(call: &Call) -> Hash {
     let mut text = Vec::with_capacity(256);
     text.extend_from_slice(call.operation.as_bytes());
     text.push(0);

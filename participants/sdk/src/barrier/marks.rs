@@ -3,8 +3,8 @@
 //!
 //! It is written as a macro, because sqlx has no trait for the number of rows that a statement touched.
 
-/// Makes `insert`, `answer`, `forget`, `overtake`, `settle`, `renew`, `bar` and `unbar` for a connection, of the statements that
-/// the module around it calls `INSERT`, `ANSWER`, `FORGET`, `OVERTAKE` and `SETTLE`, and of those here.
+/// Makes `insert`, `forget`, `overtake`, `settle`, `renew`, `bar` and `unbar` for a connection, of the statements that the
+/// module around it calls `INSERT`, `FORGET`, `OVERTAKE` and `SETTLE`, and of those here.
 ///
 /// A key is bound as `saga_id, step, op`.
 macro_rules! marked_statements {
@@ -24,20 +24,6 @@ macro_rules! marked_statements {
                 inserted += query.execute(&mut *connection).await?.rows_affected();
             }
             Ok(inserted)
-        }
-
-        pub(super) async fn answer(
-            connection: &mut $connection,
-            rows: &[Answered<'_>],
-        ) -> Result<(), sqlx::Error> {
-            for piece in ANSWER.pieces(rows) {
-                let mut query = sqlx::query(piece.statement);
-                for Answered { key, status, response } in piece.items {
-                    query = bind_key!(query, key).bind(*status).bind(response.clone());
-                }
-                query.execute(&mut *connection).await?;
-            }
-            Ok(())
         }
 
         pub(super) async fn forget(

@@ -59,6 +59,20 @@ const SETTLE: &str = "update saga_barrier set status = ?, response = ? \
 
 marked_statements!(MySqlConnection);
 
+pub(super) async fn answer(
+    connection: &mut MySqlConnection,
+    rows: &[Answered<'_>],
+) -> Result<(), sqlx::Error> {
+    for piece in ANSWER.pieces(rows) {
+        let mut query = sqlx::query(piece.statement);
+        for Answered { key, status, response, .. } in piece.items {
+            query = bind_key!(query, key).bind(*status).bind(response.clone());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn select(
     connection: &mut MySqlConnection,
     keys: &[Key<'_>],

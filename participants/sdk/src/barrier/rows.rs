@@ -26,17 +26,25 @@ pub(super) fn rows_of<'a>(calls: &[&'a Call], hashes: &[Hash]) -> Vec<New<'a>> {
     rows
 }
 
-/// Inserts the rows that are not there; returns whether every one of them is known to be new.
-pub(super) async fn insert(tx: &mut Tx<'_>, rows: &[New<'_>], now_ms: i64) -> Result<bool, sqlx::Error> {
-    let inserted = match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::insert(connection, rows, now_ms).await?,
-        Connected::Postgres(connection) => postgres::insert(connection, rows, now_ms).await?,
-        Connected::MySql(connection) => {
-            mysql::insert(connection, rows, now_ms).await?;
-            return Ok(false);
+/// Claims the rows that are not there, whose keys these are, for the running transaction.
+///
+/// Returns those of them that have a status, in the order of the keys; nothing where it is known that not one was there.
+pub(super) async fn claim(
+    tx: &mut Tx<'_>,
+    rows: &[New<'_>],
+    keys: &[Key<'_>],
+    now_ms: i64,
+) -> Result<Option<Vec<Option<Kept>>>, sqlx::Error> {
+    match &mut tx.connection {
+        Connected::Sqlite(connection) => return sqlite::claim(connection, rows, keys, now_ms).await,
+        Connected::Postgres(connection) => {
+            if postgres::insert(connection, rows, now_ms).await? == rows.len() as u64 {
+                return Ok(None);
+            }
         }
-    };
-    Ok(inserted == rows.len() as u64)
+        Connected::MySql(connection) => mysql::insert(connection, rows, now_ms).await.map(drop)?,
+    }
+    select(tx, keys).await.map(Some)
 }
 
 /// Reads the rows that have a status; the results stand in the order of the keys.
@@ -99,10 +107,10 @@ pub(super) async fn unbar(tx: &mut Tx<'_>, key: Key<'_>) -> Result<(), sqlx::Err
     }
 }
 
-/// Keeps the answers of rows that are there.
-pub(super) async fn answer(tx: &mut Tx<'_>, rows: &[Answered<'_>]) -> Result<(), sqlx::Error> {
+/// Keeps the answers of rows that were claimed.
+pub(super) async fn answer(tx: &mut Tx<'_>, rows: &[Answered<'_>], now_ms: i64) -> Result<(), sqlx::Error> {
     match &mut tx.connection {
-        Connected::Sqlite(connection) => sqlite::answer(connection, rows).await,
+        Connected::Sqlite(connection) => sqlite::answer(connection, rows, now_ms).await,
         Connected::Postgres(connection) => postgres::answer(connection, rows).await,
         Connected::MySql(connection) => mysql::answer(connection, rows).await,
     }

@@ -1,4 +1,8 @@
-//! The barrier's statements for SQLite. Its transaction was begun with `begin immediate`: nobody else writes.
+//! The barrier's statements for SQLite.
+//!
+//! The transaction was begun with `begin immediate`, so nobody else writes: a row that is not there stays away until this
+//! transaction writes it. Therefore a call's own row is not inserted before it runs but once, with its answer. What bars
+//! other calls has its answer from the beginning, and is inserted at once.
 
 use super::marks::{bind_key, kept, marked_statements};
 use super::{
@@ -26,14 +30,14 @@ static SELECT: LazyLock<Sized> = LazyLock::new(|| {
     )
 });
 
-// As an upsert, because an `update … from (values …)` first copies its rows into a table of its own. The row is
-// there, so hash and time stay as they are.
+// A row that is there already was renewed for this call.
 static ANSWER: LazyLock<Sized> = LazyLock::new(|| {
     Sized::new(
-        "insert into saga_barrier (saga_id, step, op, request_hash, status, response, created_at) values ",
-        |_| "(?, ?, ?, x'', ?, ?, 0)".to_owned(),
+        "insert into saga_barrier (saga_id, step, op, request_hash, status, response, round, created_at) \
+         select * from (values ",
+        |_| "(?, ?, ?, ?, ?, ?, ?, ?)".to_owned(),
         ", ",
-        " on conflict do update set status = excluded.status, response = excluded.response",
+        ") where column1 is not null on conflict do update set status = excluded.status, response = excluded.response",
     )
 });
 
@@ -54,12 +58,42 @@ const SETTLE: &str = "update saga_barrier set status = ?, response = ? \
 
 marked_statements!(SqliteConnection);
 
+/// Looks for the rows, and inserts those that bar other calls.
+pub(super) async fn claim(
+    connection: &mut SqliteConnection,
+    rows: &[New<'_>],
+    keys: &[Key<'_>],
+    now_ms: i64,
+) -> Result<Option<Vec<Option<Kept>>>, sqlx::Error> {
+    let known = select(connection, keys).await?;
+    let bars: Vec<New<'_>> = rows.iter().filter(|row| row.status.is_some()).copied().collect();
+    insert(connection, &bars, now_ms).await?;
+    Ok(known.iter().any(Option::is_some).then_some(known))
+}
+
+/// Writes the rows of calls that ran.
+pub(super) async fn answer(
+    connection: &mut SqliteConnection,
+    rows: &[Answered<'_>],
+    now_ms: i64,
+) -> Result<(), sqlx::Error> {
+    for piece in ANSWER.roomy(rows) {
+        let mut query = sqlx::query(piece.statement);
+        for Answered { key, hash, status, response, round } in piece.items {
+            query = bind_key!(query, key).bind(hash.to_vec()).bind(*status).bind(response.clone());
+            query = query.bind(*round).bind(now_ms);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn select(
     connection: &mut SqliteConnection,
     keys: &[Key<'_>],
 ) -> Result<Vec<Option<Kept>>, sqlx::Error> {
     let mut kept = vec![None; keys.len()];
-    for piece in SELECT.pieces(keys) {
+    for piece in SELECT.roomy(keys) {
         let mut query = sqlx::query(piece.statement);
         for key in piece.items {
             query = bind_key!(query, key);

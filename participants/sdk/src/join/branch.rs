@@ -120,7 +120,7 @@ impl Branch {
         let caller =
             Caller { saga, step, op, status_of: op, attempt: 1, round: 0, epoch: 0, key, callback: None };
         let operation = self.operation.clone().unwrap_or_else(|| self.name.clone());
-        Call { caller, operation, body: self.with.clone() }
+        Call::new(caller, operation, self.with.clone())
     }
 }
 

@@ -184,7 +184,7 @@ impl App {
         check_status(terms, serves, &caller)?;
         let (op, body): (CallOp, Value) = (caller.op, body()?);
         let traced = self.begin(trace::parent(&parts.headers), &operation, &caller);
-        let mut replies = carry_out(serves, vec![Call { caller, operation, body }]).await;
+        let mut replies = carry_out(serves, vec![Call::new(caller, operation, body)]).await;
         let reply = replies.pop().expect("one call has one reply");
         if let Some(traced) = traced {
             traced.end(&reply, 1);
@@ -299,7 +299,7 @@ impl App {
 fn entry(operation: &str, terms: &OperationTerms, serves: &Serves, one: BatchCall) -> Result<Call, Problem> {
     let caller = Caller::from_batch(&one)?;
     check_status(terms, serves, &caller)?;
-    Ok(Call { caller, operation: operation.to_owned(), body: one.body })
+    Ok(Call::new(caller, operation, one.body))
 }
 
 fn check_status(terms: &OperationTerms, serves: &Serves, caller: &Caller) -> Result<(), Problem> {

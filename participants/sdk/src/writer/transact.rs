@@ -3,7 +3,7 @@
 use super::Waiting;
 use crate::{
     Call, Reply, Tx,
-    barrier::{self, Entered},
+    barrier::{self, Answer, Entered},
     database::Writing,
     metrics::WriterFigures,
 };
@@ -40,8 +40,8 @@ pub(super) async fn transact(writing: &mut Writing, batch: &[Waiting]) -> Result
 }
 
 async fn inside(tx: &mut Tx<'_>, batch: &[Waiting], figures: &WriterFigures) -> Result<Vec<Reply>, Failed> {
-    let mut work =
-        Work { batch, figures, replies: vec![None; batch.len()], keep: Vec::new(), forget: Vec::new() };
+    let replies = vec![None; batch.len()];
+    let mut work = Work { batch, figures, now_ms: now_ms(), replies, keep: Vec::new(), forget: Vec::new() };
     work.answer_questions(tx).await?;
     let first = work.enter(tx).await?;
     for (body, places) in by_body(batch, &first) {
@@ -60,6 +60,7 @@ async fn inside(tx: &mut Tx<'_>, batch: &[Waiting], figures: &WriterFigures) -> 
 struct Work<'a> {
     batch: &'a [Waiting],
     figures: &'a WriterFigures,
+    now_ms: i64,
     replies: Vec<Option<Reply>>,
     /// Places whose reply is to be kept with their row.
     keep: Vec<usize>,
@@ -89,7 +90,8 @@ impl Work<'_> {
             return Ok(places);
         }
         let calls: Vec<&Call> = places.iter().map(|place| &self.batch[*place].call).collect();
-        let entered = barrier::enter(tx, &calls, now_ms()).await?;
+        let hashes: Vec<_> = places.iter().map(|place| self.batch[*place].hash).collect();
+        let entered = barrier::enter_hashed(tx, &calls, &hashes, self.now_ms).await?;
         self.figures.met(&entered);
         let mut first = Vec::with_capacity(places.len());
         for (place, entered) in places.into_iter().zip(entered) {
@@ -126,13 +128,16 @@ impl Work<'_> {
     }
 
     async fn finish(self, tx: &mut Tx<'_>) -> Result<Vec<Reply>, Failed> {
-        let Work { batch, replies, keep, forget, .. } = self;
+        let Work { batch, now_ms, replies, keep, forget, .. } = self;
         let replies: Vec<Reply> =
             replies.into_iter().map(|reply| reply.expect("every call is answered")).collect();
         if !keep.is_empty() {
-            let kept: Vec<(&Call, &Reply)> =
-                keep.iter().map(|place| (&batch[*place].call, &replies[*place])).collect();
-            barrier::answer(tx, &kept).await?;
+            let answer = |place: &usize| {
+                let Waiting { call, hash, .. } = &batch[*place];
+                Answer { call, hash: *hash, reply: &replies[*place] }
+            };
+            let kept: Vec<Answer<'_>> = keep.iter().map(answer).collect();
+            barrier::answer_hashed(tx, &kept, now_ms).await?;
         }
         if !forget.is_empty() {
             let forgotten: Vec<&Call> = forget.iter().map(|place| &batch[*place].call).collect();

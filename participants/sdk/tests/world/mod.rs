@@ -72,9 +72,9 @@ impl World {
     pub(crate) async fn open(store: &str, run: Run) -> World {
         let migrations = Migrations {
             name: "world",
-            sqlite: &[barrier::SQLITE, EFFECT, barrier::BY_TIME, barrier::ROUND],
-            postgres: &[barrier::POSTGRES, EFFECT, barrier::BY_TIME, barrier::ROUND],
-            mysql: &[barrier::MYSQL, EFFECT, barrier::BY_TIME, barrier::ROUND],
+            sqlite: &[barrier::SQLITE, EFFECT, barrier::BY_TIME, barrier::ROUND, barrier::OP_SQLITE],
+            postgres: &[barrier::POSTGRES, EFFECT, barrier::BY_TIME, barrier::ROUND, barrier::OP_POSTGRES],
+            mysql: &[barrier::MYSQL, EFFECT, barrier::BY_TIME, barrier::ROUND, barrier::OP_MYSQL],
         };
         let database = Database::open_any(store, &migrations).await.expect("the database opens");
         let writer = Writer::start(&database);
