@@ -46,6 +46,7 @@ pub mod hold;
 pub mod http;
 pub mod ledger;
 pub mod listing;
+mod metrics;
 pub mod outcome;
 pub mod physical;
 pub mod quote;
@@ -166,6 +167,7 @@ async fn open_with(config: Config, fence: Fence) -> Result<Inventory, Error> {
         .guarded(operation("ship"), &writer, body)
         .saga_audit(Arc::new(saga_audit::StockAudit(database.readers().clone())))
         .audits(Arc::new(audit::StockLaws(database.readers().clone())))
+        .figures(Arc::new(metrics::StockFigures::new(database.readers())))
         .routes(http::router(&writer))
         .routes(activity::http::router(&writer))
         .routes(alert::http::router(&writer))

@@ -46,6 +46,7 @@ pub mod book;
 pub mod command;
 mod http;
 pub mod listing;
+mod metrics;
 pub mod money;
 mod orders;
 mod saga_audit;
@@ -107,6 +108,7 @@ pub async fn open(config: Config) -> Result<Order, Error> {
         .faults(&config.faults)
         .saga_audit(Arc::new(saga_audit::OrderAudit(database.readers().clone())))
         .audits(Arc::new(audit::OrderLaws(database.readers().clone())))
+        .figures(Arc::new(metrics::OrderFigures::new(database.readers())))
         .routes(http::router(http::App { writer: writer.clone(), tokens, called_off: called_off.clone() }));
     for operation in Operation::ALL {
         let mut terms = amends_sdk::Operation::new(operation.as_str()).status().batch(BATCH_MAX);

@@ -33,6 +33,7 @@ pub mod audit;
 mod charge;
 mod http;
 pub mod listing;
+mod metrics;
 mod mode;
 mod refund;
 mod request;
@@ -95,6 +96,7 @@ pub async fn open(config: Config, behaviour: Behaviour) -> Result<Payment, Error
         .faults(&config.faults)
         .saga_audit(Arc::new(saga_audit::PaymentAudit(database.readers().clone())))
         .audits(Arc::new(audit::PaymentLaws(database.readers().clone())))
+        .figures(Arc::new(metrics::PaymentFigures::new(database.readers())))
         .routes(http::router(database.readers().clone()))
         .guarded(offered("charge").compensation("refund"), &writer, charge)
         .guarded(offered("refund"), &writer, refund);

@@ -15,7 +15,8 @@
 //! | `amends_participant_audit_duration_seconds` | gauge | how long it took |
 //! | `amends_participant_audit_runs_total{outcome}` | counter | audits: `kept`, `broken`, or `failed` where the database could not be read |
 //!
-//! Every one of these has the label `participant`. Below them stand the participant's own figures ([`Figures`]).
+//! What concerns audits is left out where none are made. Every one of these has the label `participant`. Below them
+//! stand the participant's own figures ([`Figures`]).
 //!
 //! Counting costs a call a few atomic additions; there is no lock and no text before somebody asks. The invariant it
 //! keeps: **the number of series is bounded by the operations and the laws, whatever is sent**.
@@ -103,7 +104,8 @@ pub(crate) struct Exported {
     pub(crate) calls: BTreeMap<String, Arc<Calls>>,
     /// Each with a queue of its own; those of one database share its figures.
     pub(crate) writers: Vec<Writer>,
-    pub(crate) auditing: Arc<Auditing>,
+    /// Where it checks its own laws.
+    pub(crate) auditing: Option<Arc<Auditing>>,
     pub(crate) own: Vec<Looked>,
 }
 
@@ -124,12 +126,14 @@ impl Exported {
         let mut text = Text::of(&self.participant);
         calls::write(&self.calls, &mut text);
         writer::write(&self.writers, &mut text);
-        self.auditing.write(&mut text);
+        if let Some(auditing) = &self.auditing {
+            auditing.write(&mut text);
+        }
         text.go_on_without_a_name();
         for own in &self.own {
             own.look().await;
             own.figures.write(&mut text);
         }
-        text.into_string()
+        text.to_string()
     }
 }

@@ -201,5 +201,5 @@ fn labels_cannot_break_out_of_their_quotes() {
         "y 4",
         "",
     ];
-    assert_eq!(text.into_string(), expected.join("\n"));
+    assert_eq!(text.to_string(), expected.join("\n"));
 }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A text of figures under way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Text {
     /// The label that every value is given, where all participants have the name.
     participant: Option<String>,
@@ -45,10 +45,6 @@ impl Text {
     /// Goes on with figures whose names are one participant's alone.
     pub(crate) fn go_on_without_a_name(&mut self) {
         self.participant = None;
-    }
-
-    pub(crate) fn into_string(self) -> String {
-        self.text
     }
 
     // Writing to a string does not fail.
@@ -103,6 +99,12 @@ impl Text {
         self.value(&bucket, &[labels, &[("le", "+Inf")]].concat(), &count);
         self.value(&format!("{name}_sum"), labels, &(histogram.sum.load(Relaxed) as f64 / unit));
         self.value(&format!("{name}_count"), labels, &count);
+    }
+}
+
+impl Display for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

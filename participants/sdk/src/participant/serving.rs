@@ -110,11 +110,12 @@ fn exported(participant: &Participant, operations: &BTreeMap<String, Offered>) -
             writers.push(writer.clone());
         }
     }
+    let audits = participant.laws.is_some() && participant.audit_every.is_some();
     Exported {
         participant: participant.name.as_str().into(),
         calls: operations.iter().map(|(name, offered)| (name.clone(), Arc::clone(&offered.calls))).collect(),
         writers,
-        auditing: Arc::clone(&participant.auditing),
+        auditing: audits.then(|| Arc::clone(&participant.auditing)),
         own: participant.figures.clone(),
     }
 }
