@@ -11,6 +11,7 @@ use crate::{
 use amends_inventory::alert;
 use amends_inventory::sweep::{self, HttpOrders};
 use amends_sdk::{Participant, Registering, Sagas, Tracer};
+use amends_wire::span::Span;
 use anyhow::Context;
 use std::time::Duration;
 
@@ -87,6 +88,9 @@ pub struct Args {
     /// Send traces to this OpenTelemetry collector (OTLP over HTTP) [env: AMENDS_OTLP]
     #[arg(long, value_name = "URL")]
     otlp: Option<BaseUrl>,
+    /// How often it checks its own laws; 0s for never [env: AMENDS_AUDIT_EVERY] [default: 5m]
+    #[arg(long, value_name = "TIME")]
+    audit_every: Option<Span>,
 }
 
 /// How an inventory runs.
@@ -190,7 +194,9 @@ async fn serve(
         token: globals.token.as_ref().map(|token| token.reveal().to_owned()),
         advertise: advertise.map(|url| url.to_string()),
     };
-    let mut participant = participant.clone();
+    let every: Span = globals.settings.require(keys.audit_every, args.audit_every)?;
+    let every = Some(Duration::from(every.millis())).filter(|every| !every.is_zero());
+    let mut participant = participant.clone().audit_every(every);
     if let Some(collector) = globals.settings.get(&keys::OTLP, args.otlp)? {
         let tracer = Tracer::start(&collector.to_string(), participant.name())?;
         participant = participant.traces(&tracer);

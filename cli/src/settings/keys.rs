@@ -5,6 +5,7 @@ use super::{
 };
 use amends_payment::Behaviour;
 use amends_server::Sample;
+use amends_wire::span::Span;
 use std::{fmt, num::NonZeroUsize, path::PathBuf, str::FromStr};
 
 /// One setting.
@@ -215,10 +216,12 @@ pub struct ParticipantKeys {
     pub store: &'static Key,
     /// What it registers as its address.
     pub advertise: &'static Key,
+    /// Between two checks of its own laws.
+    pub audit_every: &'static Key,
 }
 
 macro_rules! participant {
-    ($keys:ident, $listen:ident, $store:ident, $advertise:ident, $table:literal, $port:literal) => {
+    ($keys:ident, $listen:ident, $store:ident, $advertise:ident, $audit:ident, $table:literal, $port:literal) => {
         static $listen: Key = Key::new($table, "listen", "AMENDS_LISTEN", "the address to listen on")
             .or(concat!("127.0.0.1:", $port))
             .is(read::<Listen>);
@@ -232,16 +235,28 @@ macro_rules! participant {
             "the address it registers, if not that it listens on",
         )
         .is(read::<BaseUrl>);
+        static $audit: Key = Key::new(
+            $table,
+            "audit_every",
+            "AMENDS_AUDIT_EVERY",
+            "between two checks of its own laws; 0s for never",
+        )
+        .or("5m")
+        .is(read::<Span>);
         /// The settings of this participant.
-        pub static $keys: ParticipantKeys =
-            ParticipantKeys { listen: &$listen, store: &$store, advertise: &$advertise };
+        pub static $keys: ParticipantKeys = ParticipantKeys {
+            listen: &$listen,
+            store: &$store,
+            advertise: &$advertise,
+            audit_every: &$audit,
+        };
     };
 }
 
-participant!(INVENTORY, INVENTORY_LISTEN, INVENTORY_STORE, INVENTORY_ADVERTISE, "inventory", "7101");
-participant!(ORDER, ORDER_LISTEN, ORDER_STORE, ORDER_ADVERTISE, "order", "7102");
-participant!(PAYMENT, PAYMENT_LISTEN, PAYMENT_STORE, PAYMENT_ADVERTISE, "payment", "7104");
-participant!(PRODUCT, PRODUCT_LISTEN, PRODUCT_STORE, PRODUCT_ADVERTISE, "product", "7103");
+participant!(INVENTORY, INVENTORY_LISTEN, INVENTORY_STORE, INVENTORY_ADVERTISE, INVENTORY_AUDIT, "inventory", "7101");
+participant!(ORDER, ORDER_LISTEN, ORDER_STORE, ORDER_ADVERTISE, ORDER_AUDIT, "order", "7102");
+participant!(PAYMENT, PAYMENT_LISTEN, PAYMENT_STORE, PAYMENT_ADVERTISE, PAYMENT_AUDIT, "payment", "7104");
+participant!(PRODUCT, PRODUCT_LISTEN, PRODUCT_STORE, PRODUCT_ADVERTISE, PRODUCT_AUDIT, "product", "7103");
 
 /// Whose change feed the catalogue follows.
 pub static PRODUCT_FOLLOW: Key =
@@ -300,16 +315,20 @@ pub static ALL: &[&Key] = &[
     &INVENTORY_LISTEN,
     &INVENTORY_STORE,
     &INVENTORY_ADVERTISE,
+    &INVENTORY_AUDIT,
     &ORDER_LISTEN,
     &ORDER_STORE,
     &ORDER_ADVERTISE,
+    &ORDER_AUDIT,
     &PAYMENT_LISTEN,
     &PAYMENT_STORE,
     &PAYMENT_ADVERTISE,
+    &PAYMENT_AUDIT,
     &PAYMENT_BEHAVIOUR,
     &PRODUCT_LISTEN,
     &PRODUCT_STORE,
     &PRODUCT_ADVERTISE,
+    &PRODUCT_AUDIT,
     &PRODUCT_FOLLOW,
     &INVENTORY_ORDERS,
 ];
