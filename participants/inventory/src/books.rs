@@ -48,20 +48,22 @@ pub(crate) async fn perform(
     ledger.elsewhere().for_each(|(key, record)| routes.learn(key, record));
     let answers =
         calls.iter().map(|(deed, cause)| ledger.decide(deed, cause)).collect::<Result<Vec<_>, _>>()?;
+    let freed = calls.iter().zip(&answers).filter_map(freed);
+    let given_back: Vec<&OrderNo> = freed.filter(|order| !ledger.has_open(order)).collect();
     sqlite::write(connection, &ledger.into_changes(), now).await?;
-    let given_back: Vec<&OrderNo> = calls.iter().zip(&answers).filter_map(given_back).collect();
     short::given_back(connection, &given_back, now).await.map_err(sqlite::Error::from)?;
     Ok(answers)
 }
 
-/// The order whose stock a call has given back; one that was only held again has it still.
-fn given_back<'a>(
+/// The order that a call has freed stock of, or would have if there had been any.
+fn freed<'a>(
     ((deed, _), answer): (&'a (Deed, Arc<Cause>), &'a Result<Done, Refusal>),
 ) -> Option<&'a OrderNo> {
     match (deed, answer) {
-        (Deed::Release(_) | Deed::Restore(_) | Deed::Undo(..), Ok(Done::Undone { order, held, .. })) => {
-            held.is_empty().then_some(order)
-        }
+        (
+            Deed::Release(order) | Deed::ReleaseHeld(order) | Deed::Restore(order) | Deed::Undo(order, _),
+            Ok(_),
+        ) => Some(order),
         _ => None,
     }
 }

@@ -257,6 +257,11 @@ impl Ledger {
         changes
     }
 
+    /// Whether an order has anything set aside that has neither come back nor left.
+    pub(crate) fn has_open(&self, order: &OrderNo) -> bool {
+        self.holds(order).iter().any(|tracked| tracked.hold.open() > 0)
+    }
+
     /// When what is held now should be paid, in unix milliseconds.
     pub(crate) fn hold_until(&self) -> i64 {
         self.now + self.hold_for

@@ -507,7 +507,9 @@ fn the_registration_names_what_undoes_what() {
     });
     registration.check().unwrap();
     let operations = serde_json::to_value(&registration.operations).unwrap();
-    for (operation, undo) in [("hold", "release"), ("deduct", "restore"), ("confirm", "restore")] {
+    for (operation, undo) in
+        [("hold", "release"), ("hold_short", "release_short"), ("deduct", "restore"), ("confirm", "restore")]
+    {
         assert_eq!(operations[operation]["compensation"], undo);
         assert_eq!(operations[operation]["batch"]["max"], 256);
     }

@@ -97,6 +97,26 @@ impl Lot {
 }
 
 #[tokio::test]
+async fn a_short_hold_is_told_by_its_order_and_leaves_nothing_to_find() {
+    let shop = Shop::open(&[(7, 3), (9, 10)]).await;
+    for (saga, order) in [(1, "a"), (2, "b"), (3, "c")] {
+        let body = cart(order, &[(7, 2), (9, 1)]);
+        assert_eq!(shop.act("hold_short", step(saga, "stock"), &body).await.0, 200);
+    }
+    assert_eq!(shop.undo("release_short", step(2, "stock"), &cart("b", &[(7, 2), (9, 1)])).await.0, 200);
+    let audited = shop.audited(0).await;
+    assert!(audited.findings.is_empty(), "{:?}", audited.findings);
+    // The cart that was asked for is more than was taken, and is no word for it.
+    for (saga, order, state) in
+        [(1, "a", EffectState::Applied), (2, "b", EffectState::Undone), (3, "c", EffectState::Applied)]
+    {
+        let told = effect_of(&audited, step(saga, "stock"));
+        assert_eq!((&told.effect, told.op_state), (&Some(json!({ "order": order })), state));
+    }
+    shop.assert_sound().await;
+}
+
+#[tokio::test]
 async fn after_hundreds_of_calls_of_any_kind_there_is_nothing_to_find() {
     let shop = Shop::open(&[(1, 300), (2, 300), (3, 40)]).await;
     let mut lot = Lot(20_261_121);

@@ -130,6 +130,10 @@ async fn t9_whatever_gives_an_orders_stock_back_ends_what_is_missing_of_it() {
     assert_eq!(shop.act("release", step(7, "time-out"), &json!({"order": "c"})).await.0, 200);
     assert_eq!(shop.act("confirm", step(2, "pay"), &json!({"order": "b"})).await.0, 200);
     assert_eq!(standing(&shop).await, [("b".to_owned(), 2)]);
+    // A time-out that leaves what is paid for leaves what is missing of it as well.
+    let leave = json!({"order": "b", "leave_confirmed": true});
+    assert_eq!(shop.act("release", step(6, "time-out"), &leave).await.0, 200);
+    assert_eq!(standing(&shop).await, [("b".to_owned(), 2)]);
     assert_eq!(shop.act("restore", step(8, "cancel"), &json!({"order": "b"})).await.0, 200);
     assert_eq!((standing(&shop).await, shop.stock(1).await), (vec![], (1, 2)));
     shop.assert_sound().await;
