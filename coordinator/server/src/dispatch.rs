@@ -18,7 +18,7 @@ pub(crate) use transport::{chain, client, retry_after};
 use crate::{
     handle::Handle,
     metrics::Metrics,
-    registry::{Nowhere, Registry, Sign},
+    registry::{Chosen, Nowhere, Registry, Sign},
     run::Command,
     trace::{Carried, Tracer},
 };
@@ -42,8 +42,12 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// How long a call waits for a participant that has no instance, at most.
+/// How long a call waits for a participant that has no instance, or whose only one takes no connection, at most.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The pauses between two tries to connect: the first, and the longest after it has doubled.
+const KNOCK_FIRST: Duration = Duration::from_millis(10);
+const KNOCK_MAX: Duration = Duration::from_millis(100);
 
 /// A call with everything needed to send it.
 #[derive(Debug, Clone)]
@@ -209,7 +213,7 @@ impl Inner {
                 let body = Bytes::from(order.call.body.to_string());
                 let headers = headers(order, &instance, &body, self.tracer.parent(order), &self.callbacks);
                 let url = instance.address(&order.call.operation.name);
-                let reply = self.post(&url.single, headers, body, timeout).await;
+                let reply = self.post(&instance, &url.single, headers, body, timeout).await;
                 instance.note(sign_of(&reply));
                 reply
             }
@@ -220,14 +224,36 @@ impl Inner {
 
     async fn post(
         &self,
+        instance: &Chosen,
         url: &reqwest::Url,
         headers: HeaderMap,
         body: Bytes,
         timeout: Duration,
     ) -> Result<Reply, TransportError> {
-        tokio::time::timeout(timeout, self.transport.post(url, headers, body))
+        tokio::time::timeout(timeout, self.knock(instance, url, headers, body))
             .await
             .unwrap_or(Err(TransportError::TimedOut(timeout)))
+    }
+
+    /// Posts; and again, while nobody takes the connection and the process may be on its way up again.
+    ///
+    /// Nothing has been sent then, so this is one attempt still.
+    async fn knock(
+        &self,
+        instance: &Chosen,
+        url: &reqwest::Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, TransportError> {
+        let mut pause = KNOCK_FIRST;
+        loop {
+            let reply = self.transport.post(url, headers.clone(), body.clone()).await;
+            if !matches!(reply, Err(TransportError::Refused(_))) || !instance.may_come_back(PATIENCE) {
+                return reply;
+            }
+            tokio::time::sleep(pause).await;
+            pause = KNOCK_MAX.min(pause * 2);
+        }
     }
 
     /// Posts many calls of one operation as one request and gives each its own answer.
@@ -250,7 +276,7 @@ impl Inner {
         let url = instance.address(&operation.name);
         let mut headers = json_headers();
         sign(&mut headers, &instance, &body, &orders[0]);
-        let reply = self.post(&url.batch, headers, body, timeout).await;
+        let reply = self.post(&instance, &url.batch, headers, body, timeout).await;
         instance.note(sign_of(&reply));
         drop(instance);
         let took = begun.elapsed();
@@ -303,7 +329,7 @@ impl From<Nowhere> for TransportError {
 /// What an exchange tells of the instance. That it has much to do (429) tells nothing of its health.
 fn sign_of(reply: &Result<Reply, TransportError>) -> Sign {
     match reply {
-        Err(TransportError::Broken(_)) => Sign::Broken,
+        Err(TransportError::Refused(_) | TransportError::Broken(_)) => Sign::Broken,
         Err(_) => Sign::Missed,
         Ok(reply) if reply.status.is_server_error() || matches!(reply.body, Err(BodyError::Cut(_))) => {
             Sign::Missed

@@ -7,8 +7,12 @@ use amends_saga::{
 };
 use amends_store::{Store, memory::MemoryStore};
 use amends_wire::definition::Defaults;
+use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -433,4 +437,69 @@ async fn a_batch_whose_answer_is_too_long_goes_call_by_call() {
     for (saga, answer) in answers(&mut taken, 3).await {
         assert!(is_its_own(&saga, &answer), "{answer:?}");
     }
+}
+
+/// Answers the first call, then refuses connections `refusals` times, then answers again; counts what it is asked.
+struct Restarting {
+    asked: Arc<AtomicUsize>,
+    refusals: usize,
+}
+
+#[async_trait]
+impl Transport for Restarting {
+    async fn post(&self, _: &reqwest::Url, _: HeaderMap, _: Bytes) -> Result<Reply, TransportError> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        match asked > 0 && asked <= self.refusals {
+            true => Err(TransportError::Refused("connection refused".to_owned())),
+            false => reply(200, &json!({})),
+        }
+    }
+}
+
+fn patient(operation: &str) -> (SagaId, u64, Call) {
+    let (saga, epoch, mut call) = call("p", operation, Op::Action);
+    call.operation.timeout = Millis(5_000);
+    (saga, epoch, call)
+}
+
+async fn one(dispatcher: &Dispatcher, taken: &mut mpsc::Receiver<Command>) -> Answer {
+    let order = patient("one");
+    let saga = order.0;
+    dispatcher.dispatch(vec![order]);
+    answers(taken, 1).await.remove(&saga).expect("its answer")
+}
+
+#[tokio::test]
+async fn a_process_that_is_started_again_is_waited_for_and_its_attempt_is_not_spent() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (dispatcher, mut taken) = dispatcher(Restarting { asked: asked.clone(), refusals: 6 }).await;
+    assert!(matches!(one(&dispatcher, &mut taken).await, Answer::Done(_)));
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(one(&dispatcher, &mut taken).await, Answer::Done(_)), "it came back within a second");
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+    assert_eq!(asked.load(Ordering::Relaxed), 8);
+}
+
+#[tokio::test]
+async fn an_outage_is_waited_for_once_and_not_by_each_call_anew() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (dispatcher, mut taken) =
+        dispatcher(Restarting { asked: asked.clone(), refusals: usize::MAX - 1 }).await;
+    assert!(matches!(one(&dispatcher, &mut taken).await, Answer::Done(_)));
+    let begun = tokio::time::Instant::now();
+    for _ in 0..10 {
+        let answer = one(&dispatcher, &mut taken).await;
+        assert!(is_unknown(&answer, "connection refused"), "{answer:?}");
+    }
+    assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_instance_that_has_never_answered() {
+    let asked = Arc::new(AtomicUsize::new(1));
+    let (dispatcher, mut taken) =
+        dispatcher(Restarting { asked: asked.clone(), refusals: usize::MAX - 1 }).await;
+    let answer = one(&dispatcher, &mut taken).await;
+    assert!(is_unknown(&answer, "connection refused"), "{answer:?}");
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "it was asked once");
 }

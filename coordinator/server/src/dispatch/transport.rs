@@ -33,6 +33,9 @@ pub enum TransportError {
     /// The operation's timeout passed.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    /// Nobody takes a connection at the address: nothing was sent.
+    #[error("{0}")]
+    Refused(String),
     /// The connection could not be made, or broke.
     #[error("{0}")]
     Broken(String),
@@ -56,7 +59,7 @@ pub trait Transport: Send + Sync {
     /// Posts `body` to `url`.
     ///
     /// # Errors
-    /// [`TransportError::Broken`] when no answer came.
+    /// [`TransportError::Refused`] when nobody takes the connection, [`TransportError::Broken`] when no answer came.
     async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes) -> Result<Reply, TransportError>;
 
     /// Reads what `url` shows. A transport that carries calls only says that there is nothing.
@@ -132,11 +135,23 @@ impl Transport for HttpTransport {
 }
 
 async fn read(sent: reqwest::Result<reqwest::Response>, bytes_max: usize) -> Result<Reply, TransportError> {
-    let mut response = sent.map_err(|error| TransportError::Broken(chain(&error)))?;
+    let mut response = sent.map_err(|error| broken(&error))?;
     let status = response.status();
     let retry_after = retry_after(response.headers());
     let body = read_capped(&mut response, bytes_max).await;
     Ok(Reply { status, retry_after, body })
+}
+
+fn broken(error: &reqwest::Error) -> TransportError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        let io = inner.downcast_ref::<std::io::Error>();
+        if error.is_connect() && io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return TransportError::Refused(chain(error));
+        }
+        cause = inner.source();
+    }
+    TransportError::Broken(chain(error))
 }
 
 async fn read_capped(response: &mut reqwest::Response, bytes_max: usize) -> Result<Bytes, BodyError> {

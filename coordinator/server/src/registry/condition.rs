@@ -6,10 +6,14 @@
 //! a participant without an instance to call; where all are out all are in, and the participant's breaker decides.
 
 use amends_saga::{Millis, Timestamp, hash::Mix};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    },
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// Calls in a row without a definite answer that take an instance out.
 const MISSES_MAX: u32 = 5;
@@ -41,6 +45,11 @@ pub(super) struct Condition {
     resting_until: AtomicI64,
     is_ill: AtomicBool,
     checks: Mutex<Checks>,
+    /// Whether it has answered since this coordinator knows it.
+    has_answered: AtomicBool,
+    /// Whether it takes no connection; `refused_since` says since when.
+    is_refused: AtomicBool,
+    refused_since: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +108,13 @@ impl Condition {
     pub(super) fn note(&self, sign: Sign, at: Timestamp) {
         if sign == Sign::Answered {
             // A line of cache that is read by many is written only when it changes.
+            if !self.has_answered.load(Ordering::Relaxed) {
+                self.has_answered.store(true, Ordering::Relaxed);
+            }
+            if self.is_refused.load(Ordering::Relaxed) {
+                self.is_refused.store(false, Ordering::Relaxed);
+                *self.refused() = None;
+            }
             if self.misses.load(Ordering::Relaxed) > 0 {
                 self.misses.store(0, Ordering::Relaxed);
                 self.resting_until.store(0, Ordering::Relaxed);
@@ -111,6 +127,22 @@ impl Condition {
             let rest = Millis(REST_FIRST.0 << (rests - 1).min(REST_DOUBLINGS));
             self.resting_until.store(at.after(rest).0, Ordering::Relaxed);
         }
+    }
+
+    /// Whether it, which has just refused a connection, may be back within `patience` of the first that it refused.
+    ///
+    /// A process that is started again looks like this for a moment. One that never answered is not waited for, and an outage
+    /// is waited for once, not by each call anew.
+    pub(super) fn may_come_back(&self, patience: Duration) -> bool {
+        if !self.has_answered.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.is_refused.store(true, Ordering::Relaxed);
+        self.refused().get_or_insert_with(Instant::now).elapsed() < patience
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.refused_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the next check made at once, as when the instance says that it is there.

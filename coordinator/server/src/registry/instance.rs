@@ -5,7 +5,7 @@ use crate::clock::now;
 use amends_saga::{Name, Timestamp, hash::Mix};
 use amends_wire::participant::Secret;
 use reqwest::Url;
-use std::{borrow::Cow, collections::BTreeMap, ops::Deref, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
 /// One address to call.
 #[derive(Debug)]
@@ -30,7 +30,17 @@ pub(crate) struct Address {
 #[derive(Debug)]
 pub(crate) struct Chosen {
     instance: Arc<Instance>,
+    /// Whether no other offers the operation.
+    is_only: bool,
     _in_flight: InFlight,
+}
+
+impl Chosen {
+    /// Whether to wait for it, which has just refused a connection: there is no other to ask, and it may be back within
+    /// `patience` of the first that it refused.
+    pub(crate) fn may_come_back(&self, patience: Duration) -> bool {
+        self.is_only && self.condition.may_come_back(patience)
+    }
 }
 
 impl Deref for Chosen {
@@ -114,7 +124,7 @@ pub(super) fn choose(instances: &[Arc<Instance>], operation: &Name, turn: usize)
     let offering = || instances.iter().filter(|one| one.addresses.contains_key(operation));
     let count = offering().count();
     let instance = if count > 1 { of_several(offering().collect(), turn) } else { offering().next()? };
-    Some(Chosen { instance: instance.clone(), _in_flight: instance.condition.begin() })
+    Some(Chosen { instance: instance.clone(), is_only: count == 1, _in_flight: instance.condition.begin() })
 }
 
 fn of_several(mut all: Vec<&Arc<Instance>>, turn: usize) -> &Arc<Instance> {

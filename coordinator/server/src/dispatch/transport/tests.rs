@@ -71,7 +71,7 @@ async fn an_answer_of_the_largest_size_is_read_and_a_longer_one_is_not() {
 }
 
 #[tokio::test]
-async fn a_connection_that_nobody_accepts_is_broken() {
+async fn a_connection_that_nobody_accepts_is_refused() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -79,5 +79,5 @@ async fn a_connection_that_nobody_accepts_is_broken() {
     };
     let url: Url = format!("http://127.0.0.1:{port}/hold").parse().expect("a URL");
     let error = HttpTransport::new().expect("a client").post(&url, HeaderMap::new(), Bytes::new()).await;
-    assert!(matches!(error, Err(TransportError::Broken(_))), "{error:?}");
+    assert!(matches!(error, Err(TransportError::Refused(_))), "{error:?}");
 }
