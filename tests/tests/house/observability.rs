@@ -18,8 +18,11 @@ const DIRECTORY: &str = "coordinator/observability";
 /// The guide for the people on call.
 const GUIDE: &str = "coordinator/OPERATING.md";
 
-/// The source files that export metrics.
-const EXPORTERS: &str = "coordinator/server/src";
+/// Where the source files are that export metrics: those whose path speaks of them.
+const EXPORTERS: [&str; 2] = ["coordinator/server/src", "participants"];
+
+/// The dashboards: the coordinator's, and that of participants and shop.
+const DASHBOARDS: [&str; 2] = ["amends.json", "shop.json"];
 
 /// The two ways in which an alert reaches somebody.
 const SEVERITIES: [&str; 2] = ["page", "warn"];
@@ -59,9 +62,12 @@ fn alerts() -> Vec<Value> {
     found
 }
 
-fn dashboard() -> Value {
-    let text = read(&format!("{DIRECTORY}/grafana/dashboards/amends.json"));
-    serde_json::from_str(&text).expect("the dashboard is JSON")
+fn dashboard_path(name: &str) -> String {
+    format!("{DIRECTORY}/grafana/dashboards/{name}")
+}
+
+fn dashboards() -> [Value; 2] {
+    DASHBOARDS.map(|name| serde_json::from_str(&read(&dashboard_path(name))).expect("a dashboard is JSON"))
 }
 
 /// The panels, rows included, in their order.
@@ -69,7 +75,7 @@ fn panels(dashboard: &Value) -> &[Value] {
     list(dashboard, "panels")
 }
 
-/// Every query of the dashboard, with the title of its panel.
+/// Every query of a dashboard, with the title of its panel.
 fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let of_panel = |panel: &Value| -> Vec<(String, String)> {
         let title = text(panel, "title").to_owned();
@@ -89,10 +95,13 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What the coordinator exports: every name that stands in quotes where metrics are made.
+/// What is exported: every name that stands in quotes where metrics are made.
 fn exported() -> BTreeSet<String> {
-    let sources =
-        files(EXPORTERS, "rs").into_iter().filter(|path| path[EXPORTERS.len()..].contains("metrics"));
+    let makes_metrics =
+        |path: &String, from: &str| path[from.len()..].contains("metrics") && !path.ends_with("tests.rs");
+    let sources = EXPORTERS
+        .iter()
+        .flat_map(|from| files(from, "rs").into_iter().filter(move |path| makes_metrics(path, from)));
     let found: BTreeSet<String> = sources
         .flat_map(|path| {
             let source = read(&path);
@@ -191,28 +200,35 @@ fn every_alert_has_a_reason_above_it() {
 fn rules_dashboard_and_guide_name_only_metrics_that_exist() {
     let exported = exported();
     let mut complaints = Vec::new();
-    let json = format!("{DIRECTORY}/grafana/dashboards/amends.json");
-    for path in [&format!("{DIRECTORY}/alerts.yml"), &format!("{DIRECTORY}/alerts_test.yml"), &json, GUIDE] {
-        let named = metrics_in(&read(path)).into_iter();
+    let rules = ["alerts.yml", "alerts_test.yml"].map(|name| format!("{DIRECTORY}/{name}"));
+    let paths = rules.into_iter().chain(DASHBOARDS.map(dashboard_path)).chain([GUIDE.to_owned()]);
+    for path in paths {
+        let named = metrics_in(&read(&path)).into_iter();
         let unknown = named.filter(|name| !exported.contains(name));
         complaints.extend(unknown.map(|name| format!("{path}: {name}")));
     }
-    none("a metric that the coordinator does not export", &complaints);
+    none("a metric that nobody exports", &complaints);
 }
 
 #[test]
 fn everything_exported_is_shown() {
-    let shown: BTreeSet<String> =
-        queries(&dashboard()).iter().flat_map(|(_, query)| metrics_in(query)).collect();
+    let shown: BTreeSet<String> = dashboards()
+        .iter()
+        .flat_map(|dashboard| queries(dashboard))
+        .flat_map(|(_, query)| metrics_in(&query))
+        .collect();
     let complaints: Vec<String> = exported().into_iter().filter(|name| !shown.contains(name)).collect();
-    none("a metric that no panel of the dashboard shows", &complaints);
+    none("a metric that no panel of a dashboard shows", &complaints);
 }
 
 #[test]
-fn the_dashboard_asks_the_chosen_source_and_never_without_bound() {
-    let dashboard = dashboard();
+fn the_dashboards_ask_the_chosen_source_and_never_without_bound() {
+    dashboards().iter().for_each(asks_the_chosen_source);
+}
+
+fn asks_the_chosen_source(dashboard: &Value) {
     let mut complaints = Vec::new();
-    for panel in panels(&dashboard).iter().filter(|panel| text(panel, "type") != "row") {
+    for panel in panels(dashboard).iter().filter(|panel| text(panel, "type") != "row") {
         let title = text(panel, "title");
         let sources = list(panel, "targets").iter().map(|target| &target["datasource"]);
         if sources.chain([&panel["datasource"]]).any(|source| text(source, "uid") != "${datasource}") {
@@ -225,7 +241,7 @@ fn the_dashboard_asks_the_chosen_source_and_never_without_bound() {
             complaints.push(format!("{title} asks nothing"));
         }
     }
-    for (title, query) in queries(&dashboard) {
+    for (title, query) in queries(dashboard) {
         let words: Vec<&str> =
             query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').collect();
         if !words.iter().any(|word| AGGREGATIONS.contains(word)) {
@@ -244,11 +260,14 @@ fn the_dashboard_asks_the_chosen_source_and_never_without_bound() {
 
 #[test]
 fn panels_have_a_place_of_their_own() {
-    let dashboard = dashboard();
+    dashboards().iter().for_each(each_panel_has_its_place);
+}
+
+fn each_panel_has_its_place(dashboard: &Value) {
     let mut taken: BTreeMap<(u64, u64), &str> = BTreeMap::new();
     let mut ids = BTreeSet::new();
     let mut complaints = Vec::new();
-    for panel in panels(&dashboard) {
+    for panel in panels(dashboard) {
         let title = text(panel, "title");
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel["gridPos"][side].as_u64().expect("a place"));
         assert!(x + w <= 24, "{title} is within the grid");
@@ -266,10 +285,11 @@ fn panels_have_a_place_of_their_own() {
 }
 
 #[test]
-fn promtool_can_read_every_query_of_the_dashboard() {
+fn promtool_can_read_every_query_of_the_dashboards() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let rules: Vec<Value> = queries(&dashboard())
-        .into_iter()
+    let rules: Vec<Value> = dashboards()
+        .iter()
+        .flat_map(queries)
         .enumerate()
         .map(|(number, (title, query))| {
             let query = query.replace("$__rate_interval", "1m");
