@@ -78,6 +78,7 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         Some(flash) => Some(Sale::open(&site, &run, flash, plan.set_apart().collect()).await?),
         None => None,
     };
+    watch::caught_up(&site, &mut telling).await.context("the catalogue cannot be asked")?;
     drop(telling);
     let load = Arc::new(Load::new(site, plan, run, sale)?);
     put_under_load(&args, globals, load, fleet).await

@@ -23,8 +23,9 @@ const LAWS_REST: u32 = 10;
 /// Between two looks at how far the catalogue knows the inventory's changes.
 const FRESHNESS_EVERY: Duration = Duration::from_millis(250);
 
-/// The catalogue's own figure of it.
+/// The catalogue's own figures of it: how long ago it knew all, and how many changes it does not know.
 const KNOWN: &str = "amends_product_feed_known_seconds ";
+const BEHIND: &str = "amends_product_feed_lag_flows ";
 
 /// Latencies that live figures are made of.
 const RECENT: usize = 1_000;
@@ -105,10 +106,31 @@ pub(super) async fn freshness(load: Arc<Load>, stop: CancellationToken) {
     }
 }
 
+/// Waits until the catalogue knows all that has changed by now, or has had the time for it, so that a day begins with a
+/// catalogue that shows what there is. One that follows nobody is not waited for.
+pub(super) async fn caught_up(site: &Site, telling: &mut Telling) -> anyhow::Result<()> {
+    let product = Client::new(site.urls.product.clone(), None)?;
+    let begun = Instant::now();
+    while begun.elapsed() < site.patience {
+        let metrics = product.text("/metrics").await?;
+        let Some(age) = known_before(&metrics) else { return Ok(()) };
+        if age < begun.elapsed() {
+            return Ok(());
+        }
+        let behind = figure(&metrics, BEHIND).unwrap_or_default();
+        telling.tell(&format!("the catalogue has {behind} changes to learn of"));
+        tokio::time::sleep(FRESHNESS_EVERY).await;
+    }
+    Ok(())
+}
+
 /// How long ago all changes were known, as the catalogue's metrics tell it; nothing where it follows nobody.
 fn known_before(metrics: &str) -> Option<Duration> {
-    let figure = metrics.lines().find_map(|line| line.strip_prefix(KNOWN))?;
-    Duration::try_from_secs_f64(figure.trim().parse().ok()?).ok()
+    Duration::try_from_secs_f64(figure(metrics, KNOWN)?).ok()
+}
+
+fn figure(metrics: &str, name: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
 
 /// Tells on stderr how it goes, until told to stop: as a bar on a terminal, otherwise as a line now and then.
