@@ -10,17 +10,18 @@
 //! more often (Zipf, s = 1). *batch* sends such carts over loopback HTTP, in the batch form, 256 in a request; there the
 //! waiters are requests. The last column is how often the hot SKU is sold for each time the row route sells it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use amends_inventory::cart::Sku;
 use amends_inventory::record::RecordKey;
 use amends_inventory::route::{Mode, Switch};
 use amends_inventory::{Config, Inventory, open};
+use amends_wire::participant::{IDEMPOTENCY_KEY, SAGA_ATTEMPT, SAGA_ID, SAGA_OP, SAGA_STEP};
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -32,6 +33,11 @@ const SKUS: usize = 10_000;
 
 /// The SKU that everybody wants.
 const HOT: i64 = 1;
+
+// What every call has in common.
+const DEDUCT: HeaderValue = HeaderValue::from_static("deduct");
+const ACTION: HeaderValue = HeaderValue::from_static("action");
+const ONE: HeaderValue = HeaderValue::from_static("1");
 
 /// Carts in one request of the batch form.
 const BATCH: usize = 256;
@@ -180,7 +186,7 @@ impl Bench {
 fn batch(first: u64) -> String {
     let calls: Vec<String> = (first..first + BATCH as u64)
         .map(|number| {
-            let saga = Uuid::now_v7();
+            let saga = saga(number);
             let cart = cart(Load::Cart, number);
             format!(r#"{{"saga":"{saga}","step":"deduct","op":"action","attempt":1,"key":"{saga}/deduct/action","body":{cart}}}"#)
         })
@@ -212,15 +218,27 @@ async fn wait(router: Router, load: Load, number: Arc<AtomicU64>, end: Instant) 
 }
 
 fn deduct(load: Load, number: u64) -> Request<Body> {
-    let saga = Uuid::now_v7().to_string();
+    let saga = saga(number).to_string();
     Request::post("/deduct")
-        .header("saga-step", "deduct")
-        .header("saga-op", "action")
-        .header("saga-attempt", "1")
-        .header("idempotency-key", format!("{saga}/deduct/action"))
-        .header("saga-id", saga)
+        .header(SAGA_STEP, DEDUCT)
+        .header(SAGA_OP, ACTION)
+        .header(SAGA_ATTEMPT, ONE)
+        .header(IDEMPOTENCY_KEY, format!("{saga}/deduct/action"))
+        .header(SAGA_ID, saga)
         .body(Body::from(cart(load, number)))
         .expect("a request")
+}
+
+/// A saga's id, made as the coordinator makes them: by time, and otherwise at random.
+fn saga(number: u64) -> Uuid {
+    static SEED: LazyLock<u64> = LazyLock::new(|| Uuid::now_v7().as_u64_pair().1);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (high, low) = (mixed(*SEED ^ number), mixed(*SEED ^ !number));
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&low.to_be_bytes());
+    random[8..].copy_from_slice(&high.to_be_bytes()[..2]);
+    uuid::Builder::from_unix_timestamp_millis(u64::try_from(now.as_millis()).unwrap_or_default(), &random)
+        .into_uuid()
 }
 
 fn cart(load: Load, number: u64) -> String {

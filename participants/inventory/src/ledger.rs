@@ -115,6 +115,8 @@ pub struct Ledger {
     hold_for: i64,
     next_hold: i64,
     records: BTreeMap<RecordKey, Record>,
+    /// Whether there are records of which something is kept back.
+    keeps_back: bool,
     /// How many of a record nobody may take, where there is something kept back.
     kept_back: BTreeMap<i64, i64>,
     buckets: BTreeMap<BucketKey, Bucket>,
@@ -166,6 +168,16 @@ impl Ledger {
     /// The numbers of the records that were loaded.
     pub fn loaded(&self) -> impl Iterator<Item = i64> {
         self.records.values().map(|record| record.stock_id)
+    }
+
+    /// Notes that there are records of which something is kept back, these or others.
+    pub(crate) fn expect_kept_back(&mut self) {
+        self.keeps_back = true;
+    }
+
+    /// Whether something may be kept back of what was loaded.
+    pub(crate) fn keeps_back(&self) -> bool {
+        self.keeps_back
     }
 
     /// Keeps so many of a record back: they are usable, and are not taken.

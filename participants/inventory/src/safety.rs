@@ -61,11 +61,14 @@ const LOAD: &str = "
     cross join inv_stock s indexed by inv_stock_with_safety on s.stock_id = wanted.value
     where s.safety_stock > 0";
 
-/// Tells the ledger what is kept back of the records that it has loaded.
+/// Tells the ledger what is kept back of the records that it has loaded; where nothing is, nothing is asked.
 ///
 /// # Errors
 /// The database's own.
 pub(crate) async fn load(connection: &mut SqliteConnection, ledger: &mut Ledger) -> Result<(), sqlx::Error> {
+    if !ledger.keeps_back() {
+        return Ok(());
+    }
     let records = Value::from_iter(ledger.loaded()).to_string();
     for row in sqlx::query(LOAD).bind(records).fetch_all(connection).await? {
         ledger.keep_back(row.try_get(0)?, row.try_get(1)?);

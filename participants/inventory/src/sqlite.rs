@@ -121,6 +121,9 @@ pub async fn load(
         .fetch_one(&mut *connection)
         .await?;
     let mut ledger = Ledger::new(now, hold_for, row.try_get("next_hold")?);
+    if row.try_get("keeps_back")? {
+        ledger.expect_kept_back();
+    }
     let mut loaded = BTreeSet::new();
     for bucket in parsed::<Vec<BucketRow>>("inv_bucket", row.try_get("buckets")?)? {
         let record = RecordKey::from(sku_of(bucket.sku)?);
@@ -156,8 +159,11 @@ pub async fn write(connection: &mut SqliteConnection, changes: &Changes, now: i6
     let written = MOVE_BUCKETS.execute(connection, &changes.buckets, bind_bucket).await?;
     counted("inv_bucket", changes.buckets.len(), written)?;
     let mut causes = Causes::default();
-    let bind = |row: &mut Row, hold: &Hold| bind_hold(row, hold, &mut causes);
-    let written = MAKE_HOLDS.execute(connection, &changes.made, bind).await?;
+    let (fresh, others): (Vec<&Hold>, Vec<&Hold>) = changes.made.iter().partition(|hold| is_fresh(hold));
+    let bind = |row: &mut Row, hold: &&Hold| bind_fresh(row, hold, &mut causes);
+    let mut written = MAKE_FRESH.execute(connection, &fresh, bind).await?;
+    let bind = |row: &mut Row, hold: &&Hold| bind_hold(row, hold, &mut causes);
+    written += MAKE_HOLDS.execute(connection, &others, bind).await?;
     counted("inv_hold", changes.made.len(), written)?;
     let bind = |row: &mut Row, hold: &Hold| bind_change(row, hold, &mut causes);
     let written = CHANGE_HOLDS.execute(connection, &changes.changed, bind).await?;
@@ -233,6 +239,7 @@ pub async fn note_replenished(
 /// at most one answers.
 const LOAD: &str = "
     select (select coalesce(max(hold_id), 0) + 1 from inv_hold) as next_hold,
+        exists (select 1 from inv_stock indexed by inv_stock_with_safety where safety_stock > 0) as keeps_back,
         (select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no, b.usable, b.held, b.shipped))
             from json_each(?1) wanted
             cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1 and s.dept_no = '*'
@@ -260,6 +267,17 @@ static MOVE_BUCKETS: LazyLock<Rows> = LazyLock::new(|| {
          from",
         5,
         "as moved where stock_id = moved.column1 and bucket_no = moved.column2",
+    )
+});
+
+/// Holds that stand as they were made, which nearly all do; what follows from the rest is not bound.
+static MAKE_FRESH: LazyLock<Rows> = LazyLock::new(|| {
+    Rows::new(
+        "insert into inv_hold (hold_id, order_no, line_no, stock_id, bucket_no, epoch, qty, state,
+            made_saga, made_step, expires_at, created_at, confirmed_saga, confirmed_step)
+         select *, case column8 when 2 then column9 end, case column8 when 2 then column10 end from",
+        12,
+        "where column1 is not null",
     )
 });
 
@@ -427,18 +445,41 @@ struct StandingColumns {
 
 impl StandingColumns {
     fn of(hold: &Hold, causes: &mut Causes) -> StandingColumns {
-        let (state, expires_at) = match &hold.standing {
-            Standing::Held { expires_at } => (1, Some(*expires_at)),
-            Standing::Confirmed { .. } => (2, None),
-            Standing::Closed { .. } => (3, None),
-        };
+        let (state, expires_at) = state_of(hold);
         let (confirmed_saga, confirmed_step) = hold.confirmed_by().map(|by| causes.texts(by)).unzip();
         StandingColumns { state, confirmed_saga, confirmed_step, expires_at }
     }
 }
 
+/// The number of where a hold stands, and when it expires.
+fn state_of(hold: &Hold) -> (i64, Option<i64>) {
+    match &hold.standing {
+        Standing::Held { expires_at } => (1, Some(*expires_at)),
+        Standing::Confirmed { .. } => (2, None),
+        Standing::Closed { .. } => (3, None),
+    }
+}
+
 fn bind_bucket(row: &mut Row, (key, delta): &(BucketKey, Delta)) {
     row.push(key.stock_id).push(key.bucket_no).push(delta.usable).push(delta.held).push(delta.shipped);
+}
+
+/// Whether a new hold stands at the end of its batch as it was made: of a deduction, its maker has confirmed it.
+fn is_fresh(hold: &Hold) -> bool {
+    let as_made = match &hold.standing {
+        Standing::Held { .. } => true,
+        Standing::Confirmed { by } => *by == hold.made_by,
+        Standing::Closed { .. } => false,
+    };
+    as_made && hold.open() == hold.qty
+}
+
+fn bind_fresh(row: &mut Row, hold: &Hold, causes: &mut Causes) {
+    let (made_saga, made_step) = causes.texts(&hold.made_by);
+    let (state, expires_at) = state_of(hold);
+    row.push(hold.id).push(hold.order.shared()).push(hold.line_no);
+    row.push(hold.bucket.stock_id).push(hold.bucket.bucket_no).push(hold.epoch).push(hold.qty);
+    row.push(state).push(made_saga).push(made_step).push(expires_at).push(hold.created_at);
 }
 
 fn bind_hold(row: &mut Row, hold: &Hold, causes: &mut Causes) {

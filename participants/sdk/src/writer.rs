@@ -95,7 +95,20 @@ struct Waiting {
     call: Call,
     /// What attempts of the call have in common.
     hash: barrier::Hash,
-    reply: oneshot::Sender<Reply>,
+    reply: oneshot::Sender<Answered>,
+}
+
+/// The reply to a call, with the call itself: it is taken apart by whoever called, and not while others wait.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    reply: Reply,
+    _call: Call,
+}
+
+impl Waiting {
+    fn answer(self, reply: Reply) {
+        let _ = self.reply.send(Answered { reply, _call: self.call });
+    }
 }
 
 impl Writer {
@@ -125,7 +138,7 @@ impl Writer {
     }
 
     /// Queues a guarded call; the answer comes when it is durable.
-    pub(crate) fn call(&self, body: Arc<dyn Body>, call: Call) -> Result<oneshot::Receiver<Reply>, Error> {
+    pub(crate) fn call(&self, body: Arc<dyn Body>, call: Call) -> Result<oneshot::Receiver<Answered>, Error> {
         let (reply, answer) = oneshot::channel();
         body.prepare(&call);
         let hash = barrier::fingerprint(&call);
@@ -159,7 +172,7 @@ impl Writer {
 
 /// The answer of a queued call, or that there is none yet.
 pub(crate) async fn awaited(
-    queued: Result<oneshot::Receiver<Reply>, Error>,
+    queued: Result<oneshot::Receiver<Answered>, Error>,
     until: tokio::time::Instant,
 ) -> Reply {
     let answer = match queued {
@@ -167,7 +180,7 @@ pub(crate) async fn awaited(
         Err(error) => return Reply::unavailable(error.to_string(), Some(1)),
     };
     match tokio::time::timeout_at(until, answer).await {
-        Ok(Ok(reply)) => reply,
+        Ok(Ok(answered)) => answered.reply,
         Ok(Err(_)) => Reply::unavailable("the participant is stopping", Some(1)),
         Err(_) => Reply::unavailable("the participant's database has not answered for 30 s", Some(1)),
     }
@@ -239,13 +252,13 @@ async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
             Ok(replies) => {
                 writing.figures.committed(batch.len());
                 for (one, reply) in batch.into_iter().zip(replies) {
-                    let _ = one.reply.send(reply);
+                    one.answer(reply);
                 }
             }
             Err(Failed::Indefinite(offenders)) => {
                 // From the back, so that the places before stay right.
                 for (place, reply) in offenders.into_iter().rev() {
-                    let _ = batch.remove(place).reply.send(reply);
+                    batch.remove(place).answer(reply);
                 }
                 todo.extend((!batch.is_empty()).then_some(batch));
             }
@@ -262,7 +275,7 @@ async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
                     writing.distrust();
                 }
                 for one in batch {
-                    let _ = one.reply.send(unavailable(&error));
+                    one.answer(unavailable(&error));
                 }
             }
         }

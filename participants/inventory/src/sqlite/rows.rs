@@ -11,6 +11,7 @@ const SIZES: [usize; 20] = [1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32, 
 
 /// One statement in several sizes.
 pub(super) struct Rows {
+    columns: usize,
     texts: [String; SIZES.len()],
 }
 
@@ -20,7 +21,7 @@ impl Rows {
         let row = format!("({})", vec!["?"; columns].join(", "));
         let texts =
             SIZES.map(|size| format!("{head} (values {}) {tail}", vec![row.as_str(); size].join(", ")));
-        Rows { texts }
+        Rows { columns, texts }
     }
 
     /// Executes the statement for all items and returns how many rows it touched.
@@ -33,6 +34,7 @@ impl Rows {
         let mut touched = 0;
         for piece in items.chunks(SIZES[0]) {
             let mut row = Row(SqliteArguments::default());
+            sqlx::Arguments::reserve(&mut row.0, piece.len() * self.columns, 0);
             piece.iter().for_each(|item| bind(&mut row, item));
             let room = SIZES.iter().rposition(|size| *size >= piece.len()).unwrap_or_default();
             let query = sqlx::query_with(self.texts[room].as_str(), row.0);
