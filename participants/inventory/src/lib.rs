@@ -25,8 +25,8 @@
 //!
 //! Answers: `hold` says `{order, hold_until, lines: [{sku, qty, hold}]}`; 409 with `{message, lines: [{sku, wanted,
 //! available}]}` when something is short or unknown; 422 with `errors: [{path, message}]` when the body does not fit.
-//! Beside the operations there are the addresses of [`http`], of [`activity`], [`alert`] and [`physical`] stock, and
-//! `GET /saga-audit`, which says what was done for which saga.
+//! Beside the operations there are the addresses of [`http`], of [`activity`], [`alert`], [`physical`] stock, [`safety`] stock
+//! and shortages ([`short`]), and `GET /saga-audit`, which says what was done for which saga.
 //!
 //! Nothing is freed because of the clock: [`sweep`] tells the order service whose time is up.
 //!

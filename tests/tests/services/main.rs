@@ -72,9 +72,11 @@ async fn b1_no_service_has_a_table_of_another_and_an_order_goes_through_all_four
     let mut tables: BTreeMap<Service, BTreeSet<String>> = BTreeMap::new();
     for service in Service::ALL {
         tables.insert(service, world.tables(service).await);
-        // What a process has open is its own database and nobody else's.
-        let open = world.open_databases(service);
-        assert_eq!(open, BTreeSet::from([service.file().to_owned()]), "{service:?}");
+        // What a process has open is its own database and nobody else's, where the system tells.
+        if cfg!(target_os = "linux") {
+            let open = world.open_databases(service);
+            assert_eq!(open, BTreeSet::from([service.file().to_owned()]), "{service:?}");
+        }
     }
     // What the sdk keeps in every participant's database, each in its own.
     let common: BTreeSet<&str> = ["saga_barrier", "saga_participant_schema"].into();
