@@ -10,7 +10,7 @@
 
 mod periodic;
 
-pub(crate) use periodic::Auditing;
+pub(crate) use periodic::{Auditing, SoFar};
 pub use periodic::EVERY;
 
 use async_trait::async_trait;

@@ -21,6 +21,7 @@
 //! Counting costs a call a few atomic additions; there is no lock and no text before somebody asks. The invariant it
 //! keeps: **the number of series is bounded by the operations and the laws, whatever is sent**.
 
+mod audit;
 mod calls;
 mod text;
 mod writer;
@@ -127,7 +128,7 @@ impl Exported {
         calls::write(&self.calls, &mut text);
         writer::write(&self.writers, &mut text);
         if let Some(auditing) = &self.auditing {
-            auditing.write(&mut text);
+            audit::write(&auditing.so_far(), &mut text);
         }
         text.go_on_without_a_name();
         for own in &self.own {

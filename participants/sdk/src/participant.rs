@@ -168,6 +168,9 @@ impl Participant {
     }
 
     /// Serves further routes beside the operations.
+    ///
+    /// They may not have the addresses that are served anyway, such as `/metrics`: [`Participant::router`] panics then. Figures
+    /// of one's own are given to [`Participant::figures`].
     #[must_use]
     pub fn routes(mut self, router: Router) -> Participant {
         self.extra = self.extra.merge(router);

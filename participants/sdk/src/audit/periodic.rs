@@ -5,7 +5,6 @@
 //! broken is told of once, as an error, and once more when it is kept again; the figures show it all the while.
 
 use super::Laws;
-use crate::metrics::Text;
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -105,25 +104,31 @@ impl Auditing {
         took
     }
 
-    /// Writes the figures; of audits there are none before the first.
-    pub(crate) fn write(&self, text: &mut Text) {
+    /// What came of it so far.
+    pub(crate) fn so_far(&self) -> SoFar {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.laws.is_empty() {
-            let name = "amends_participant_audit_broken";
-            text.begin(name, "gauge", "rows that break a law, as the last audit found them");
-            for (law, rows) in &known.laws {
-                text.value(name, &[("law", law)], rows);
-            }
+        let count = |of: &AtomicU64| of.load(Relaxed);
+        SoFar {
+            broken: known.laws.iter().map(|(law, rows)| (*law, *rows)).collect(),
+            since: known.last.map_or(self.began, |(began, _)| began).elapsed(),
+            took: known.last.map(|(_, took)| took),
+            runs: [
+                ("kept", count(&self.kept)),
+                ("broken", count(&self.broken)),
+                ("failed", count(&self.failed)),
+            ],
         }
-        let since = known.last.map_or(self.began, |(began, _)| began).elapsed().as_secs_f64();
-        let says = "how long ago the last audit that came to its end began";
-        text.one("amends_participant_audit_last_seconds", "gauge", says, &since);
-        if let Some((_, took)) = known.last {
-            let took = took.as_secs_f64();
-            text.one("amends_participant_audit_duration_seconds", "gauge", "how long it took", &took);
-        }
-        let runs = [("kept", &self.kept), ("broken", &self.broken), ("failed", &self.failed)];
-        let runs = runs.map(|(outcome, count)| (outcome, count.load(Relaxed)));
-        text.each("amends_participant_audit_runs_total", "audits of its own laws", "outcome", &runs);
     }
+}
+
+/// What came of auditing so far.
+pub(crate) struct SoFar {
+    /// The laws, each with the rows that broke it; none before the first audit.
+    pub(crate) broken: Vec<(&'static str, usize)>,
+    /// Since when the last audit that came to its end began, or since the start.
+    pub(crate) since: Duration,
+    /// How long it took.
+    pub(crate) took: Option<Duration>,
+    /// How many there were, by what came of them.
+    pub(crate) runs: [(&'static str, u64); 3],
 }
