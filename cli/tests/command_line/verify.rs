@@ -239,7 +239,11 @@ fn what_two_services_say_of_one_thing_is_held_against_each_other() {
         of_it.map(|one| one["detail"]["row"].clone()).collect()
     };
     let orders = told("orders_have_what_they_reserved");
-    assert_eq!(orders, [json!({ "order": "A-1", "sku": 1, "wanted": 0, "reserved": 2 })], "{report}");
+    assert_eq!(
+        orders,
+        [json!({ "order": "A-1", "sku": 1, "wanted": 0, "reserved": 2, "missing": 0 })],
+        "{report}"
+    );
     let shown = told("availability_is_what_is_usable");
     let [row] = &shown[..] else { panic!("one sku is wrong: {report}") };
     assert_eq!(

@@ -144,7 +144,7 @@ const LAWS: [Law; 14] = [
     },
     Law {
         name: "orders_have_what_they_reserved",
-        law: "a standing order has of every SKU what its lines say, less refunds; a cancelled one has nothing open",
+        law: "a standing order has of every SKU what its lines say, less refunds and what is known to be missing; a cancelled one has nothing open",
         broken: "with given as (select value ->> 'order' as order_no, value ->> 'cancelled' as cancelled, value -> 'lines' as lines
                 from json_each(?2, '$.orders')),
             wanted as (select order_no, l.value ->> 'sku' as sku, sum(l.value ->> 'qty') as qty
@@ -152,14 +152,20 @@ const LAWS: [Law; 14] = [
             kept as (select g.order_no, s.sku_id as sku, sum(h.qty - h.released) as qty,
                     sum(h.qty - h.released - h.shipped) as open, max(g.cancelled) as cancelled
                 from given g cross join inv_hold h on h.order_no = g.order_no
-                join inv_stock s on s.stock_id = h.stock_id group by g.order_no, s.sku_id)
-            select w.order_no as 'order', w.sku, w.qty as wanted, coalesce(k.qty, 0) as reserved
+                join inv_stock s on s.stock_id = h.stock_id group by g.order_no, s.sku_id),
+            short as (select g.order_no, s.sku_id as sku, sum(l.missing) as missing
+                from given g cross join inv_short t on t.order_no = g.order_no and t.state = 1
+                join inv_short_line l on l.short_no = t.short_no
+                join inv_stock s on s.stock_id = l.stock_id group by g.order_no, s.sku_id)
+            select w.order_no as 'order', w.sku, w.qty as wanted, coalesce(k.qty, 0) as reserved,
+                coalesce(m.missing, 0) as missing
                 from wanted w left join kept k on k.order_no = w.order_no and k.sku = w.sku
-                where w.qty <> coalesce(k.qty, 0)
-            union all select k.order_no, k.sku, 0, k.qty from kept k
+                left join short m on m.order_no = w.order_no and m.sku = w.sku
+                where w.qty <> coalesce(k.qty, 0) + coalesce(m.missing, 0)
+            union all select k.order_no, k.sku, 0, k.qty, 0 from kept k
                 left join wanted w on w.order_no = k.order_no and w.sku = k.sku
                 where not k.cancelled and w.sku is null and k.qty <> 0
-            union all select order_no, sku, 0, open from kept where cancelled and open <> 0
+            union all select order_no, sku, 0, open, 0 from kept where cancelled and open <> 0
             limit ?1",
     },
     Law {
@@ -171,21 +177,25 @@ const LAWS: [Law; 14] = [
     Law {
         name: "availability_is_what_is_usable",
         law: "what the catalogue shows of a SKU is what was usable at the flow it knows of, and no change is unknown to it for long",
-        // Only of what differs from what is usable now are the flows since read: the others are right whatever they know.
-        broken: "with shown as (
+        // Only of what differs from what is usable now are the flows since read, in one pass from the oldest on that somebody
+        // does not know: the others are right whatever they know.
+        broken: "with shown as materialized (
                 select g.value ->> 'sku' as sku, g.value ->> 'usable' as shown, g.value ->> 'seq' as seq,
                     coalesce(sum(b.usable), 0) as usable
                 from json_each(?2, '$.availability') g
                 left join inv_stock s on s.sku_id = g.value ->> 'sku' and s.stock_type = 1
                 left join inv_bucket b on b.stock_id = s.stock_id
                 group by g.key having g.value ->> 'usable' <> coalesce(sum(b.usable), 0)),
-            since as (
-                select sku, shown, seq, usable, coalesce(sum(f.d_usable), 0) as moved, min(f.created_at) as unknown_since
-                from shown left join inv_flow f on f.flow_id > seq
-                    and f.stock_id in (select stock_id from inv_stock where sku_id = shown.sku and stock_type = 1)
-                group by sku, shown, seq, usable)
-            select sku, shown, seq, usable - moved as usable_then, usable, unknown_since from since
-            where shown <> usable - moved or unknown_since < ?2 ->> '$.known_by' limit ?1",
+            records as materialized (
+                select distinct shown.sku, shown.seq, s.stock_id
+                from shown join inv_stock s on s.sku_id = shown.sku and s.stock_type = 1),
+            since as materialized (
+                select r.sku, r.seq, sum(f.d_usable) as moved, min(f.created_at) as unknown_since
+                from inv_flow f cross join records r on r.stock_id = f.stock_id
+                where f.flow_id > (select min(seq) from records) and f.flow_id > r.seq group by r.sku, r.seq)
+            select sh.sku, sh.shown, sh.seq, sh.usable - coalesce(si.moved, 0) as usable_then, sh.usable, si.unknown_since
+            from shown sh left join since si on si.sku = sh.sku and si.seq = sh.seq
+            where sh.shown <> sh.usable - coalesce(si.moved, 0) or si.unknown_since < ?2 ->> '$.known_by' limit ?1",
     },
     Law {
         name: "no_hold_outlives_its_time",

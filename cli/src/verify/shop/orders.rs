@@ -137,7 +137,15 @@ impl Side for Orders<'_> {
 
     fn message(&self, row: &Value) -> String {
         let (order, of) = (row["order"].as_str().unwrap_or_default(), &self.of.name);
-        let (wanted, reserved) = (row["wanted"].as_i64().unwrap_or(0), row["reserved"].as_i64().unwrap_or(0));
-        format!("order {order} is to have {wanted} of sku {} by {of}, and has {reserved}", row["sku"])
+        let count = |column: &str| row[column].as_i64().unwrap_or(0);
+        let missing = match count("missing") {
+            0 => String::new(),
+            missing => format!(", and is known to miss {missing}"),
+        };
+        let (wanted, reserved) = (count("wanted"), count("reserved"));
+        format!(
+            "order {order} is to have {wanted} of sku {} by {of}, and has {reserved}{missing}",
+            row["sku"]
+        )
     }
 }

@@ -62,6 +62,22 @@ async fn i8_a_change_may_be_unknown_for_a_while_and_no_longer() {
 }
 
 #[tokio::test]
+async fn i6_what_is_known_to_be_missing_is_not_asked_for() {
+    let shop = shop().await;
+    let (status, answer) = shop.act("hold_short", step(2, "reserve"), &cart("2", &[(1, 9), (2, 3)])).await;
+    assert_eq!((status, &answer["missing"]), (200, &json!(3)), "{answer}");
+    let law = "orders_have_what_they_reserved";
+    let order = |of_one: i64| {
+        let lines = json!([{ "sku": 1, "qty": of_one }, { "sku": 2, "qty": 3 }]);
+        json!({ "orders": [{ "order": "2", "lines": lines }] })
+    };
+    assert_eq!(broken(&shop, law, order(9)).await, [0; 0]);
+    assert_eq!(broken(&shop, law, order(6)).await, ["2"]);
+    assert_eq!(shop.post("/shortages/close", &json!({ "short_no": "2" })).await.0, 200);
+    assert_eq!(broken(&shop, law, order(9)).await, ["2"], "nobody says any more that something is missing");
+}
+
+#[tokio::test]
 async fn laws_are_asked_for_by_their_names() {
     let shop = shop().await;
     let orders = json!({ "orders": [{ "order": "1", "lines": [{ "sku": 1, "qty": 5 }] }] });
