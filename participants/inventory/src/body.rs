@@ -40,18 +40,18 @@ impl Carts {
         &self,
         connection: &mut SqliteConnection,
         deeds: &[(Deed, Arc<Cause>)],
-    ) -> Result<Vec<Result<Done, Refusal>>, Error> {
+    ) -> Result<Vec<Reply>, Error> {
         let clock = Clock { now: now_ms(), hold_for: self.hold_for_ms };
         if let [(deed, cause)] = deeds
             && let Deed::Hold(cart) | Deed::Deduct(cart) = deed
             && let Some(pins) = self.routes.pins(cart)
         {
             match row::take(connection, (deed, cause), &pins, self.fence, clock).await? {
-                Taken::Decided(answer) => return Ok(vec![answer]),
+                Taken::Decided(answer) => return Ok(vec![reply_of(answer)]),
                 Taken::Moved => self.routes.refresh(connection).await.map_err(sqlite::Error::from)?,
             }
         }
-        books::perform(connection, deeds, clock.now, clock.hold_for, &self.routes).await
+        books::perform(connection, deeds, clock.now, clock.hold_for, &self.routes, reply_of).await
     }
 }
 
@@ -73,10 +73,9 @@ impl Body for Carts {
         if deeds.is_empty() {
             return Ok(replies.into_iter().flatten().collect());
         }
-        let outcomes = self.decide(tx.sqlite(), &deeds).await.map_err(database_error)?;
-        let mut outcomes = outcomes.into_iter();
-        // There are as many outcomes as places left open, in the same order.
-        Ok(replies.into_iter().filter_map(|reply| reply.or_else(|| outcomes.next().map(reply_of))).collect())
+        let mut decided = self.decide(tx.sqlite(), &deeds).await.map_err(database_error)?.into_iter();
+        // There are as many of them as places left open, in the same order.
+        Ok(replies.into_iter().filter_map(|reply| reply.or_else(|| decided.next())).collect())
     }
 
     fn prepare(&self, call: &Call) {

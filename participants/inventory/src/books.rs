@@ -27,17 +27,19 @@ pub enum Error {
 
 /// Performs the calls at a time, in unix milliseconds, within a transaction that somebody else commits.
 ///
-/// The answers stand in the order of the calls. A refusal changes nothing and is no error.
+/// What `tell` makes of the answers stands in the order of the calls; it is made while the database writes. A refusal
+/// changes nothing and is no error.
 ///
 /// # Errors
 /// When any of it cannot be written: the transaction must be rolled back, and the calls may be tried one by one.
-pub(crate) async fn perform(
+pub(crate) async fn perform<T>(
     connection: &mut SqliteConnection,
     calls: &[(Deed, Arc<Cause>)],
     now: i64,
     hold_for: i64,
     routes: &Routes,
-) -> Result<Vec<Result<Done, Refusal>>, Error> {
+    tell: impl Fn(Result<Done, Refusal>) -> T,
+) -> Result<Vec<T>, Error> {
     let mut scope = Scope::default();
     calls.iter().for_each(|(deed, _)| scope.add(deed));
     let mut ledger = sqlite::load(connection, &scope, now, hold_for).await?;
@@ -50,15 +52,16 @@ pub(crate) async fn perform(
         calls.iter().map(|(deed, cause)| ledger.decide(deed, cause)).collect::<Result<Vec<_>, _>>()?;
     let freed = calls.iter().zip(&answers).filter_map(freed);
     let given_back: Vec<&OrderNo> = freed.filter(|order| !ledger.has_open(order)).collect();
-    sqlite::write(connection, &ledger.into_changes(), now).await?;
+    let changes = ledger.into_changes();
+    let telling = async { answers.into_iter().map(tell).collect() };
+    let (written, told) = futures::join!(sqlite::write(connection, &changes, now), telling);
+    written?;
     short::given_back(connection, &given_back, now).await.map_err(sqlite::Error::from)?;
-    Ok(answers)
+    Ok(told)
 }
 
 /// The order that a call has freed stock of, or would have if there had been any.
-fn freed<'a>(
-    ((deed, _), answer): (&'a (Deed, Arc<Cause>), &'a Result<Done, Refusal>),
-) -> Option<&'a OrderNo> {
+fn freed<'a>(((deed, _), answer): (&'a (Deed, Arc<Cause>), &Result<Done, Refusal>)) -> Option<&'a OrderNo> {
     match (deed, answer) {
         (
             Deed::Release(order) | Deed::ReleaseHeld(order) | Deed::Restore(order) | Deed::Undo(order, _),

@@ -286,6 +286,10 @@ impl Body for Glancing {
         Ok(replies)
     }
 
+    fn prepare(&self, call: &Call) {
+        self.carts.prepare(call);
+    }
+
     fn isolates(&self) -> bool {
         self.carts.isolates()
     }

@@ -151,13 +151,12 @@ pub async fn load(
     Ok(ledger)
 }
 
-/// Writes what a batch changed: holds first, since the flow names them.
+/// Writes what a batch changed: holds first, since the flow names them, and since they take longest: the caller may do
+/// something else meanwhile.
 ///
 /// # Errors
 /// The database's own, above all a broken constraint, and a count that is not what was meant.
 pub async fn write(connection: &mut SqliteConnection, changes: &Changes, now: i64) -> Result<(), Error> {
-    let written = MOVE_BUCKETS.execute(connection, &changes.buckets, bind_bucket).await?;
-    counted("inv_bucket", changes.buckets.len(), written)?;
     let mut causes = Causes::default();
     let (fresh, others): (Vec<&Hold>, Vec<&Hold>) = changes.made.iter().partition(|hold| is_fresh(hold));
     let bind = |row: &mut Row, hold: &&Hold| bind_fresh(row, hold, &mut causes);
@@ -178,6 +177,8 @@ pub async fn write(connection: &mut SqliteConnection, changes: &Changes, now: i6
         }
     };
     counted("inv_flow", changes.flows.len(), written)?;
+    let written = MOVE_BUCKETS.execute(connection, &changes.buckets, bind_bucket).await?;
+    counted("inv_bucket", changes.buckets.len(), written)?;
     numbers::write(connection, &changes.numbers, now).await
 }
 

@@ -230,7 +230,7 @@ impl Task for Release {
                 deeds.push((Deed::Release(OrderNo::stored(order)), Arc::new(cause)));
             }
         }
-        let answers = books::perform(tx.sqlite(), &deeds, self.now, 0, &self.routes).await;
+        let answers = books::perform(tx.sqlite(), &deeds, self.now, 0, &self.routes, |answer| answer).await;
         let answers = answers.map_err(|error| match error {
             books::Error::Books(error) => error.into_database(),
             other => sqlx::Error::Protocol(other.to_string()),
