@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The three laws; that ordinary stock is untouched can be said only where nobody else sells from it.
 pub(super) fn laws(end: &SaleEnd, told: &[Told], set_aside: &[SetAside], own: bool) -> Vec<Check> {
-    let mut checks = vec![sells_what_was_set_apart(end, told, set_aside), nobody_above_the_limit(end, told)];
+    let mut checks =
+        vec![sells_what_was_set_apart(end, told, set_aside), nobody_above_the_limit(end, told, set_aside)];
     if own {
         checks.push(ordinary_stock_is_untouched(end));
     }
@@ -46,14 +47,19 @@ fn sells_what_was_set_apart(end: &SaleEnd, told: &[Told], set_aside: &[SetAside]
     check
 }
 
-fn nobody_above_the_limit(end: &SaleEnd, told: &[Told]) -> Check {
+fn nobody_above_the_limit(end: &SaleEnd, told: &[Told], set_aside: &[SetAside]) -> Check {
+    let has =
+        |order: &SetAside| order.lines.iter().map(|line| line.held + line.confirmed + line.shipped).sum();
+    let has: BTreeMap<&str, i64> = set_aside.iter().map(|order| (order.order.as_str(), has(order))).collect();
     let law = "no customer has more of the flash sale than the limit, and each as many as are counted";
     let mut check = new_check("no_customer_above_the_limit", law);
     let mut bought: BTreeMap<String, i64> = BTreeMap::new();
     for told in told.iter().filter(|told| told.arrival.flash) {
         let pieces: i64 = match told.end {
             End::Completed => told.arrival.cart.pieces().values().sum(),
-            End::Compensated(_) | End::Left | End::Lost(_) => 0,
+            End::Compensated(_) | End::Left => 0,
+            // Its customer lost patience and does not know.
+            End::Lost(_) => has.get(told.order.as_str()).copied().unwrap_or(0),
         };
         *bought.entry(told.arrival.customer()).or_default() += pieces;
     }
