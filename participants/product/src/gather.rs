@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -41,6 +42,7 @@ pub trait Source: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Gather {
     queue: mpsc::Sender<Ask>,
+    queries: Arc<AtomicU64>,
 }
 
 /// Why it cannot be said what a SKU is.
@@ -65,10 +67,16 @@ impl Gather {
     pub fn start(pool: &SqlitePool) -> Gather {
         let (queue, asks) = mpsc::channel(WAITING_MAX);
         let asks = Arc::new(Mutex::new(asks));
+        let queries = Arc::new(AtomicU64::new(0));
         for _ in 0..READERS {
-            tokio::spawn(work(pool.clone(), asks.clone()));
+            tokio::spawn(work(pool.clone(), asks.clone(), queries.clone()));
         }
-        Gather { queue }
+        Gather { queue, queries }
+    }
+
+    /// How many queries it has put so far.
+    pub fn queries(&self) -> u64 {
+        self.queries.load(Relaxed)
     }
 }
 
@@ -85,8 +93,9 @@ impl Source for Gather {
     }
 }
 
-async fn work(pool: SqlitePool, asks: Arc<Mutex<mpsc::Receiver<Ask>>>) {
+async fn work(pool: SqlitePool, asks: Arc<Mutex<mpsc::Receiver<Ask>>>, queries: Arc<AtomicU64>) {
     while let Some(taken) = take(&asks).await {
+        queries.fetch_add(1, Relaxed);
         let read = read(&pool, taken.iter().map(|ask| ask.sku).collect()).await;
         for Ask { sku, answer } in taken {
             // Whoever stopped waiting is answered in vain.
