@@ -138,6 +138,8 @@ pub(crate) struct Gate {
     /// Set from the opening of the breaker until the backlog is gone.
     pace: Option<Bucket>,
     raise: Raise,
+    /// When the breaker opened, and how much waited then.
+    shut: Option<(Timestamp, usize)>,
     retries: Bucket,
     undo_retries: Bucket,
     slow_start: Option<SlowStart>,
@@ -161,6 +163,7 @@ impl Gate {
             steady: Rate::new(now),
             pace: None,
             raise: Raise::default(),
+            shut: None,
             retries: Bucket::full(limits.retry_floor, now),
             undo_retries: Bucket::full(limits.retry_floor, now),
             slow_start: Some(SlowStart::default()),
@@ -295,6 +298,7 @@ impl Gate {
         self.breaker.answered(ticket, is_unknown, is_bad, now);
         let is_open = self.breaker.state(now) != BreakerState::Closed;
         if is_open && !was_open {
+            self.shut = Some((now, self.queue.len()));
             self.steady.hold(self.well_at, now);
             self.raise = self.raise.gone(self.recovered_at.map_or(0, |at| now.since(at).0));
             self.window.forget(now);
@@ -303,6 +307,10 @@ impl Gate {
         if was_open && !is_open {
             self.window.forget(now);
             self.recovered_at = Some(now);
+            if let Some((since, before)) = self.shut.take() {
+                let came = self.queue.len().saturating_sub(before);
+                self.steady.asked(came, now.since(since), now);
+            }
         }
         if !is_unknown {
             self.well_at = Some(now);

@@ -2,7 +2,7 @@
 
 use crate::{
     planted::{Bug, planted},
-    time::Timestamp,
+    time::{Millis, Timestamp},
 };
 
 /// Thousandths of a token: a rate of one a second earns one of these each millisecond.
@@ -109,6 +109,17 @@ impl Rate {
             self.reach(self.at);
         }
         self.held = self.high.map(|(rate, _)| rate).or(self.held);
+    }
+
+    /// Takes note of what came to wait while nothing could go: at least so many a second are asked for.
+    ///
+    /// It never says too much, since of a saga one call waits that many may follow.
+    pub(super) fn asked(&mut self, waiting: usize, during: Millis, now: Timestamp) {
+        let rate = waiting as u64 * 1000 / during.0.max(1000);
+        if self.held.is_some_and(|held| held < rate) {
+            self.held = Some(rate);
+            self.high = Some((rate, now.0.div_euclid(1000)));
+        }
     }
 
     /// Takes note of the average before a second, where it is the highest of late.
