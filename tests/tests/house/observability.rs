@@ -214,7 +214,7 @@ fn rules_dashboard_and_guide_name_only_metrics_that_exist() {
 fn everything_exported_is_shown() {
     let shown: BTreeSet<String> = dashboards()
         .iter()
-        .flat_map(|dashboard| queries(dashboard))
+        .flat_map(queries)
         .flat_map(|(_, query)| metrics_in(&query))
         .collect();
     let complaints: Vec<String> = exported().into_iter().filter(|name| !shown.contains(name)).collect();
