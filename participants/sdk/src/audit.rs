@@ -10,8 +10,8 @@
 
 mod periodic;
 
-pub(crate) use periodic::{Auditing, SoFar};
 pub use periodic::EVERY;
+pub(crate) use periodic::{Auditing, SoFar};
 
 use async_trait::async_trait;
 use serde::Serialize;

@@ -212,11 +212,8 @@ fn rules_dashboard_and_guide_name_only_metrics_that_exist() {
 
 #[test]
 fn everything_exported_is_shown() {
-    let shown: BTreeSet<String> = dashboards()
-        .iter()
-        .flat_map(queries)
-        .flat_map(|(_, query)| metrics_in(&query))
-        .collect();
+    let shown: BTreeSet<String> =
+        dashboards().iter().flat_map(queries).flat_map(|(_, query)| metrics_in(&query)).collect();
     let complaints: Vec<String> = exported().into_iter().filter(|name| !shown.contains(name)).collect();
     none("a metric that no panel of a dashboard shows", &complaints);
 }
