@@ -21,9 +21,10 @@ use std::str::FromStr;
 #[command(after_help = "\
 Asks every participant what its own tables say it has done for which saga (GET /saga-audit), and
 by its own laws (GET /audit) where it offers them, and holds that against the sagas. Orders and
-catalogue are held against whoever keeps the stock. Nothing is changed. Sagas that have not ended, and whatever has changed within the settling time, prove
-nothing; what an operator has decided to leave is told as a debt, not as broken. A participant
-that offers no audit is told, and is not broken either.
+catalogue are held against whoever keeps the stock. Nothing is changed. Sagas that have not ended,
+and whatever has changed within the settling time, prove nothing; what an operator has decided to
+leave is told as a debt, not as broken. A participant that offers no audit is told, and is not
+broken either.
 
 Examples:
   amends verify                                    the last day, at every participant

@@ -1,8 +1,6 @@
 //! How many transactions carts cost, counted where the database writes them down: in its log, in which every transaction
 //! ends with a page that says so. And what a crowd of carts leaves waiting.
 
-use std::time::{Duration, Instant};
-
 use tokio::task::JoinSet;
 
 use super::*;
@@ -46,48 +44,52 @@ async fn h1_by_the_row_route_every_cart_has_a_transaction_of_its_own_and_by_the_
     shop.assert_sound().await;
 }
 
-/// Carts a second on an ordinary day.
-const NOMINAL: u32 = 80;
+/// Carts that come within a moment on an ordinary day.
+const NOMINAL: u128 = 80;
 
-/// How often carts arrive.
-const TICK: Duration = Duration::from_millis(25);
+/// A figure of the service, as it tells it.
+async fn figure(shop: &Shop, name: &str) -> f64 {
+    let request = Request::get("/metrics").body(Body::empty()).unwrap();
+    let response = shop.inventory.router().oneshot(request).await.unwrap();
+    let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+    line.and_then(|line| line.split(' ').next_back())
+        .unwrap_or_else(|| panic!("{name} is not told:\n{text}"))
+        .parse()
+        .unwrap()
+}
 
-/// Sends so many carts a second for a while, whatever is answered and however late; the longest that one of the last
-/// carts was late, counted from when it was due.
-async fn arrivals(shop: &Arc<Shop>, per_second: u32, lasts: Duration, first: u128) -> Duration {
-    let (begin, ticks) = (Instant::now(), (lasts.as_millis() / TICK.as_millis()) as u32);
+/// Sends so many carts at once, waits until all of them are taken, and says how many transactions that took.
+async fn spike(shop: &Arc<Shop>, carts: u128, first: u128) -> f64 {
+    const TRANSACTIONS: &str = "amends_participant_writer_transaction_calls_count";
+    let before = figure(shop, TRANSACTIONS).await;
     let mut sent = JoinSet::new();
-    let each = u128::from(per_second * TICK.as_millis() as u32 / 1000);
-    for tick in 0..ticks {
-        let due = begin + TICK * tick;
-        tokio::time::sleep_until(due.into()).await;
-        let (shop, body) =
-            (Arc::clone(shop), calls(first + u128::from(tick) * each, each, i64::from(tick % 5) + 1));
+    for saga in first..first + carts {
+        let shop = Arc::clone(shop);
         sent.spawn(async move {
-            let (status, answer) = shop.post("/hold/batch", &body).await;
-            let results = answer["results"].as_array().unwrap();
-            assert!(status == 200 && results.iter().all(|one| one["status"] == 200), "{answer}");
-            (tick, due.elapsed())
+            let body = cart(&format!("o{saga}"), &[((saga % 5) as i64 + 1, 1)]);
+            shop.act("hold", step(saga, "take"), &body).await
         });
     }
-    let late = sent.join_all().await;
-    late.into_iter().filter(|(tick, _)| *tick >= ticks * 3 / 4).map(|(_, late)| late).max().unwrap()
+    for (status, answer) in sent.join_all().await {
+        assert_eq!(status, 200, "{answer}");
+    }
+    figure(shop, TRANSACTIONS).await - before
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn h10_ten_times_the_carts_and_then_three_quarters_more_leave_no_backlog() {
     let stock: Vec<(i64, i64)> = (1..=5).map(|sku| (sku, 100_000)).collect();
     let shop = Arc::new(Shop::open(&stock).await);
-    let (mut first, mut carts, second) = (1, 0, Duration::from_secs(1));
-    for (per_second, lasts) in
-        [(NOMINAL, second), (10 * NOMINAL, 3 * second), (10 * NOMINAL * 7 / 4, 3 * second)]
-    {
-        let late = arrivals(&shop, per_second, lasts, first).await;
-        // A backlog that grew would make the last carts the latest, by most of the time that it grew.
-        assert!(late < Duration::from_secs(1), "{per_second} a second: the last were {late:?} late");
+    let (mut first, mut all) = (1, 0);
+    for carts in [NOMINAL, 10 * NOMINAL, 10 * NOMINAL * 7 / 4] {
+        let transactions = spike(&shop, carts, first).await;
+        // The more come at once the more share a transaction: that is why no backlog grows.
+        assert!(transactions * 2.0 <= carts as f64, "{carts} carts at once took {transactions} transactions");
+        assert_eq!(figure(&shop, "amends_participant_writer_waiting").await, 0.0);
         first += 100_000;
-        carts += i64::from(per_second * lasts.as_secs() as u32);
+        all += carts as i64;
     }
     let audit = shop.audit().await;
-    assert!(audit.kept && audit.totals.held == carts, "{carts}: {audit:#?}");
+    assert!(audit.kept && audit.totals.held == all, "{all}: {audit:#?}");
 }
