@@ -123,7 +123,7 @@ async fn settled(world: World, sagas: &[SagaView], stock: i64) {
     }
     let paid = i64::try_from(ends.get("paid").copied().unwrap_or_default()).expect("a few");
     println!("{ends:?}");
-    assert!(paid > 0 && paid < sagas.len() as i64, "somebody wins and somebody loses: {ends:?}");
+    // Who wins how often is the machine's affair: a slow one may let the same side win every time.
     assert_eq!((world.usable(1).await, world.usable(2).await), (stock - 2 * paid, stock - paid), "{ends:?}");
     world.end().await;
 }
