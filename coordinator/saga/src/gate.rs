@@ -4,7 +4,7 @@
 //! go yet waits in the gate's queue: it is deferred, not spent, and nothing of it is journaled. The invariants:
 //! no more calls are in flight than the limit; while the breaker is open nothing goes but one probe at a time; what
 //! waits is let go in the end, once the participant answers; and nobody who returns from an outage is met with more than
-//! a little over the load there was before.
+//! a little over the load there was before, unless more is asked for than before.
 //!
 //! Like the rest of the crate it knows no clock: the time is an argument, and it never goes back.
 
@@ -298,7 +298,7 @@ impl Gate {
         self.breaker.answered(ticket, is_unknown, is_bad, now);
         let is_open = self.breaker.state(now) != BreakerState::Closed;
         if is_open && !was_open {
-            self.shut = Some((now, self.queue.len()));
+            self.shut = Some((now, self.queue.waiting(queue::Line::Fresh)));
             self.steady.hold(self.well_at, now);
             self.raise = self.raise.gone(self.recovered_at.map_or(0, |at| now.since(at).0));
             self.window.forget(now);
@@ -308,7 +308,7 @@ impl Gate {
             self.window.forget(now);
             self.recovered_at = Some(now);
             if let Some((since, before)) = self.shut.take() {
-                let came = self.queue.len().saturating_sub(before);
+                let came = self.queue.waiting(queue::Line::Fresh).saturating_sub(before);
                 self.steady.asked(came, now.since(since), now);
             }
         }

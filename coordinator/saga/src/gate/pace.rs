@@ -111,9 +111,10 @@ impl Rate {
         self.held = self.high.map(|(rate, _)| rate).or(self.held);
     }
 
-    /// Takes note of what came to wait while nothing could go: at least so many a second are asked for.
+    /// Takes note of the fresh calls that came to wait while nothing could go: at least so many a second are asked for.
     ///
-    /// It never says too much, since of a saga one call waits that many may follow.
+    /// It rather says too little, since of a saga one call waits that others follow. Retries would say too much: they are
+    /// calls from before that come again, and all at once.
     pub(super) fn asked(&mut self, waiting: usize, during: Millis, now: Timestamp) {
         let rate = waiting as u64 * 1000 / during.0.max(1000);
         if self.held.is_some_and(|held| held < rate) {

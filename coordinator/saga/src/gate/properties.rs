@@ -306,6 +306,12 @@ fn the_pace_after_timeouts_is_that_of_before_although_little_was_sent_at_the_end
     assert_eq!(paced(day), Ok(()));
 }
 
+#[test]
+fn calls_that_come_again_after_their_timeouts_are_not_taken_for_more_that_is_asked_for() {
+    let day = Day { per_second: 30, latency: 1, timeout: 5_000, outage: 10_000, retries: true };
+    assert_eq!(paced(day), Ok(()));
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn the_bugs_planted_in_the_gate_break_its_laws() {

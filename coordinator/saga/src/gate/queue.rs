@@ -37,6 +37,11 @@ impl Queue {
         self.places.len()
     }
 
+    /// How many wait in a line.
+    pub(super) fn waiting(&self, line: Line) -> usize {
+        self.lines[line as usize].len()
+    }
+
     pub(super) fn push(&mut self, ticket: Ticket, class: Class, expires_at: Option<Timestamp>) {
         let line = line(class);
         self.remove(ticket);

@@ -169,6 +169,26 @@ fn who_returns_from_an_outage_meets_little_more_than_before_and_the_backlog_goes
     assert_eq!(door.sent.len(), 20_000, "every call went once");
 }
 
+#[test]
+fn what_comes_to_wait_during_an_outage_says_how_much_is_asked_for_after_it() {
+    let mut door = Door::new(GateLimits::default());
+    let mut answers: BTreeMap<i64, Vec<Ticket>> = BTreeMap::new();
+    for ms in 0..18_000_i64 {
+        for call in answers.remove(&ms).unwrap_or_default() {
+            door.answer(call, (10_000..15_000).contains(&ms), ms);
+        }
+        let mut went = door.release(ms);
+        // Thirty a second, and ten times as many from the outage on.
+        let every = if ms < 10_000 { 33 } else { 3 };
+        if ms % every == 0 {
+            went.extend(door.offer(Op::Action, 1, ms));
+        }
+        answers.entry(ms + 5).or_default().extend(went);
+    }
+    let after = door.sent.iter().filter(|ms| (16_000..18_000).contains(*ms)).count();
+    assert!((600..=900).contains(&after), "{after} calls in two seconds of 333 asked for each");
+}
+
 /// The retries sent in ten seconds of 100 fresh calls each to a participant that fails a third of them.
 fn retries_while_failing() -> u32 {
     let limits = GateLimits { unknowns_in_a_row: 1_000, ..GateLimits::default() };
