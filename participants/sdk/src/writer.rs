@@ -1,7 +1,8 @@
-//! The writer: one task that takes everything that waits and commits it as one transaction.
+//! The writer: one loop that takes everything that waits and commits it as one transaction.
 //!
 //! While a transaction is being committed the next calls gather, so load sets the size of a batch and a
-//! lone call waits for nobody. No answer is given before the commit. A batch that fails is rolled back and
+//! lone call waits for nobody. On SQLite the loop has a thread of its own: among the tasks it would come to its next
+//! statement only after the hundreds of callers whom it has just answered, and meanwhile nothing would be written. No answer is given before the commit. A batch that fails is rolled back and
 //! halved until the bad call stands alone, so that it cannot fail its neighbours; when the commit itself
 //! fails nobody knows what became of it, so every call is answered 503 and meets the barrier when repeated.
 
@@ -10,7 +11,7 @@ mod transact;
 
 pub use each::{Perform, each};
 
-use crate::{Call, Database, Error, Reply, Tx, barrier, database::Writing};
+use crate::{Call, Database, Dialect, Error, Reply, Tx, barrier, database::Writing};
 use async_trait::async_trait;
 use futures::FutureExt;
 use std::{
@@ -19,7 +20,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use transact::{Failed, transact};
 use uuid::Uuid;
 
@@ -95,8 +99,13 @@ struct Waiting {
     call: Call,
     /// What attempts of the call have in common.
     hash: barrier::Hash,
+    /// Whether the next call of the same request comes right behind this one.
+    has_next: bool,
     reply: oneshot::Sender<Answered>,
 }
+
+/// A call in the queue, or why it is not.
+pub(crate) type Queued = Result<oneshot::Receiver<Answered>, Error>;
 
 /// The reply to a call, with the call itself: it is taken apart by whoever called, and not while others wait.
 #[derive(Debug)]
@@ -115,10 +124,18 @@ impl Writer {
     /// Starts a writer on a database whose schema has the barrier's table.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Outside a tokio runtime, and where the system has no thread left.
     pub fn start(database: &Database) -> Writer {
         let (queue, jobs) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(work(database.clone(), jobs));
+        let work = work(database.clone(), jobs);
+        match database.dialect() {
+            Dialect::Sqlite => {
+                let runtime = Handle::current();
+                let thread = std::thread::Builder::new().name("amends-writer".to_owned());
+                thread.spawn(move || runtime.block_on(work)).expect("a thread for the writer");
+            }
+            Dialect::Postgres | Dialect::MySql => drop(tokio::spawn(work)),
+        }
         Writer { queue, database: database.clone() }
     }
 
@@ -137,19 +154,43 @@ impl Writer {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// Queues a guarded call; the answer comes when it is durable.
-    pub(crate) fn call(&self, body: Arc<dyn Body>, call: Call) -> Result<oneshot::Receiver<Answered>, Error> {
-        let (reply, answer) = oneshot::channel();
-        body.prepare(&call);
-        let hash = barrier::fingerprint(&call);
-        self.queue(Job::Call(Box::new(Waiting { body, call, hash, reply })))?;
-        Ok(answer)
+    /// Queues the guarded calls of a request; each answer comes when it is durable.
+    ///
+    /// They share a transaction where there is room for them.
+    pub(crate) fn calls(&self, body: &Arc<dyn Body>, calls: impl IntoIterator<Item = Call>) -> Vec<Queued> {
+        let made = calls.into_iter().map(|call| {
+            let (reply, answer) = oneshot::channel();
+            body.prepare(&call);
+            let hash = barrier::fingerprint(&call);
+            (Box::new(Waiting { body: Arc::clone(body), call, hash, has_next: false, reply }), answer)
+        });
+        let made: Vec<_> = made.collect();
+        let (last, count) = (made.len().saturating_sub(1), made.len());
+        match self.queue.try_reserve_many(count) {
+            Ok(places) => {
+                let queued = places.zip(made).enumerate().map(|(at, (place, (mut one, answer)))| {
+                    one.has_next = at < last;
+                    place.send(Job::Call(one));
+                    Ok(answer)
+                });
+                queued.collect()
+            }
+            // Some of them may find room.
+            Err(_) => {
+                let queued =
+                    made.into_iter().map(|(one, answer)| self.queue(Job::Call(one)).map(|()| answer));
+                queued.collect()
+            }
+        }
     }
 
     /// Carries out a guarded call and gives its answer, which is durable.
     pub(crate) async fn answer(&self, body: Arc<dyn Body>, call: Call) -> Reply {
         let until = tokio::time::Instant::now() + ANSWER_TIMEOUT;
-        awaited(self.call(body, call), until).await
+        match self.calls(&body, [call]).pop() {
+            Some(queued) => awaited(queued, until).await,
+            None => Reply::unavailable("the participant is stopping", Some(1)),
+        }
     }
 
     /// Does something else with the writer's connection and returns when it is durable.
@@ -171,10 +212,7 @@ impl Writer {
 }
 
 /// The answer of a queued call, or that there is none yet.
-pub(crate) async fn awaited(
-    queued: Result<oneshot::Receiver<Answered>, Error>,
-    until: tokio::time::Instant,
-) -> Reply {
+pub(crate) async fn awaited(queued: Queued, until: tokio::time::Instant) -> Reply {
     let answer = match queued {
         Ok(answer) => answer,
         Err(error) => return Reply::unavailable(error.to_string(), Some(1)),
@@ -194,11 +232,16 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
             return;
         }
         let mut waiting: Vec<Waiting> = later.drain(..).collect();
-        // Whoever was answered just now runs first: what they call next shares this transaction, and nobody waits for it.
+        // Where this is a task, whoever was answered just now runs first: what they call next shares this transaction.
         tokio::task::yield_now().await;
-        while taken.len() + waiting.len() < BATCH_MAX
-            && let Ok(job) = jobs.try_recv()
-        {
+        while taken.len() + waiting.len() < BATCH_MAX {
+            let next = match jobs.try_recv() {
+                Ok(job) => Some(job),
+                // Whoever queues a request does nothing else until all of it is here.
+                Err(_) if has_next(taken.last()) => jobs.recv().await,
+                Err(_) => None,
+            };
+            let Some(job) = next else { break };
             taken.push(job);
         }
         let mut tasks = Vec::new();
@@ -222,6 +265,11 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
             let _ = reply.send(alone(&mut writing, task).await);
         }
     }
+}
+
+/// Whether a call of the same request comes right behind this job.
+fn has_next(job: Option<&Job>) -> bool {
+    matches!(job, Some(Job::Call(one)) if one.has_next)
 }
 
 /// Leaves one call of each saga's step in the batch; the others meet its row in the next one.
@@ -251,9 +299,10 @@ async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
         match attempt.unwrap_or_else(|panic| Err(Failed::Inside(panicked(&*panic)))) {
             Ok(replies) => {
                 writing.figures.committed(batch.len());
-                for (one, reply) in batch.into_iter().zip(replies) {
-                    one.answer(reply);
-                }
+                // By a task, so that nobody's next call is looked at here before the next transaction has begun.
+                tokio::spawn(async move {
+                    batch.into_iter().zip(replies).for_each(|(one, reply)| one.answer(reply));
+                });
             }
             Err(Failed::Indefinite(offenders)) => {
                 // From the back, so that the places before stay right.

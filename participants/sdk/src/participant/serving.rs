@@ -318,17 +318,16 @@ async fn carry_out(serves: &Serves, calls: Vec<Call>) -> Vec<Reply> {
         Serves::Guarded(body, writer) => {
             let until = tokio::time::Instant::now() + ANSWER_TIMEOUT;
             let mut early: BTreeMap<usize, Reply> = body.early(&calls).await.into_iter().collect();
-            let queue = |(place, call)| match early.remove(&place) {
-                Some(reply) => Err(reply),
-                None => Ok(writer.call(body.clone(), call)),
-            };
-            let queued: Vec<_> = calls.into_iter().enumerate().map(queue).collect();
-            let mut replies = Vec::with_capacity(queued.len());
-            for one in queued {
-                replies.push(match one {
-                    Ok(queued) => awaited(queued, until).await,
-                    Err(reply) => reply,
-                });
+            let count = calls.len();
+            let others = calls.into_iter().enumerate().filter(|(place, _)| !early.contains_key(place));
+            let others: Vec<Call> = others.map(|(_, call)| call).collect();
+            let mut queued = writer.calls(body, others).into_iter();
+            let mut replies = Vec::with_capacity(count);
+            for place in 0..count {
+                match early.remove(&place) {
+                    Some(reply) => replies.push(reply),
+                    None => replies.push(awaited(queued.next().expect("it was queued"), until).await),
+                }
             }
             replies
         }
