@@ -37,7 +37,7 @@ mod check;
 mod goods;
 mod part;
 
-pub use change::{Changes, Flow, FlowOp};
+pub use change::{Changes, Counters, Flow, FlowOp};
 pub use goods::{Entry, Unfit};
 pub use part::{Noted, Paper};
 
@@ -129,6 +129,7 @@ pub struct Ledger {
 struct Bucket {
     sku: Sku,
     balance: Balance,
+    version: i64,
     moved: Delta,
 }
 
@@ -185,9 +186,9 @@ impl Ledger {
         self.kept_back.insert(stock_id, qty);
     }
 
-    /// Loads a bucket.
-    pub fn load_bucket(&mut self, key: BucketKey, sku: Sku, balance: Balance) {
-        self.buckets.insert(key, Bucket { sku, balance, moved: Delta::NONE });
+    /// Loads a bucket, which was written so many times.
+    pub fn load_bucket(&mut self, key: BucketKey, sku: Sku, balance: Balance, version: i64) {
+        self.buckets.insert(key, Bucket { sku, balance, version, moved: Delta::NONE });
     }
 
     /// Loads a hold; its bucket must be loaded as well.
@@ -253,7 +254,9 @@ impl Ledger {
     pub fn into_changes(self) -> Changes {
         let moved = self.buckets.into_iter().filter(|(_, bucket)| bucket.moved != Delta::NONE);
         let mut changes = Changes {
-            buckets: moved.map(|(key, bucket)| (key, bucket.moved)).collect(),
+            buckets: moved
+                .map(|(key, Bucket { balance, version, .. })| Counters { key, balance, version })
+                .collect(),
             flows: self.flows,
             numbers: self.numbers.into_values().filter_map(|(noted, new)| new.then_some(noted)).collect(),
             ..Changes::default()

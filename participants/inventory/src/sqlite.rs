@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::balance::{Balance, Delta};
 use crate::cart::{Delivery, OrderNo, Part, Sku};
 use crate::hold::{BucketKey, Cause, Hold, Standing};
-use crate::ledger::{Changes, Deed, Flow, FlowOp, Ledger, Paper, Record};
+use crate::ledger::{Changes, Counters, Deed, Flow, FlowOp, Ledger, Paper, Record};
 use crate::record::RecordKey;
 use crate::route::Mode;
 pub(crate) use numbers::read as numbers;
@@ -241,7 +241,7 @@ pub async fn note_replenished(
 const LOAD: &str = "
     select (select coalesce(max(hold_id), 0) + 1 from inv_hold) as next_hold,
         exists (select 1 from inv_stock indexed by inv_stock_with_safety where safety_stock > 0) as keeps_back,
-        (select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no, b.usable, b.held, b.shipped))
+        (select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no, b.usable, b.held, b.shipped, b.version))
             from json_each(?1) wanted
             cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1 and s.dept_no = '*'
                 and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0
@@ -255,19 +255,19 @@ const LOAD: &str = "
             cross join inv_stock s on s.stock_id = h.stock_id) as holds";
 
 const BUCKETS: &str = "
-    select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no, b.usable, b.held, b.shipped))
+    select json_group_array(json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no, b.usable, b.held, b.shipped, b.version))
     from json_each(?1) wanted
     cross join inv_stock s on s.stock_id = wanted.value
     cross join inv_bucket b on b.stock_id = s.stock_id";
 
+/// The new counters of buckets that are as they were loaded; an update of many rows would sort them first.
 static MOVE_BUCKETS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
-        "update inv_bucket set usable = usable + moved.column3, held = held + moved.column4,
-            shipped = shipped + moved.column5, inbound = inbound + moved.column3 + moved.column4 + moved.column5,
-            version = version + 1
-         from",
-        5,
-        "as moved where stock_id = moved.column1 and bucket_no = moved.column2",
+        "insert into inv_bucket (stock_id, bucket_no, usable, held, shipped, inbound, version) select * from",
+        7,
+        "where column1 is not null on conflict do update set usable = excluded.usable, held = excluded.held,
+            shipped = excluded.shipped, inbound = excluded.inbound, version = excluded.version
+         where inv_bucket.version = excluded.version - 1",
     )
 });
 
@@ -341,6 +341,7 @@ struct BucketRow {
     usable: i64,
     held: i64,
     shipped: i64,
+    version: i64,
 }
 
 impl BucketRow {
@@ -355,7 +356,7 @@ impl BucketRow {
             };
             ledger.load_record(record, Record { stock_id: self.stock_id, epoch: self.epoch, mode });
         }
-        ledger.load_bucket(key, sku_of(self.sku)?, balance);
+        ledger.load_bucket(key, sku_of(self.sku)?, balance, self.version);
         Ok(key)
     }
 }
@@ -461,8 +462,13 @@ fn state_of(hold: &Hold) -> (i64, Option<i64>) {
     }
 }
 
-fn bind_bucket(row: &mut Row, (key, delta): &(BucketKey, Delta)) {
-    row.push(key.stock_id).push(key.bucket_no).push(delta.usable).push(delta.held).push(delta.shipped);
+fn bind_bucket(row: &mut Row, Counters { key, balance, version }: &Counters) {
+    row.push(key.stock_id).push(key.bucket_no);
+    row.push(balance.usable)
+        .push(balance.held)
+        .push(balance.shipped)
+        .push(balance.inbound())
+        .push(version + 1);
 }
 
 /// Whether a new hold stands at the end of its batch as it was made: of a deduction, its maker has confirmed it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Noted;
-use crate::balance::Delta;
+use crate::balance::{Balance, Delta};
 use crate::cart::OrderNo;
 use crate::hold::{BucketKey, Cause, Hold};
 
@@ -60,11 +60,22 @@ pub struct Flow {
     pub cause: Option<Arc<Cause>>,
 }
 
+/// A bucket's counters as a batch leaves them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Which bucket.
+    pub key: BucketKey,
+    /// How they stand at the end of the batch.
+    pub balance: Balance,
+    /// The version of the row that they were loaded from; they may be written only over that one.
+    pub version: i64,
+}
+
 /// What a batch has to write.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// How far each touched bucket moved, ascending by key.
-    pub buckets: Vec<(BucketKey, Delta)>,
+    /// The counters of each bucket that moved, ascending by key.
+    pub buckets: Vec<Counters>,
     /// Holds that are new, ascending by id, as they stand at the end of the batch.
     pub made: Vec<Hold>,
     /// Holds that were loaded and stand differently now.

@@ -130,7 +130,7 @@ async fn take_lines(
             shipped: column("shipped")?,
         };
         ledger.load_record(record.clone(), at);
-        ledger.load_bucket(BucketKey { stock_id: at.stock_id, bucket_no: 0 }, record.sku, before);
+        ledger.load_bucket(BucketKey { stock_id: at.stock_id, bucket_no: 0 }, record.sku, before, 0);
     }
     Ok(true)
 }

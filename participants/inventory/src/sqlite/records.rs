@@ -52,7 +52,7 @@ pub(super) async fn placed(
     }
     let query = format!(
         "select json_group_array(json_array(wanted.key, json_array(s.sku_id, s.stock_id, s.epoch, s.mode, b.bucket_no,
-            b.usable, b.held, b.shipped)))
+            b.usable, b.held, b.shipped, b.version)))
          from json_each(?1) wanted cross join inv_stock s on {IS_WANTED}
          cross join inv_bucket b on b.stock_id = s.stock_id and b.bucket_no = 0"
     );
