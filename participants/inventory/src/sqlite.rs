@@ -154,6 +154,9 @@ pub async fn load(
 /// Writes what a batch changed: holds first, since the flow names them, and since they take longest: the caller may do
 /// something else meanwhile.
 ///
+/// Rows that were written before one that failed stay until the transaction is rolled back, which it must be: SQLite would
+/// otherwise copy every page before a statement changes it.
+///
 /// # Errors
 /// The database's own, above all a broken constraint, and a count that is not what was meant.
 pub async fn write(connection: &mut SqliteConnection, changes: &Changes, now: i64) -> Result<(), Error> {
@@ -263,7 +266,7 @@ const BUCKETS: &str = "
 /// The new counters of buckets that are as they were loaded; an update of many rows would sort them first.
 static MOVE_BUCKETS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
-        "insert into inv_bucket (stock_id, bucket_no, usable, held, shipped, inbound, version) select * from",
+        "insert or fail into inv_bucket (stock_id, bucket_no, usable, held, shipped, inbound, version) select * from",
         7,
         "where column1 is not null on conflict do update set usable = excluded.usable, held = excluded.held,
             shipped = excluded.shipped, inbound = excluded.inbound, version = excluded.version
@@ -274,7 +277,7 @@ static MOVE_BUCKETS: LazyLock<Rows> = LazyLock::new(|| {
 /// Holds that stand as they were made, which nearly all do; what follows from the rest is not bound.
 static MAKE_FRESH: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
-        "insert into inv_hold (hold_id, order_no, line_no, stock_id, bucket_no, epoch, qty, state,
+        "insert or fail into inv_hold (hold_id, order_no, line_no, stock_id, bucket_no, epoch, qty, state,
             made_saga, made_step, expires_at, created_at, confirmed_saga, confirmed_step)
          select *, case column8 when 2 then column9 end, case column8 when 2 then column10 end from",
         12,
@@ -284,7 +287,7 @@ static MAKE_FRESH: LazyLock<Rows> = LazyLock::new(|| {
 
 static MAKE_HOLDS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
-        "insert into inv_hold (hold_id, order_no, line_no, stock_id, bucket_no, epoch, qty, released, shipped, state,
+        "insert or fail into inv_hold (hold_id, order_no, line_no, stock_id, bucket_no, epoch, qty, released, shipped, state,
             made_saga, made_step, confirmed_saga, confirmed_step, expires_at, created_at) select * from",
         16,
         "where column1 is not null",
@@ -303,7 +306,7 @@ static CHANGE_HOLDS: LazyLock<Rows> = LazyLock::new(|| {
 
 static APPEND_FLOWS: LazyLock<Rows> = LazyLock::new(|| {
     Rows::new(
-        "insert into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id,
+        "insert or fail into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id,
             saga, step, created_at) select * from",
         13,
         "where column1 is not null",
@@ -312,7 +315,7 @@ static APPEND_FLOWS: LazyLock<Rows> = LazyLock::new(|| {
 
 /// The flows of holds that were only made, see [`takes`].
 const APPEND_TAKES: &str = "
-    insert into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id,
+    insert or fail into inv_flow (op, biz_no, line_no, stock_id, bucket_no, qty, d_usable, d_held, d_shipped, hold_id,
         saga, step, created_at)
     select case state when 1 then 2 else 3 end, order_no, line_no, stock_id, bucket_no, qty, -qty, qty, 0, hold_id,
         made_saga, made_step, created_at

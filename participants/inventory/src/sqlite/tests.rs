@@ -114,6 +114,22 @@ async fn a_batch_larger_than_any_one_statement_is_written_whole() {
     assert_eq!((found.totals.usable, found.totals.held, found.totals.released), (70_000 - 2800, 2800, 2800));
 }
 
+#[tokio::test]
+async fn counters_that_somebody_else_has_written_meanwhile_are_not_written_over() {
+    let mut connection = books(&[(1, 5), (2, 5)]).await;
+    let deed = Deed::Hold(cart("1", &[(1, 1), (2, 1)]));
+    let mut scope = Scope::default();
+    scope.add(&deed);
+    let mut ledger = load(&mut connection, &scope, NOW, HOLD_FOR).await.unwrap();
+    assert!(ledger.decide(&deed, &cause(1, "a")).unwrap().is_ok());
+    let taken = "update inv_bucket set usable = 3, held = 2, version = version + 1 where stock_id = 2";
+    sqlx::query(taken).execute(&mut connection).await.unwrap();
+    let refused = write(&mut connection, &ledger.into_changes(), NOW).await.unwrap_err();
+    assert!(matches!(refused, Error::Count { table: "inv_bucket", meant: 2, written: 1 }), "{refused}");
+    let kept = "select held from inv_bucket where stock_id = 2";
+    assert_eq!(sqlx::query_scalar::<_, i64>(kept).fetch_one(&mut connection).await.unwrap(), 2);
+}
+
 /// Breaks the books behind the constraints' back and names the laws that the audit finds broken.
 async fn check_planted(sql: &'static str, expected: &[&str]) {
     let mut books = books(&[(1, 10), (2, 10)]).await;

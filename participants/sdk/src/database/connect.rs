@@ -16,6 +16,9 @@ use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reading connections, at most.
 const READERS_MAX: u32 = 4;
+/// Pages that an SQLite connection keeps, as it wants to be told: 16 MiB. What is not among them the system has; more would
+/// cost every commit, which may have to look through all of them.
+const CACHE_KIB: &str = "-16384";
 /// Prepared statements a connection keeps; the barrier alone has eight sizes of each.
 const STATEMENTS_KEPT: usize = 512;
 
@@ -148,6 +151,6 @@ fn sqlite(store: &str) -> Result<SqliteConnectOptions, Error> {
         .statement_cache_capacity(STATEMENTS_KEPT)
         .pragma("wal_autocheckpoint", "4000")
         .pragma("temp_store", "memory")
-        .pragma("cache_size", "-65536")
+        .pragma("cache_size", CACHE_KIB)
         .disable_statement_logging())
 }
