@@ -4,6 +4,7 @@
 //! second connection would only add locks. On SQLite that is the law anyway. The connection is opened again
 //! when it breaks; what was unanswered then is answered 503 and met by the barrier when it is repeated.
 
+mod checkpoint;
 mod connect;
 mod migrate;
 mod tx;

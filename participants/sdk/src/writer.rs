@@ -227,6 +227,7 @@ pub(crate) async fn awaited(queued: Queued, until: tokio::time::Instant) -> Repl
 async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
     let mut taken = Vec::with_capacity(BATCH_MAX);
     let mut later: VecDeque<Waiting> = VecDeque::new();
+    let committed = database.writer.lock().await.look_after_log();
     loop {
         if later.is_empty() && jobs.recv_many(&mut taken, BATCH_MAX).await == 0 {
             return;
@@ -263,6 +264,10 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
         }
         for (task, reply) in tasks {
             let _ = reply.send(alone(&mut writing, task).await);
+        }
+        if let Some(committed) = &committed {
+            // One word is enough, however many commits there were.
+            let _ = committed.try_send(());
         }
     }
 }

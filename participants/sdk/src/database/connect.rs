@@ -1,6 +1,6 @@
 //! Opening connections, each with the settings that the barrier's promises rest on.
 
-use super::{Dialect, Readers, tx::Open};
+use super::{Dialect, Readers, checkpoint, tx::Open};
 use crate::{Error, metrics::WriterFigures};
 use sqlx::{
     ConnectOptions, Connection as _, Executor,
@@ -11,6 +11,7 @@ use sqlx::{
     },
 };
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,6 +104,15 @@ impl Writing {
         self.connection = None;
     }
 
+    /// Begins to look after the log of a database that has one to be looked after, and returns where to say that something
+    /// was committed.
+    pub(crate) fn look_after_log(&self) -> Option<mpsc::Sender<()>> {
+        match &self.address {
+            Address::Sqlite(options) => Some(checkpoint::beside(options)),
+            Address::Postgres(_) | Address::MySql(_) => None,
+        }
+    }
+
     pub(super) async fn readers(&self) -> Result<Readers, sqlx::Error> {
         match self.address.clone() {
             Address::Sqlite(options) => {
@@ -149,7 +159,7 @@ fn sqlite(store: &str) -> Result<SqliteConnectOptions, Error> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .statement_cache_capacity(STATEMENTS_KEPT)
-        .pragma("wal_autocheckpoint", "4000")
+        .pragma("wal_autocheckpoint", checkpoint::LOG_PAGES)
         .pragma("temp_store", "memory")
         .pragma("cache_size", CACHE_KIB)
         .disable_statement_logging())
