@@ -92,7 +92,8 @@ fn demo(program: &Path, directory: &Path) -> (Group, String) {
         .expect("the demo starts");
     let (says, said) = mpsc::sync_channel(100);
     let output = BufReader::new(child.stdout.take().expect("its output"));
-    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| says.send(line)));
+    // To the end: a demo whose output nobody reads any more ends.
+    std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(says.send(line))));
     let group = Group(child);
     let mut address = None;
     loop {
