@@ -52,6 +52,8 @@ fn every_law_holds_in_every_state() {
 /// Bugs that the model cannot see, each with the test that does.
 const FOUND_ELSEWHERE: &[(Bug, &str)] = &[
     (Bug::Core(planted::Bug::SleeperForgotten), "the simulated world"),
+    (Bug::Core(planted::Bug::WaitingTrusted), "the simulated world"),
+    (Bug::Core(planted::Bug::UnsentUndone), "the outage"),
     (Bug::Core(planted::Bug::BreakerIgnored), "the outage"),
     (Bug::Core(planted::Bug::PaceIgnored), "the outage"),
     (Bug::Core(planted::Bug::PaceStuck), "the outage"),

@@ -221,6 +221,9 @@ fn one_after_another() -> Result<(), String> {
     law(p99 <= 8_000, || format!("ten seconds after the second one's moment the p99 is {p99} ms"))
 }
 
+/// How it went: `Ok`, or the first promise that was not kept.
+type Story = fn() -> Result<(), String>;
+
 fn law(holds: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what()) }
 }
@@ -241,14 +244,40 @@ fn a_demand_that_grows_during_an_outage_is_met_after_it() {
 }
 
 #[test]
-fn a_pace_that_stays_low_is_found() {
-    for (bug, story) in
-        [(Bug::PaceWornDown, one_after_another as fn() -> Result<(), String>), (Bug::PaceStuck, growing)]
-    {
+fn a_bug_breaks_the_story_that_is_about_it() {
+    let stories: [(Bug, Story); 3] =
+        [(Bug::PaceWornDown, one_after_another), (Bug::PaceStuck, growing), (Bug::UnsentUndone, rush)];
+    for (bug, story) in stories {
         planted::plant(Some(bug));
         let found = story();
         planted::plant(None);
         println!("{bug:?}: {found:?}");
         assert!(found.is_err(), "{bug:?} is not found");
     }
+}
+
+/// Half a minute of four times what a participant can do: how it looks, and the first promise that was not kept.
+fn rush() -> Result<(), String> {
+    const DEADLINE_MS: i64 = 20_000;
+    let surge = Some((DOWN_FROM, 5 * PER_SECOND));
+    let servers = [("pay", Server::new(125))].into();
+    let sketch = "rush deadline=20s\na: stock.a / stock.ua\nb: pay.b / pay.ub";
+    let outcome = run(Plan { surge, starting_ms: 2 * DOWN_FROM, ..plan(&[sketch], servers) });
+    over_steady(&outcome, "pay");
+    let undone = outcome.ends.values().filter(|(status, ..)| *status == Status::Compensated);
+    let mut late: Vec<i64> = undone.map(|(_, begun, end)| end - begun - DEADLINE_MS).collect();
+    late.sort_unstable();
+    let (count, p50, worst) = (late.len(), late[late.len() / 2], late[late.len() - 1]);
+    let done = outcome.ends.len() - count;
+    println!(
+        "{done} completed, {count} undone, p50 {p50} ms and at worst {worst} ms after their time was up"
+    );
+    let ended = outcome.ends.len() == outcome.started && outcome.items == 0;
+    law(ended, || format!("{} of {} end", outcome.ends.len(), outcome.started))?;
+    law(worst <= 15_000, || format!("what was set aside comes back {worst} ms after its time was up"))
+}
+
+#[test]
+fn what_never_reached_a_participant_in_a_rush_is_not_undone_there() {
+    assert_eq!(rush(), Ok(()));
 }

@@ -21,7 +21,7 @@ pub use append::{Append, Head, Written};
 
 use crate::{
     Answer, Name, Rejected, SagaId, Start,
-    decide::{self, Input, decide},
+    decide::{self, Input, decide_knowing},
     definition::StepIx,
     due::{Call, CallKey, due},
     event::{Op, Record},
@@ -318,7 +318,8 @@ impl Coordinator {
         if let Input::Answer { key, .. } = &input {
             entry.in_flight.remove(key);
         }
-        let records = decide(&entry.saga, input, now).map_err(NotTaken::Rejected)?;
+        let waits = |key| entry.waiting.contains_key(&key);
+        let records = decide_knowing(&entry.saga, input, now, &waits).map_err(NotTaken::Rejected)?;
         if !records.is_empty() {
             entry.fold(records);
             self.mark(id);

@@ -218,10 +218,10 @@ pub fn start(start: Start, now: Timestamp) -> (Saga, Vec<Record>) {
         },
     };
     let saga = Saga::begin(start.id, definition, &first);
-    let mut draft = Draft { saga: Cow::Owned(saga), now, records: vec![first] };
+    let mut draft = Draft { saga: Cow::Owned(saga), now, records: vec![first], waits: &|_| false };
     if start.barred {
         let message = "the saga was undone before it was started".to_owned();
-        draft.push(Event::Compensating { error: Cause { step: None, kind: CauseKind::Cancelled, message } });
+        draft.turn(Cause { step: None, kind: CauseKind::Cancelled, message });
     }
     draft.advance();
     (draft.saga.into_owned(), draft.records)
@@ -234,6 +234,19 @@ pub fn start(start: Start, now: Timestamp) -> (Saga, Vec<Record>) {
 /// # Errors
 /// [`Rejected`] when the input cannot be taken, with the reason.
 pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, Rejected> {
+    decide_knowing(saga, input, now, &|_| false)
+}
+
+/// Does what [`decide`] does, where whoever makes the calls knows which of them wait and were not sent.
+///
+/// # Errors
+/// As [`decide`].
+pub(crate) fn decide_knowing(
+    saga: &Saga,
+    input: Input,
+    now: Timestamp,
+    waits: &dyn Fn(CallKey) -> bool,
+) -> Result<Vec<Record>, Rejected> {
     if saga.is_terminal() {
         return match input {
             Input::Answer { .. } | Input::Tick | Input::GiveUp { .. } => Ok(Vec::new()),
@@ -253,7 +266,7 @@ pub fn decide(saga: &Saga, input: Input, now: Timestamp) -> Result<Vec<Record>, 
                 .map(|()| Vec::new()),
         };
     }
-    let mut draft = Draft { saga: Cow::Borrowed(saga), now, records: Vec::new() };
+    let mut draft = Draft { saga: Cow::Borrowed(saga), now, records: Vec::new(), waits };
     match input {
         Input::Answer { key, answer } => draft.answer(key, answer),
         Input::Tick => draft.tick(),
@@ -276,6 +289,8 @@ struct Draft<'a> {
     saga: Cow<'a, Saga>,
     now: Timestamp,
     records: Vec<Record>,
+    /// Whether a call waits for its participant and was not sent.
+    waits: &'a dyn Fn(CallKey) -> bool,
 }
 
 impl Draft<'_> {
@@ -286,6 +301,23 @@ impl Draft<'_> {
 
     fn name(&self, ix: StepIx) -> StepName {
         self.saga.step_name(ix)
+    }
+
+    /// Turns round; what was never sent is not undone.
+    fn turn(&mut self, error: Cause) {
+        let running = |ix: &StepIx| self.saga.step(*ix).phase == StepPhase::Running;
+        let steps = (0..self.saga.len()).map(|i| StepIx(i as u16));
+        let unsent = steps.filter(running).filter(|ix| self.is_unsent(*ix)).map(|ix| self.name(ix)).collect();
+        self.push(Event::Compensating { error, unsent });
+    }
+
+    /// Whether no attempt of a step's action has left: this one waits for the participant, and none before is in doubt.
+    fn is_unsent(&self, ix: StepIx) -> bool {
+        let call = &self.saga.step(ix).action;
+        let waits = due::current(&self.saga, ix, Op::Action).is_some_and(|key| (self.waits)(key));
+        let waits = waits && !planted(Bug::UnsentUndone);
+        let is_first = matches!(call.phase, OpPhase::Due { ask: false, .. });
+        waits && is_first && (!call.doubt || planted(Bug::WaitingTrusted))
     }
 
     /// Takes an answer to the call in flight.
@@ -299,7 +331,14 @@ impl Draft<'_> {
             Answer::NotSeen | Answer::Pending { .. } if draining => {
                 // The attempt in flight has ended; the compensation settles what is left of it.
                 let error = Report::new(None, "no definite answer before the saga was undone", 0);
-                self.push(Event::CallExhausted { step: name, op, attempt, timeout: false, error });
+                self.push(Event::CallExhausted {
+                    step: name,
+                    op,
+                    attempt,
+                    timeout: false,
+                    unsent: false,
+                    error,
+                });
             }
             Answer::Done(output) => self.push(Event::CallDone { step: name, op, attempt, output }),
             Answer::NotSeen => self.push(Event::CallNotSeen { step: name, op, attempt }),
@@ -338,9 +377,9 @@ impl Draft<'_> {
         let (op, attempt) = (key.op, key.attempt);
         let draining = self.saga.direction == Direction::Backward;
         if draining || spent >= attempts {
-            self.push(Event::CallExhausted { step, op, attempt, timeout: false, error });
+            self.push(Event::CallExhausted { step, op, attempt, timeout: false, unsent: false, error });
         } else if late(within) || late(deadline) {
-            self.push(Event::CallExhausted { step, op, attempt, timeout: true, error });
+            self.push(Event::CallExhausted { step, op, attempt, timeout: true, unsent: false, error });
         } else {
             self.push(Event::CallFailed { step, op, attempt, error, next_attempt_at });
         }
@@ -368,9 +407,9 @@ impl Draft<'_> {
             if planted(Bug::ExhaustedCountsAsCompensated) {
                 return self.push(Event::CallDone { step, op, attempt, output: Json::default() });
             }
-            self.push(Event::CallExhausted { step, op, attempt, timeout: false, error });
+            self.push(Event::CallExhausted { step, op, attempt, timeout: false, unsent: false, error });
         } else if next_attempt_at >= limit {
-            self.push(Event::CallExhausted { step, op, attempt, timeout: true, error });
+            self.push(Event::CallExhausted { step, op, attempt, timeout: true, unsent: false, error });
         } else {
             self.push(Event::CallFailed { step, op, attempt, error, next_attempt_at });
         }
@@ -417,7 +456,11 @@ impl Draft<'_> {
         let limit = self.saga.spec(ix).within().zip(state.action.started_at);
         if limit.is_some_and(|(within, at)| at.after(within) <= self.now) {
             let (op, attempts) = (self.saga.forward_op(ix), state.action.attempts);
-            self.out_of_time(ix, op, attempts, "the step's \"within\" has passed");
+            let message = match self.is_unsent(ix) {
+                true => "the step's \"within\" has passed before its participant could be called",
+                false => "the step's \"within\" has passed",
+            };
+            self.out_of_time(ix, op, attempts, message);
         }
     }
 
@@ -436,7 +479,8 @@ impl Draft<'_> {
 
     fn out_of_time(&mut self, ix: StepIx, op: Op, attempt: u32, message: &str) {
         let error = Report::new(None, message, 0);
-        self.push(Event::CallExhausted { step: self.name(ix), op, attempt, timeout: true, error });
+        let unsent = op == Op::Action && self.is_unsent(ix);
+        self.push(Event::CallExhausted { step: self.name(ix), op, attempt, timeout: true, unsent, error });
     }
 
     fn cancel(&mut self, message: String) -> Result<(), Rejected> {
@@ -444,9 +488,7 @@ impl Draft<'_> {
             return Err(Rejected::PastPivot);
         }
         if self.saga.direction == Direction::Forward {
-            self.push(Event::Compensating {
-                error: Cause { step: None, kind: CauseKind::Cancelled, message },
-            });
+            self.turn(Cause { step: None, kind: CauseKind::Cancelled, message });
         }
         Ok(())
     }

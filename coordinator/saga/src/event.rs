@@ -221,6 +221,9 @@ pub enum Event {
         /// Whether time ran out rather than attempts.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         timeout: bool,
+        /// Whether it waited for its participant all the time and was never sent, so that there is nothing to undo.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        unsent: bool,
         /// What the last attempt met.
         error: Report,
     },
@@ -303,6 +306,9 @@ pub enum Event {
     Compensating {
         /// Why.
         error: Cause,
+        /// The steps whose call waited for its participant and was never sent, so that there is nothing to undo.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unsent: Vec<StepName>,
     },
     /// Every step is done.
     Completed {

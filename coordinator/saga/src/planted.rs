@@ -24,6 +24,10 @@ pub enum Bug {
     InFlightNotUndone,
     /// A compensation is never parked for want of attempts.
     RetriesUnbounded,
+    /// A call that waits counts as never sent, although an attempt before it is in doubt.
+    WaitingTrusted,
+    /// A call that never left its participant's queue is undone all the same.
+    UnsentUndone,
     /// A take-over puts no call in doubt.
     TakeOverTrusts,
     /// A saga held under an old epoch cannot be taken over again.
@@ -87,6 +91,8 @@ pub const ALL: &[Bug] = &[
     Bug::UnknownNotUndone,
     Bug::InFlightNotUndone,
     Bug::RetriesUnbounded,
+    Bug::WaitingTrusted,
+    Bug::UnsentUndone,
     Bug::TakeOverTrusts,
     Bug::HeldBlocksAdoption,
     Bug::FencedIgnored,

@@ -383,8 +383,8 @@ impl Saga {
         let state = self.step(pivot);
         match state.phase {
             StepPhase::Done | StepPhase::Skipped => self.direction == Direction::Forward,
-            StepPhase::Running | StepPhase::Unknown | StepPhase::Parked => !self.can_undo(pivot),
-            StepPhase::Refused => state.action.doubt && !self.can_undo(pivot),
+            StepPhase::Running | StepPhase::Parked => !self.can_undo(pivot),
+            StepPhase::Refused | StepPhase::Unknown => state.action.doubt && !self.can_undo(pivot),
             StepPhase::Pending
             | StepPhase::Waiting { .. }
             | StepPhase::Registered
@@ -440,7 +440,7 @@ impl Saga {
 
     /// Whether a step may have taken effect and is not undone yet.
     ///
-    /// A refusal proves that nothing was done only when no earlier attempt is in doubt.
+    /// A refusal, or that a call was never sent, proves that nothing was done only when no earlier attempt is in doubt.
     pub fn owes_undo(&self, ix: StepIx) -> bool {
         let state = self.step(ix);
         let has_undo = self.spec(ix).undo().is_some() && !self.is_fanned(ix);
@@ -449,7 +449,7 @@ impl Saga {
                 false
             }
             StepPhase::Refused => state.action.doubt && !planted(Bug::RefusalTrusted),
-            StepPhase::Unknown => !planted(Bug::UnknownNotUndone),
+            StepPhase::Unknown => state.action.doubt && !planted(Bug::UnknownNotUndone),
             StepPhase::Parked => !planted(Bug::ParkedCountsAsCompensated),
             StepPhase::Running | StepPhase::Registered | StepPhase::Done | StepPhase::Compensating => true,
         };

@@ -59,6 +59,7 @@ situations! {
     PaymentConflict "a second, different payment was refused"
     DeadlinePassed "a saga's deadline passed"
     Overdue "a step's time was up"
+    NeverSent "a call that never left was not undone"
     AdmissionRefused "a start was refused because there were too many sagas"
     KeyRepeated "a start was repeated under its key"
     KeyReused "a key was used for another start"

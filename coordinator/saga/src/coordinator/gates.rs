@@ -39,11 +39,14 @@ impl Coordinator {
             }
         }
         for (id, key) in expired {
-            let Some(entry) = self.sagas.get_mut(&id) else { continue };
-            entry.waiting.remove(&key);
-            entry.in_flight.remove(&key);
+            if !self.sagas.contains_key(&id) {
+                continue;
+            }
             let taken = self.input(id, Input::GiveUp { key }, now);
             assert_eq!(taken, Ok(()), "a held saga takes it that a call is given up");
+            let entry = self.sagas.get_mut(&id).expect("just seen");
+            entry.waiting.remove(&key);
+            entry.in_flight.remove(&key);
         }
     }
 

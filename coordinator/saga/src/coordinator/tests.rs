@@ -168,7 +168,7 @@ fn a_newer_claim_replaces_what_is_held_even_while_that_is_written() {
         for input in
             [Input::TakeOver { epoch: 2, owner: "other".into() }, Input::Cancel { reason: "no".into() }]
         {
-            let records = decide(&elsewhere, input, Timestamp(2)).expect("it is taken");
+            let records = crate::decide::decide(&elsewhere, input, Timestamp(2)).expect("it is taken");
             records.iter().for_each(|record| elsewhere.apply(record.at, &record.event));
         }
         done(&mut it, id(1), 0, Op::Action, 3);

@@ -31,7 +31,7 @@ impl Draft<'_> {
 
     fn advance_forward(&mut self) {
         if let Some(error) = self.failed_step() {
-            return self.push(Event::Compensating { error });
+            return self.turn(error);
         }
         let past_pivot = self.saga.is_past_pivot() && !planted(Bug::TurnsPastPivot);
         if !past_pivot && self.saga.deadline_at.is_some_and(|deadline| deadline <= self.now) {
@@ -43,7 +43,7 @@ impl Draft<'_> {
                     false => "the saga's deadline has passed".to_owned(),
                 },
             };
-            return self.push(Event::Compensating { error });
+            return self.turn(error);
         }
         let definition = self.saga.definition.clone();
         for (ix, step) in definition.steps() {
@@ -182,6 +182,7 @@ impl Draft<'_> {
             }
             Err(message) => Event::Compensating {
                 error: Cause { step: None, kind: CauseKind::Refused, message: fault(message) },
+                unsent: Vec::new(),
             },
         });
     }

@@ -52,10 +52,10 @@ pub fn revert(
     if saga.definition.is_open() || (saga.is_past_pivot() && !planted(Bug::RevertsPastPivot)) {
         return Err(Rejected::PastPivot);
     }
-    let mut draft = Draft { saga: Cow::Borrowed(saga), now, records: Vec::new() };
+    let mut draft = Draft { saga: Cow::Borrowed(saga), now, records: Vec::new(), waits: &|_| false };
     draft.push(Event::TakenOver { epoch, owner: owner.to_owned() });
     let error = Cause { step: None, kind: CauseKind::Reverted, message: reason };
-    draft.push(Event::Compensating { error });
+    draft.turn(error);
     draft.advance();
     Ok(draft.records)
 }

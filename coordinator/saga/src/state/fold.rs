@@ -52,8 +52,13 @@ impl Saga {
                 let reason = if *contract { ParkReason::Contract } else { ParkReason::Refused };
                 self.call_ended(at, step, *op, *attempt, OpPhase::Refused, reason, error);
             }
-            Event::CallExhausted { step, op, attempt, error, .. } => {
+            Event::CallExhausted { step, op, attempt, unsent, error, .. } => {
+                let doubt = self.step(self.index(step)).call(*op).doubt;
                 self.call_ended(at, step, *op, *attempt, OpPhase::Open, ParkReason::Exhausted, error);
+                if *unsent {
+                    let ix = self.index(step);
+                    self.steps[usize::from(ix.0)].call_mut(*op).doubt = doubt;
+                }
             }
             Event::CallUnprepared { step, op, message } => self.call_unprepared(at, step, *op, message),
             Event::StepSkipped { step } => {
@@ -85,7 +90,7 @@ impl Saga {
                 state.output = Some(output.clone());
             }
             Event::AwaitTimedOut { step } => self.awaiting_step(step).phase = StepPhase::Refused,
-            Event::Compensating { error } => self.turn(at, error),
+            Event::Compensating { error, unsent } => self.turn(at, error, unsent),
             Event::Completed { output, fault } => self.completed(at, output, fault.as_ref()),
             Event::Compensated => self.compensated(at),
             Event::RepairAssigned { .. }
@@ -358,7 +363,7 @@ impl Saga {
     }
 
     /// Turns round: no further action is sent, and what is in flight is left to the barrier.
-    fn turn(&mut self, at: Timestamp, error: &Cause) {
+    fn turn(&mut self, at: Timestamp, error: &Cause, unsent: &[StepName]) {
         assert_eq!(self.direction, Direction::Forward, "a saga turns round once");
         if self.is_terminal() {
             let may = !self.is_past_pivot() || planted(Bug::RevertsPastPivot);
@@ -371,6 +376,7 @@ impl Saga {
         self.direction = Direction::Backward;
         self.turned_at = Some(at);
         self.error = Some(error.clone());
+        let unsent: Vec<StepIx> = unsent.iter().map(|step| self.index(step)).collect();
         for i in 0..self.steps.len() {
             let ix = StepIx(i as u16);
             let fanned = self.is_fanned(ix);
@@ -384,6 +390,10 @@ impl Saga {
                 (Kind::Await(_), StepPhase::Waiting { .. }) => state.phase = StepPhase::Skipped,
                 // Its items say what is to be undone.
                 (_, StepPhase::Running) if fanned => state.phase = StepPhase::Unknown,
+                (_, StepPhase::Running) if unsent.contains(&ix) => {
+                    state.action.phase = OpPhase::Open;
+                    state.phase = StepPhase::Skipped;
+                }
                 (Kind::Call(call), StepPhase::Running) => {
                     let sent = matches!(state.action.phase, OpPhase::Due { at: due, .. } if due <= at);
                     if planted(Bug::InFlightNotUndone) {
@@ -414,7 +424,7 @@ impl Saga {
 fn is_of_revert(event: &Event) -> bool {
     match event {
         Event::TakenOver { .. } => true,
-        Event::Compensating { error } => error.kind == CauseKind::Reverted,
+        Event::Compensating { error, .. } => error.kind == CauseKind::Reverted,
         _ => false,
     }
 }

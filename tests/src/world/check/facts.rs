@@ -116,7 +116,7 @@ impl Facts {
         let event = &record.event;
         let reverts = match event {
             Event::TakenOver { .. } => true,
-            Event::Compensating { error } => error.kind == CauseKind::Reverted,
+            Event::Compensating { error, .. } => error.kind == CauseKind::Reverted,
             _ => false,
         };
         if let Some(status) = self.ended.filter(|status| !(reverts && *status == Status::Completed)) {
@@ -259,7 +259,7 @@ impl Facts {
         }
         self.running.remove(&unit);
         self.undoing.remove(&unit);
-        let exhausted = matches!(event, Event::CallExhausted { .. });
+        let exhausted = matches!(event, Event::CallExhausted { unsent: false, .. });
         let misled =
             matches!(event, Event::CallRefused { contract: true, .. }) && self.pending.contains(&unit);
         if op != Op::Compensation && (exhausted || misled) {

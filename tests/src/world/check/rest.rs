@@ -104,12 +104,14 @@ impl Facts {
                     parked = true;
                     found.push(Situation::ParkedExhausted);
                 }
-                Event::CallExhausted { step, op: Op::Action, timeout, .. } => {
+                Event::CallExhausted { step, op: Op::Action, timeout, unsent, .. } => {
                     open.remove(step.as_str());
+                    found.extend(unsent.then_some(Situation::NeverSent));
                     found.extend(timeout.then_some(Situation::Overdue));
                 }
                 Event::AwaitDone { by_default: true, .. } => found.push(Situation::PaymentDefault),
-                Event::Compensating { error } => {
+                Event::Compensating { error, unsent } => {
+                    found.extend((!unsent.is_empty()).then_some(Situation::NeverSent));
                     found.extend((!open.is_empty()).then_some(Situation::ParallelAtTurn));
                     found.extend((error.kind == CauseKind::Cancelled).then_some(Situation::CancelWon));
                     let deadline = error.kind == CauseKind::Timeout && error.message.contains("deadline");
@@ -132,8 +134,10 @@ impl Facts {
             Event::BranchRegistered { .. } => Some(Situation::BranchRegistered),
             Event::Renewed { .. } => Some(Situation::Renewed),
             Event::Committed => Some(Situation::Committed),
-            Event::Compensating { error } if error.kind == CauseKind::Reverted => Some(Situation::Reverted),
-            Event::Compensating { error } if self.plan.is_open() => Some(match error.kind {
+            Event::Compensating { error, .. } if error.kind == CauseKind::Reverted => {
+                Some(Situation::Reverted)
+            }
+            Event::Compensating { error, .. } if self.plan.is_open() => Some(match error.kind {
                 CauseKind::Timeout => Situation::OpenTimedOut,
                 _ => Situation::RolledBack,
             }),
