@@ -195,6 +195,13 @@ fn dynamic(item: &JournalItem) -> String {
     if is("repair") {
         text.push_str(", the child saga stands in repair");
     }
+    if is("unsent") {
+        text.push_str(", never sent");
+    }
+    if let Some(unsent) = item.rest.get("unsent").and_then(Value::as_array) {
+        let steps: Vec<String> = unsent.iter().filter_map(Value::as_str).map(clean).collect();
+        text.push_str(&format!(", never sent: {}", steps.join(", ")));
+    }
     if is("by_default") {
         text.push_str(" its default was taken");
     }
@@ -280,6 +287,16 @@ mod tests {
                     "error": { "status": 503, "message": "made to\nfail" }, "next_attempt_at": at }),
             "   9  2026-11-20T18:00:00.000Z  call_failed      reserve compensation attempt 2: 503 made to fail, \
              again at 2026-11-20T18:00:00.000Z",
+        );
+        check(
+            json!({ "seq": 10, "at": at, "type": "compensating", "unsent": ["charge"],
+                    "error": { "kind": "timeout", "message": "the saga's deadline has passed" } }),
+            "  10  2026-11-20T18:00:00.000Z  compensating    : the saga's deadline has passed, never sent: charge",
+        );
+        check(
+            json!({ "seq": 11, "at": at, "type": "call_exhausted", "step": "charge", "op": "action", "attempt": 1,
+                    "timeout": true, "unsent": true, "error": { "status": null, "message": "too late" } }),
+            "  11  2026-11-20T18:00:00.000Z  call_exhausted   charge action attempt 1: too late, never sent",
         );
         check(
             json!({ "seq": 12, "at": at, "type": "compensated" }),
