@@ -74,7 +74,7 @@ pub enum Error {
     /// The writer has as much waiting as it takes; try again.
     #[error("the writer is busy: {0} calls wait")]
     Busy(usize),
-    /// The writer's task is gone, because the participant is stopping.
+    /// The writer's loop is gone, because the participant is stopping.
     #[error("the participant is stopping")]
     Stopping,
     /// It listens on every address of the machine, and the coordinator must be told one of them.

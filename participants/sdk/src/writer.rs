@@ -1,10 +1,11 @@
 //! The writer: one loop that takes everything that waits and commits it as one transaction.
 //!
 //! While a transaction is being committed the next calls gather, so load sets the size of a batch and a
-//! lone call waits for nobody. On SQLite the loop has a thread of its own: among the tasks it would come to its next
-//! statement only after the hundreds of callers whom it has just answered, and meanwhile nothing would be written. No answer is given before the commit. A batch that fails is rolled back and
-//! halved until the bad call stands alone, so that it cannot fail its neighbours; when the commit itself
-//! fails nobody knows what became of it, so every call is answered 503 and meets the barrier when repeated.
+//! lone call waits for nobody. On SQLite the loop has a thread of its own: among the tasks it would come to its
+//! next statement only after the hundreds of callers whom it has just answered, and meanwhile nothing would be
+//! written. No answer is given before the commit. A batch that fails is rolled back and halved until the bad
+//! call stands alone, so that it cannot fail its neighbours; when the commit itself fails nobody knows what
+//! became of it, so every call is answered 503 and meets the barrier when repeated.
 
 mod each;
 mod transact;
@@ -81,7 +82,7 @@ pub trait Task: Send {
     async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error>;
 }
 
-/// The way to the writer's task; cheap to clone. The task ends with the last of its writers.
+/// The way to the writer's loop; cheap to clone. The loop ends with the last of its writers.
 #[derive(Debug, Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Job>,
@@ -187,10 +188,8 @@ impl Writer {
     /// Carries out a guarded call and gives its answer, which is durable.
     pub(crate) async fn answer(&self, body: Arc<dyn Body>, call: Call) -> Reply {
         let until = tokio::time::Instant::now() + ANSWER_TIMEOUT;
-        match self.calls(&body, [call]).pop() {
-            Some(queued) => awaited(queued, until).await,
-            None => Reply::unavailable("the participant is stopping", Some(1)),
-        }
+        let queued = self.calls(&body, [call]).pop();
+        awaited(queued.expect("a call is queued or told why not"), until).await
     }
 
     /// Does something else with the writer's connection and returns when it is durable.
@@ -304,7 +303,7 @@ async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
         match attempt.unwrap_or_else(|panic| Err(Failed::Inside(panicked(&*panic)))) {
             Ok(replies) => {
                 writing.figures.committed(batch.len());
-                // By a task, so that nobody's next call is looked at here before the next transaction has begun.
+                // A task wakes them, since the next transaction need not wait until hundreds have been woken.
                 tokio::spawn(async move {
                     batch.into_iter().zip(replies).for_each(|(one, reply)| one.answer(reply));
                 });

@@ -1,8 +1,8 @@
 //! SQLite's checkpoints, beside the writer.
 //!
 //! SQLite brings its log into the database within whichever commit finds the log long, and whoever waits for that commit
-//! waits for the checkpoint as well. Here another connection does it while the writer goes on. Only where it does not keep
-//! up is the log brought in by a commit, so that it stays within [`LOG_PAGES`].
+//! waits for the checkpoint as well. Here another connection does it while the writer goes on. Where it does not keep up,
+//! commits bring the log in from [`LOG_PAGES`] on. Neither can begin the log anew while somebody reads from an old snapshot.
 
 use sqlx::{
     ConnectOptions, Connection as _,
@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 /// Pages of the log with which a commit brings it in by itself: 64 MiB.
 pub(super) const LOG_PAGES: &str = "16000";
-/// How long the log is at least when it is brought in here, in bytes; what is shorter costs a commit little.
+/// How long the log's file is at least when it is brought in here, in bytes; what is shorter costs a commit little. The file
+/// keeps its length when the log begins anew, so a database that was busy once is looked after from then on.
 const LOG_BYTES: u64 = 4 << 20;
 /// How long to wait between two checkpoints.
 const PAUSE: Duration = Duration::from_millis(100);

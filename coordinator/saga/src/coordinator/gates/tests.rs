@@ -177,22 +177,17 @@ fn a_late_answer_for_a_saga_no_longer_held_frees_its_place() {
 
 #[cfg(feature = "planted-bugs")]
 #[test]
-fn a_bug_that_spends_deferred_calls_is_found() {
+fn a_bug_planted_in_what_waits_is_found() {
     use crate::planted::{Bug, plant};
 
-    plant(Some(Bug::BreakerSpendsAttempts));
-    let found = deferred_not_spent();
-    plant(None);
-    assert!(found.is_err());
-}
-
-#[cfg(feature = "planted-bugs")]
-#[test]
-fn a_bug_that_trusts_what_waits_is_found() {
-    use crate::planted::{Bug, plant};
-
-    plant(Some(Bug::WaitingTrusted));
-    let found = undone_after_an_attempt();
-    plant(None);
-    assert!(found.is_err());
+    let promises = [
+        (Bug::BreakerSpendsAttempts, deferred_not_spent as fn() -> Result<(), String>),
+        (Bug::WaitingTrusted, undone_after_an_attempt),
+    ];
+    for (bug, promise) in promises {
+        plant(Some(bug));
+        let found = promise();
+        plant(None);
+        assert!(found.is_err(), "{bug:?} is not found");
+    }
 }
