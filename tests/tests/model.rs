@@ -62,6 +62,7 @@ const FOUND_ELSEWHERE: &[(Bug, &str)] = &[
     (Bug::Core(planted::Bug::QueueForgotten), "the outage"),
     (Bug::Core(planted::Bug::BreakerSpendsAttempts), "the coordinator's own tests"),
     (Bug::Core(planted::Bug::ProbeFloods), "the gate's own tests"),
+    (Bug::Core(planted::Bug::ProbesAlike), "the gate's own tests"),
     (Bug::Core(planted::Bug::RetriesUnbudgeted), "the gate's own tests"),
     (Bug::Core(planted::Bug::ReturnsUnchecked), "the language's properties"),
 ];

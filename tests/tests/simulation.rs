@@ -94,6 +94,7 @@ const FOUND_ELSEWHERE: &[(planted::Bug, &str)] = &[
     (planted::Bug::QueueForgotten, "the outage"),
     (planted::Bug::BreakerSpendsAttempts, "the coordinator's own tests"),
     (planted::Bug::ProbeFloods, "the gate's own tests"),
+    (planted::Bug::ProbesAlike, "the gate's own tests"),
     (planted::Bug::RetriesUnbudgeted, "the gate's own tests"),
     (planted::Bug::ReturnsUnchecked, "the language's properties"),
 ];

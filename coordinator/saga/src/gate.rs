@@ -322,8 +322,12 @@ impl Gate {
     fn release(&mut self, now: Timestamp, released: &mut Vec<Ticket>) -> Option<Timestamp> {
         while self.queue.len() > 0 {
             let Some((line, permit, newest)) = self.next_class(now) else { break };
-            let shunned = if permit == Permit::Probe { self.breaker.failed_last() } else { None };
-            let (ticket, class) = self.queue.pop(line, shunned, newest);
+            let (ticket, class) = match permit {
+                Permit::Probe if !planted(Bug::ProbesAlike) => {
+                    self.queue.pop_unlike(self.breaker.failed_last(), self.breaker.in_vain() as usize)
+                }
+                Permit::Go | Permit::Probe | Permit::Shut => self.queue.pop(line, newest),
+            };
             if !planted(Bug::QueueForgotten) {
                 self.goes(ticket, class, permit, now);
                 released.push(ticket);

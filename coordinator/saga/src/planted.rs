@@ -60,6 +60,8 @@ pub enum Bug {
     BreakerSpendsAttempts,
     /// A breaker that is half open lets everything through.
     ProbeFloods,
+    /// A breaker tries again with the like of what has just failed.
+    ProbesAlike,
     /// A participant that fails is met with as many retries as there are.
     RetriesUnbudgeted,
     /// A round of attempts that an operator asked for opens no new item when it fails.
@@ -109,6 +111,7 @@ pub const ALL: &[Bug] = &[
     Bug::QueueForgotten,
     Bug::BreakerSpendsAttempts,
     Bug::ProbeFloods,
+    Bug::ProbesAlike,
     Bug::RetriesUnbudgeted,
     Bug::RetriedForEver,
     Bug::TurnsPastPivot,

@@ -27,7 +27,8 @@ pub(crate) type Effects = BTreeMap<(String, String), u64>;
 /// What the participant offers: `apply`, undone by `revert`.
 ///
 /// `apply` refuses when its body says so. One in six first attempts of `revert` is answered 503, unless its
-/// body says `how` it behaves; which of them says the saga and the step, so that they are never many in a row.
+/// body says `how` it behaves; which of them says the saga and the step, and a saga's two steps agree: whoever was met
+/// with a 503 comes back together with its like, and may open a breaker.
 pub(crate) async fn serve(listener: TcpListener, file: &Path) {
     let participant = open(file).await;
     let stop = CancellationToken::new();

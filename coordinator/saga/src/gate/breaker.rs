@@ -9,7 +9,6 @@
 
 use super::{GateLimits, Ticket};
 use crate::{
-    SagaId,
     planted::{Bug, planted},
     time::{Millis, Timestamp},
 };
@@ -49,7 +48,7 @@ pub(super) struct Breaker {
     /// How often in a row it has opened.
     times: u32,
     opened: u64,
-    failed_last: Option<SagaId>,
+    failed_last: Option<Ticket>,
 }
 
 impl Breaker {
@@ -82,9 +81,14 @@ impl Breaker {
         }
     }
 
-    /// The saga whose call was the last to fail; another one's is the better probe.
-    pub(super) fn failed_last(&self) -> Option<SagaId> {
+    /// The call that was the last to fail; one that is unlike it is the better probe.
+    pub(super) fn failed_last(&self) -> Option<Ticket> {
         self.failed_last
+    }
+
+    /// How many probes in a row were in vain.
+    pub(super) fn in_vain(&self) -> u32 {
+        self.times.saturating_sub(1)
     }
 
     pub(super) fn opened(&self) -> u64 {
@@ -109,7 +113,7 @@ impl Breaker {
     /// Takes note of an answer; `is_bad` says that half of the many answers of late are unknown.
     pub(super) fn answered(&mut self, ticket: Ticket, is_unknown: bool, is_bad: bool, now: Timestamp) {
         if is_unknown {
-            self.failed_last = Some(ticket.0);
+            self.failed_last = Some(ticket);
         }
         match self.state {
             State::Closed { .. } if !is_unknown => self.state = State::Closed { unknowns: 0 },

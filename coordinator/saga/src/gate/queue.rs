@@ -1,11 +1,11 @@
 //! What waits at a gate: three lines, each in the order in which it came.
 
-use super::{Class, Ticket};
-use crate::{SagaId, time::Timestamp};
+use super::{Class, Ticket, class};
+use crate::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many calls are looked at for a probe of another saga than the one that failed.
-const PROBES_LOOKED_AT: usize = 4;
+/// How many calls of each line are looked at for a probe, from one end to the other.
+const LOOKED_AT: u64 = 8;
 
 /// A line of those who wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,24 +56,51 @@ impl Queue {
         self.lines[line as usize].first_key_value().map(|(_, (_, class))| *class)
     }
 
-    /// Takes the first of a line or the last, or one close to it where that belongs to a saga to be shunned.
+    /// Takes the first of a line, or the last.
     ///
     /// # Panics
     /// When the line is empty.
-    pub(super) fn pop(&mut self, line: Line, shunned: Option<SagaId>, newest: bool) -> (Ticket, Class) {
+    pub(super) fn pop(&mut self, line: Line, newest: bool) -> (Ticket, Class) {
         let waiting = &self.lines[line as usize];
-        let other = |(ticket, _): &&(Ticket, Class)| Some(ticket.0) != shunned;
-        let found = match newest {
-            true => waiting
-                .values()
-                .rev()
-                .take(PROBES_LOOKED_AT)
-                .find(other)
-                .or_else(|| waiting.values().next_back()),
-            false => waiting.values().take(PROBES_LOOKED_AT).find(other).or_else(|| waiting.values().next()),
-        };
-        let found = *found.expect("somebody waits in this line");
+        let found = if newest { waiting.last_key_value() } else { waiting.first_key_value() };
+        let (_, found) = found.expect("somebody waits in this line");
+        let found = *found;
         self.remove(found.0);
+        found
+    }
+
+    /// Takes what is least like a call that failed: of another saga, and of another class; `turn` says which of several.
+    ///
+    /// What fails for a reason of its own often waits beside its like, and each of them would be a probe in vain.
+    ///
+    /// # Panics
+    /// When nobody waits.
+    pub(super) fn pop_unlike(&mut self, failed: Option<Ticket>, turn: usize) -> (Ticket, Class) {
+        let likeness = |(ticket, its): &(Ticket, Class)| {
+            failed.map(|failed| (failed.0 == ticket.0, class(failed.1) == *its))
+        };
+        let looked_at = self.spread();
+        let least = looked_at.iter().map(likeness).min();
+        let best: Vec<_> = looked_at.iter().filter(|call| Some(likeness(call)) == least).collect();
+        let found = *best[turn % best.len()];
+        self.remove(found.0);
+        found
+    }
+
+    /// Some of every line, from one end to the other: of the fresh calls the newest first, of others the oldest.
+    fn spread(&self) -> Vec<(Ticket, Class)> {
+        let mut found: Vec<(Ticket, Class)> = Vec::new();
+        for (number, line) in self.lines.iter().enumerate() {
+            let (Some((first, _)), Some((last, _))) = (line.first_key_value(), line.last_key_value()) else {
+                continue;
+            };
+            for nth in 0..LOOKED_AT {
+                let nth = if number == Line::Fresh as usize { LOOKED_AT - 1 - nth } else { nth };
+                let place = first + (last - first) * nth / (LOOKED_AT - 1);
+                let call = line.range(place..).next().map(|(_, call)| *call);
+                found.extend(call.filter(|call| found.last() != Some(call)));
+            }
+        }
         found
     }
 

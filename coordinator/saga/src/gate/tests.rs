@@ -142,6 +142,41 @@ fn the_probe_is_another_sagas_call_where_there_is_one() {
     assert_ne!(probe[0].0, poisoned.0);
 }
 
+/// A participant that answers every compensation 503 at first, and does it when it is asked again: how many probes it takes
+/// until the breaker closes, when most of what waits was never tried.
+fn probes_until_well() -> usize {
+    let mut door = Door::new(GateLimits::default());
+    let calls: Vec<_> = (0..5).filter_map(|_| door.offer(Op::Compensation, 1, 0)).collect();
+    for call in &calls {
+        door.answer(*call, true, 0);
+    }
+    for n in 0..40 {
+        assert_eq!(door.offer(Op::Compensation, if n % 8 == 5 { 2 } else { 1 }, 1), None);
+    }
+    let mut probes = 0;
+    while let Some(until) = door.view(0).until {
+        let probe = door.release(until.0);
+        assert_eq!(probe.len(), 1);
+        door.answer(probe[0], probe[0].1.attempt == 1, until.0);
+        probes += 1;
+    }
+    probes
+}
+
+#[test]
+fn a_probe_is_unlike_what_failed_where_something_unlike_waits() {
+    assert_eq!(probes_until_well(), 1);
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn a_breaker_that_tries_the_same_again_and_again_is_found() {
+    crate::planted::plant(Some(Bug::ProbesAlike));
+    let probes = probes_until_well();
+    crate::planted::plant(None);
+    assert!(probes > 3, "{probes} probes are few");
+}
+
 /// One hundred calls a second for ten seconds, a minute without an answer, and what comes after.
 fn outage() -> Door {
     let mut door = Door::new(GateLimits::default());
