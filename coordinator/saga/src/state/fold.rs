@@ -19,6 +19,13 @@ use crate::{
     time::Timestamp,
 };
 
+/// How a call ends that did nothing, as far as is known.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Refused { contract: bool },
+    Exhausted { unsent: bool },
+}
+
 impl Saga {
     /// Folds one event.
     ///
@@ -49,16 +56,10 @@ impl Saga {
                 call.phase = OpPhase::Due { at, ask: false };
             }
             Event::CallRefused { step, op, attempt, contract, error } => {
-                let reason = if *contract { ParkReason::Contract } else { ParkReason::Refused };
-                self.call_ended(at, step, *op, *attempt, OpPhase::Refused, reason, error);
+                self.call_ended(at, step, *op, *attempt, End::Refused { contract: *contract }, error);
             }
             Event::CallExhausted { step, op, attempt, unsent, error, .. } => {
-                let doubt = self.step(self.index(step)).call(*op).doubt;
-                self.call_ended(at, step, *op, *attempt, OpPhase::Open, ParkReason::Exhausted, error);
-                if *unsent {
-                    let ix = self.index(step);
-                    self.steps[usize::from(ix.0)].call_mut(*op).doubt = doubt;
-                }
+                self.call_ended(at, step, *op, *attempt, End::Exhausted { unsent: *unsent }, error);
             }
             Event::CallUnprepared { step, op, message } => self.call_unprepared(at, step, *op, message),
             Event::StepSkipped { step } => {
@@ -265,32 +266,28 @@ impl Saga {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn call_ended(
-        &mut self,
-        at: Timestamp,
-        step: &StepName,
-        op: Op,
-        attempt: u32,
-        phase: OpPhase,
-        reason: ParkReason,
-        error: &Report,
-    ) {
+    fn call_ended(&mut self, at: Timestamp, step: &StepName, op: Op, attempt: u32, end: End, error: &Report) {
         let (ix, call) = self.live(step, op, attempt);
         let was_pending = matches!(call.phase, OpPhase::Pending { .. });
         call.note(at, error);
+        let (phase, after, reason) = match end {
+            End::Refused { contract } => {
+                // That a question about a pending call was at fault says nothing of the call itself.
+                call.doubt |= was_pending && contract;
+                let reason = if contract { ParkReason::Contract } else { ParkReason::Refused };
+                (OpPhase::Refused, StepPhase::Refused, reason)
+            }
+            End::Exhausted { unsent } => {
+                call.doubt |= !unsent;
+                call.spent += 1;
+                (OpPhase::Open, StepPhase::Unknown, ParkReason::Exhausted)
+            }
+        };
         call.phase = phase;
-        // That a question about a pending call was at fault says nothing of the call itself.
-        call.doubt |= was_pending && reason == ParkReason::Contract;
-        if phase == OpPhase::Open {
-            call.doubt = true;
-            call.spent += 1;
-        }
         match op {
             Op::Compensation => self.park(at, ix, op, reason),
             Op::Action | Op::Confirm => {
-                let refused = phase == OpPhase::Refused;
-                self.steps[usize::from(ix.0)].phase =
-                    if refused { StepPhase::Refused } else { StepPhase::Unknown };
+                self.steps[usize::from(ix.0)].phase = after;
                 if self.parks_forward() {
                     self.park(at, ix, op, reason);
                 }
