@@ -121,6 +121,8 @@ async fn put_under_load(
     let figures =
         tokio::spawn(watch::figures(Arc::clone(&load), time(args.lasts), globals.clone(), stop.clone()));
     let fresh = tokio::spawn(watch::freshness(Arc::clone(&load), stop.clone()));
+    let at_rest = CancellationToken::new();
+    let holds = tokio::spawn(watch::overdue(Arc::clone(&load), at_rest.clone()));
     let killing = args.kill_every.zip(fleet.clone());
     let killing = killing
         .map(|(every, fleet)| tokio::spawn(fleet.kill_in_turn(time(every), time(args.lasts), stop.clone())));
@@ -139,6 +141,8 @@ async fn put_under_load(
     let settling = Instant::now();
     let mut telling = Telling::new(globals, "until all is at rest");
     evidence::settle(&load).await;
+    at_rest.cancel();
+    holds.await.context("the watch over the holds panicked")?;
     let took = Took { carts, settling: settling.elapsed() };
     let evidence = evidence(&load, &told, fleet.is_some(), &mut telling).await?;
     drop(telling);

@@ -27,6 +27,8 @@ pub(super) struct Report {
     pub(super) shipments: Shipments,
     /// How fresh the catalogue was.
     pub(super) freshness: Freshness,
+    /// How long the hold that was longest past its time was past it, asked four times a second.
+    pub(super) overdue: Spread,
     /// Latencies from when something was due.
     pub(super) latency: Latency,
     /// How often each process was killed.
@@ -136,6 +138,7 @@ impl Report {
                 agreed: tally.agreed.now(),
                 behind: tally.behind.spread(),
             },
+            overdue: tally.overdue.spread(),
             latency: Latency {
                 accepted: tally.accepting.spread(),
                 paid: tally.paying.spread(),
@@ -172,6 +175,10 @@ impl Report {
         );
         self.latency.print();
         self.freshness.print();
+        let Spread { count, p99_ms, max_ms, .. } = self.overdue;
+        if count > 0 {
+            say!("holds: the longest past its time was {p99_ms:.0} ms past it (p99), {max_ms:.0} ms (max)");
+        }
         if !self.kills.is_empty() {
             let kills: Vec<String> =
                 self.kills.iter().map(|(name, count)| format!("{name} {count}")).collect();

@@ -110,6 +110,8 @@ pub(super) struct Tally {
     pub(super) unanswered: Count,
     /// How long ago the catalogue knew all changes of the stock, whenever it was asked.
     pub(super) behind: Latencies,
+    /// How long the hold that was longest past its time was past it, whenever the inventory was asked.
+    pub(super) overdue: Latencies,
     /// How often catalogue and inventory were asked about the same SKU one after the other.
     pub(super) compared: Count,
     /// How often they said the same.

@@ -20,8 +20,12 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 const LAWS_EVERY: Duration = Duration::from_secs(10);
 const LAWS_REST: u32 = 10;
 
-/// Between two looks at how far the catalogue knows the inventory's changes.
+/// Between two looks at how far the catalogue knows the inventory's changes, and at how long holds are past their time.
 const FRESHNESS_EVERY: Duration = Duration::from_millis(250);
+const OVERDUE_EVERY: Duration = Duration::from_millis(250);
+
+/// The inventory's own figure of the longest.
+const OVERDUE: &str = "amends_inventory_holds_overdue_seconds ";
 
 /// The catalogue's own figures of it: how long ago it knew all, and how many changes it does not know.
 const KNOWN: &str = "amends_product_feed_known_seconds ";
@@ -102,6 +106,22 @@ pub(super) async fn freshness(load: Arc<Load>, stop: CancellationToken) {
         let Ok(metrics) = product.text("/metrics").await else { continue };
         if let Some(age) = known_before(&metrics) {
             load.tally.behind.add(age);
+        }
+    }
+}
+
+/// Notes every so often how long the hold that is longest past its time is past it, until told to stop.
+pub(super) async fn overdue(load: Arc<Load>, stop: CancellationToken) {
+    let Ok(inventory) = Client::new(load.site.urls.inventory.clone(), None) else { return };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(OVERDUE_EVERY) => {}
+        }
+        let Ok(metrics) = inventory.text("/metrics").await else { continue };
+        let seconds = figure(&metrics, OVERDUE).map(Duration::try_from_secs_f64);
+        if let Some(Ok(seconds)) = seconds {
+            load.tally.overdue.add(seconds);
         }
     }
 }
