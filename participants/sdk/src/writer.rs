@@ -69,7 +69,8 @@ pub trait Body: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Whether a call is to have a transaction of its own, however many wait.
+    /// Whether a call is to have a transaction of its own, however many wait. Asked in the task of whoever calls, like
+    /// [`Body::prepare`], and after it.
     fn alone(&self, _call: &Call) -> bool {
         false
     }
@@ -100,6 +101,8 @@ struct Waiting {
     call: Call,
     /// What attempts of the call have in common.
     hash: barrier::Hash,
+    /// Whether it is to have a transaction of its own.
+    alone: bool,
     /// Whether the next call of the same request comes right behind this one.
     has_next: bool,
     reply: oneshot::Sender<Answered>,
@@ -162,8 +165,8 @@ impl Writer {
         let made = calls.into_iter().map(|call| {
             let (reply, answer) = oneshot::channel();
             body.prepare(&call);
-            let hash = barrier::fingerprint(&call);
-            (Box::new(Waiting { body: Arc::clone(body), call, hash, has_next: false, reply }), answer)
+            let (hash, alone) = (barrier::fingerprint(&call), body.alone(&call));
+            (Box::new(Waiting { body: Arc::clone(body), call, hash, alone, has_next: false, reply }), answer)
         });
         let made: Vec<_> = made.collect();
         let (last, count) = (made.len().saturating_sub(1), made.len());
@@ -253,8 +256,7 @@ async fn work(database: Database, mut jobs: mpsc::Receiver<Job>) {
         }
         let mut writing = database.writer.lock().await;
         let batch = distinct(waiting, &mut later);
-        let (single, together): (Vec<_>, Vec<_>) =
-            batch.into_iter().partition(|one| one.body.alone(&one.call));
+        let (single, together): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| one.alone);
         if !together.is_empty() {
             write(&mut writing, together).await;
         }
@@ -299,8 +301,7 @@ fn distinct(waiting: Vec<Waiting>, later: &mut VecDeque<Waiting>) -> Vec<Waiting
 async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
     let mut todo = vec![batch];
     while let Some(mut batch) = todo.pop() {
-        let attempt = AssertUnwindSafe(patiently(writing, &batch)).catch_unwind().await;
-        match attempt.unwrap_or_else(|panic| Err(Failed::Inside(panicked(&*panic)))) {
+        match guarded(writing, async |writing| patiently(writing, &batch).await).await {
             Ok(replies) => {
                 writing.figures.committed(batch.len());
                 // A task wakes them, since the next transaction need not wait until hundreds have been woken.
@@ -324,9 +325,6 @@ async fn write(writing: &mut Writing, batch: Vec<Waiting>) {
             Err(Failed::Inside(error) | Failed::Around(error)) => {
                 tracing::error!(%error, calls = batch.len(), "calls could not be carried out");
                 writing.figures.failed(batch.len());
-                if is_broken(&error) {
-                    writing.distrust();
-                }
                 for one in batch {
                     one.answer(unavailable(&error));
                 }
@@ -351,13 +349,27 @@ async fn patiently(writing: &mut Writing, batch: &[Waiting]) -> Result<Vec<Reply
 }
 
 async fn alone(writing: &mut Writing, task: Box<dyn Task>) -> Result<(), sqlx::Error> {
-    let run = AssertUnwindSafe(async {
-        let mut open = writing.begin().await?;
+    let done = guarded(writing, async |writing| {
+        let mut open = writing.begin().await.map_err(Failed::Around)?;
         task.run(&mut open.tx()).await?;
-        open.commit().await
+        open.commit().await.map_err(Failed::Around)
     });
-    let done = run.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)));
-    if done.as_ref().is_err_and(is_broken) {
+    done.await.map_err(Failed::into_error)
+}
+
+/// Runs a transaction; a panic fails it, and a failure that may have left the connection within one costs the connection.
+async fn guarded<T>(
+    writing: &mut Writing,
+    work: impl AsyncFnOnce(&mut Writing) -> Result<T, Failed>,
+) -> Result<T, Failed> {
+    let done = AssertUnwindSafe(work(writing)).catch_unwind().await;
+    let done = done.unwrap_or_else(|panic| Err(Failed::Inside(panicked(&*panic))));
+    let in_doubt = match &done {
+        Ok(_) | Err(Failed::Indefinite(_)) => false,
+        Err(Failed::Inside(error)) => is_broken(error),
+        Err(Failed::Around(_)) => true,
+    };
+    if in_doubt {
         writing.distrust();
     }
     done
@@ -383,6 +395,17 @@ fn is_broken(error: &sqlx::Error) -> bool {
         error,
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
     ) || code(error).is_some_and(|code| ["57P01", "57P02", "57P03", "1927", "1053"].contains(&code.as_str()))
+        || ends_transaction(error)
+}
+
+/// Whether SQLite has ended the whole transaction with the statement: no memory, a disk that fails or is full. Whoever rolls
+/// it back then is told that there is none, and could never begin another on the same connection.
+fn ends_transaction(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    let is_sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
+    // Of an extended code the lowest byte is the code itself.
+    let code = error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
+    is_sqlite && code.is_some_and(|code| [7, 10, 13].contains(&code))
 }
 
 /// Whether another transaction was in the way: deadlock, lock wait, serialization, busy.
@@ -400,3 +423,6 @@ fn code(error: &sqlx::Error) -> Option<String> {
         None => error.code().map(std::borrow::Cow::into_owned),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,15 @@ pub(super) enum Failed {
     Indefinite(Vec<(usize, Reply)>),
 }
 
+impl Failed {
+    pub(super) fn into_error(self) -> sqlx::Error {
+        match self {
+            Failed::Around(error) | Failed::Inside(error) => error,
+            Failed::Indefinite(_) => sqlx::Error::Protocol("calls were not answered definitely".to_owned()),
+        }
+    }
+}
+
 impl From<sqlx::Error> for Failed {
     fn from(error: sqlx::Error) -> Failed {
         Failed::Inside(error)
