@@ -32,15 +32,22 @@ async fn look_after(options: SqliteConnectOptions, mut committed: mpsc::Receiver
     let mut log = options.get_filename().as_os_str().to_owned();
     log.push("-wal");
     let log = PathBuf::from(log);
-    let mut kept = None;
+    // A file that has gone is not made anew.
+    let options = options.create_if_missing(false);
+    let (mut kept, mut fails) = (None, false);
     while committed.recv().await.is_some() {
         tokio::time::sleep(PAUSE).await;
-        if std::fs::metadata(&log).is_ok_and(|log| log.len() >= LOG_BYTES)
-            && let Err(error) = bring_in(&options, &mut kept).await
-        {
-            kept = None;
-            tracing::debug!(%error, "the log could not be brought in; a commit will do it");
+        if !std::fs::metadata(&log).is_ok_and(|log| log.len() >= LOG_BYTES) {
+            continue;
         }
+        let done = bring_in(&options, &mut kept).await;
+        if let Err(error) = &done {
+            kept = None;
+            if !fails {
+                tracing::warn!(%error, "the log cannot be brought into the database; it grows until it can");
+            }
+        }
+        fails = done.is_err();
     }
     if let Some(connection) = kept {
         let _ = connection.close().await;
