@@ -139,7 +139,7 @@ impl Config {
 
 /// Opens an inventory, making its tables where they are missing.
 ///
-/// Must be called within a tokio runtime, which then runs the one task that writes.
+/// Must be called within a tokio runtime; one thread writes.
 ///
 /// # Errors
 /// When the store's address names no known database, or the database cannot be opened.

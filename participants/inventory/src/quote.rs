@@ -13,10 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use amends_sdk::body::{Reader, does_not_fit};
-use amends_sdk::{Body, Call, CallOp, Reply, Tx};
+use amends_sdk::{Body, Call, CallOp, Caller, Reply, Tx};
 use amends_wire::problem::Misfit;
 use async_trait::async_trait;
 use refused::Refused;
@@ -33,6 +33,9 @@ mod refused;
 
 #[cfg(test)]
 mod tests;
+
+/// How long a cart may be looked at before it goes its usual way.
+const LOOK_MAX: Duration = Duration::from_millis(500);
 
 /// The most records that are remembered as sold out.
 const SOLD_OUT_MAX: usize = 100_000;
@@ -227,6 +230,7 @@ impl Glancing {
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
+        let looking = self.refused.look(candidates.iter().map(|(place, _)| &calls[*place].caller));
         let mut snapshot = self.readers.begin().await?;
         let carts: Vec<&Cart> = candidates.iter().map(|(_, cart)| cart).collect();
         let quotes = quote(&mut snapshot, &carts).await?;
@@ -244,7 +248,7 @@ impl Glancing {
             let short = quote.short();
             if !short.is_empty() && !known.contains(&number) {
                 let reply = refuse(short);
-                if self.refused.keep(&calls[*place].caller, &reply, now) {
+                if looking.refuse(&calls[*place].caller, &reply, now) {
                     replies.push((*place, reply));
                 }
             }
@@ -268,8 +272,14 @@ const KNOWN: &str = "
 impl Body for Glancing {
     async fn perform(&self, tx: &mut Tx<'_>, calls: &[&Call]) -> Result<Vec<Reply>, sqlx::Error> {
         // A copy of the same call may have been given an early no while this one waited for its transaction.
+        let (places, callers): (Vec<usize>, Vec<&Caller>) = (0..)
+            .zip(calls)
+            .filter(|(_, call)| takes(call))
+            .map(|(place, call)| (place, &call.caller))
+            .unzip();
+        let met = places.into_iter().zip(self.refused.meet(&callers, Instant::now()));
         let mut early: BTreeMap<usize, Reply> =
-            calls.iter().enumerate().filter_map(|(place, call)| Some((place, self.repeat(call)?))).collect();
+            met.filter_map(|(place, reply)| Some((place, reply?))).collect();
         let others = calls.iter().enumerate().filter(|(place, _)| !early.contains_key(place));
         let others: Vec<&Call> = others.map(|(_, call)| *call).collect();
         let mut performed = self.carts.perform(tx, &others).await?.into_iter();
@@ -300,10 +310,15 @@ impl Body for Glancing {
 
     /// Where the books cannot be read, the writer decides.
     async fn early(&self, calls: &[Call]) -> Vec<(usize, Reply)> {
-        let mut replies = self.look(calls).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "carts could not be looked at before they are written");
-            Vec::new()
-        });
+        let mut replies = match tokio::time::timeout(LOOK_MAX, self.look(calls)).await {
+            Ok(Ok(replies)) => replies,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "carts could not be looked at before they are written");
+                Vec::new()
+            }
+            // Those who read the books otherwise have taken every connection.
+            Err(_) => Vec::new(),
+        };
         replies
             .extend(calls.iter().enumerate().filter_map(|(place, call)| Some((place, self.repeat(call)?))));
         replies
