@@ -53,6 +53,7 @@ fn every_law_holds_in_every_state() {
 const FOUND_ELSEWHERE: &[(Bug, &str)] = &[
     (Bug::Core(planted::Bug::SleeperForgotten), "the simulated world"),
     (Bug::Core(planted::Bug::WaitingTrusted), "the simulated world"),
+    (Bug::Core(planted::Bug::LeftForgotten), "the coordinator's own tests"),
     (Bug::Core(planted::Bug::UnsentUndone), "the outage"),
     (Bug::Core(planted::Bug::BreakerIgnored), "the outage"),
     (Bug::Core(planted::Bug::PaceIgnored), "the outage"),

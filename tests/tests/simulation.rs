@@ -89,6 +89,7 @@ const FOUND_ELSEWHERE: &[(planted::Bug, &str)] = &[
     (planted::Bug::PaceIgnored, "the outage"),
     (planted::Bug::PaceStuck, "the outage"),
     (planted::Bug::PaceWornDown, "the outage"),
+    (planted::Bug::LeftForgotten, "the coordinator's own tests"),
     (planted::Bug::UnsentUndone, "the outage"),
     (planted::Bug::GateLeaksSlot, "the outage"),
     (planted::Bug::QueueForgotten, "the outage"),

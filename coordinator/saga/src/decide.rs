@@ -311,13 +311,15 @@ impl Draft<'_> {
         self.push(Event::Compensating { error, unsent });
     }
 
-    /// Whether no attempt of a step's action has left: this one waits for the participant, and none before is in doubt.
+    /// Whether no attempt of a step's action has left: this one waits for the participant, which never said that it has it,
+    /// and none before is in doubt.
     fn is_unsent(&self, ix: StepIx) -> bool {
         let call = &self.saga.step(ix).action;
         let waits = due::current(&self.saga, ix, Op::Action).is_some_and(|key| (self.waits)(key));
         let waits = waits && !planted(Bug::UnsentUndone);
         let is_first = matches!(call.phase, OpPhase::Due { ask: false, .. });
-        waits && is_first && (!call.doubt || planted(Bug::WaitingTrusted))
+        let has_left = call.left || call.doubt;
+        waits && is_first && (!has_left || planted(Bug::WaitingTrusted))
     }
 
     /// Takes an answer to the call in flight.

@@ -26,6 +26,8 @@ pub enum Bug {
     RetriesUnbounded,
     /// A call that waits counts as never sent, although an attempt before it is in doubt.
     WaitingTrusted,
+    /// A call that its participant has had and then does not know counts as never sent while it waits to go again.
+    LeftForgotten,
     /// A call that never left its participant's queue is undone all the same.
     UnsentUndone,
     /// A take-over puts no call in doubt.
@@ -94,6 +96,7 @@ pub const ALL: &[Bug] = &[
     Bug::InFlightNotUndone,
     Bug::RetriesUnbounded,
     Bug::WaitingTrusted,
+    Bug::LeftForgotten,
     Bug::UnsentUndone,
     Bug::TakeOverTrusts,
     Bug::HeldBlocksAdoption,

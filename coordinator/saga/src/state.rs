@@ -201,6 +201,8 @@ pub struct OpState {
     pub round: u32,
     /// Whether some attempt may have taken effect without our knowing.
     pub doubt: bool,
+    /// Whether the participant has said that it has the call: that cannot be taken back by not knowing it later.
+    pub left: bool,
     /// Whether the child saga that is called stands in repair.
     pub child_in_repair: bool,
     /// The captured body.

@@ -92,6 +92,11 @@ impl Checker {
                 op.as_str()
             ));
         }
+        if op == Op::Action
+            && let Some(facts) = self.sagas.get_mut(&id)
+        {
+            facts.left.insert(facts.plan.unit(step));
+        }
         if op == Op::Action && believes == Direction::Backward {
             self.violated(format!("I5: action {step} of {id} was sent after the saga turned round"));
         }

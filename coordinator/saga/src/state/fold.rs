@@ -47,6 +47,7 @@ impl Saga {
             Event::CallPending { step, op, attempt, next_poll_at, repair } => {
                 let (_, call) = self.live(step, *op, *attempt);
                 call.polls += 1;
+                call.left = !planted(Bug::LeftForgotten);
                 call.child_in_repair = *repair;
                 call.phase = OpPhase::Pending { at: *next_poll_at };
             }

@@ -28,6 +28,8 @@ pub struct Facts {
     pub done: BTreeSet<(Unit, Op)>,
     /// The forward calls of which an attempt is in doubt.
     pub doubted: BTreeSet<Unit>,
+    /// The forward calls of which an attempt was sent.
+    pub left: BTreeSet<Unit>,
     /// The forward calls that were accepted for later.
     pub pending: BTreeSet<Unit>,
     /// The steps that were not needed.
@@ -87,6 +89,7 @@ impl Facts {
             undoing: BTreeSet::new(),
             done: BTreeSet::new(),
             doubted: BTreeSet::new(),
+            left: BTreeSet::new(),
             pending: BTreeSet::new(),
             unneeded: BTreeSet::new(),
             fans: BTreeMap::new(),
@@ -259,6 +262,10 @@ impl Facts {
         }
         self.running.remove(&unit);
         self.undoing.remove(&unit);
+        let unsent = matches!(event, Event::CallExhausted { unsent: true, .. });
+        if unsent && self.left.contains(&unit) {
+            return Some(format!("I41: step {unit} of {id} counts as never sent and was"));
+        }
         let exhausted = matches!(event, Event::CallExhausted { unsent: false, .. });
         let misled =
             matches!(event, Event::CallRefused { contract: true, .. }) && self.pending.contains(&unit);
@@ -279,8 +286,12 @@ impl Facts {
     /// Sees a saga turn round or end.
     fn turns(&mut self, id: SagaId, event: &Event) -> Option<Violation> {
         match event {
-            Event::Compensating { .. } => {
+            Event::Compensating { unsent, .. } => {
                 self.reverted = self.ended.take().is_some();
+                let sent = unsent.iter().find(|step| self.left.contains(&self.plan.unit(step)));
+                if let Some(step) = sent {
+                    return Some(format!("I41: step {step} of {id} counts as never sent and was"));
+                }
                 if self.past {
                     return Some(format!("I37: {id} turned round past its point of no return"));
                 }

@@ -33,13 +33,16 @@ fn sent(it: &mut Coordinator, ms: i64) -> Vec<(SagaId, CallKey)> {
     effects.into_iter().filter_map(sent).collect()
 }
 
-fn fail(it: &mut Coordinator, (id, key): (SagaId, CallKey), ms: i64) {
-    let answer = Answer::Unknown { report: Report::new(Some(503), "no", 1), retry_after: None };
-    it.input(id, Input::Answer { key, answer }, Timestamp(ms)).expect("it is taken");
+fn fail(it: &mut Coordinator, call: (SagaId, CallKey), ms: i64) {
+    let unknown = Answer::Unknown { report: Report::new(Some(503), "no", 1), retry_after: None };
+    answer(it, call, unknown, ms);
 }
 
-fn done(it: &mut Coordinator, (id, key): (SagaId, CallKey), ms: i64) {
-    let answer = Answer::Done(Json::default());
+fn done(it: &mut Coordinator, call: (SagaId, CallKey), ms: i64) {
+    answer(it, call, Answer::Done(Json::default()), ms);
+}
+
+fn answer(it: &mut Coordinator, (id, key): (SagaId, CallKey), answer: Answer, ms: i64) {
     it.input(id, Input::Answer { key, answer }, Timestamp(ms)).expect("it is taken");
 }
 
@@ -142,6 +145,32 @@ fn a_call_whose_next_attempt_waits_is_undone_since_the_one_before_may_have_taken
     assert_eq!(undone_after_an_attempt(), Ok(()));
 }
 
+/// Whether a call is undone that its participant had, did not know when it was asked, and which waits to go again.
+fn undone_after_it_was_had() -> Result<(), String> {
+    let mut it = coordinator(GateLimits { in_flight_max: 1, ..GateLimits::default() });
+    let id = SagaId::from_u128(1);
+    start(&mut it, 1, 0);
+    let calls = sent(&mut it, 0);
+    answer(&mut it, calls[0], Answer::Pending { retry_after: None, repair: false }, 0);
+    let questions = (1..).map(|second| sent(&mut it, second * 1_000)).find(|calls| !calls.is_empty());
+    let question = questions.expect("it is asked about")[0];
+    let ms = it.get(id).expect("it runs").updated_at.0 + 60_000;
+    // Somebody else has the only place by the time it is to go again.
+    start(&mut it, 2, ms);
+    answer(&mut it, question, Answer::NotSeen, ms);
+    sent(&mut it, ms);
+    it.input(id, Input::Cancel { reason: "no".into() }, Timestamp(ms + 1)).expect("it is taken");
+    sent(&mut it, ms + 1);
+    let saga = it.get(id).ok_or("it has ended although its participant had the call")?;
+    let phase = saga.steps().next().expect("a step").1.phase;
+    if phase == crate::StepPhase::Compensating { Ok(()) } else { Err(format!("{phase:?}")) }
+}
+
+#[test]
+fn a_call_that_its_participant_had_is_undone_although_it_waits_to_go_again() {
+    assert_eq!(undone_after_it_was_had(), Ok(()));
+}
+
 #[test]
 fn an_action_that_nothing_bounds_is_given_up_in_the_end() {
     let mut it = coordinator(GateLimits { defer_max: Millis(2_000), ..GateLimits::default() });
@@ -183,6 +212,7 @@ fn a_bug_planted_in_what_waits_is_found() {
     let promises = [
         (Bug::BreakerSpendsAttempts, deferred_not_spent as fn() -> Result<(), String>),
         (Bug::WaitingTrusted, undone_after_an_attempt),
+        (Bug::LeftForgotten, undone_after_it_was_had),
     ];
     for (bug, promise) in promises {
         plant(Some(bug));
