@@ -32,7 +32,8 @@ use crate::quote::Sku;
 #[cfg(test)]
 mod tests;
 
-/// The longest that a SKU is kept before it is read again, whatever is asked for.
+/// The longest that a SKU is kept before it is read again, whatever is asked for; by default nothing older is served at all, not
+/// even while the database is away.
 pub const FRESH_MAX: Duration = Duration::from_secs(15);
 
 /// SKUs that are kept, at most; those asked for least make room.
@@ -56,7 +57,7 @@ impl Default for Times {
         Times {
             fresh: Duration::from_secs(5),
             unknown: Duration::from_secs(5),
-            stale: Duration::from_secs(60),
+            stale: FRESH_MAX,
             again: Duration::from_secs(1),
         }
     }
