@@ -344,18 +344,20 @@ impl Gate {
         (self.in_flight < self.limits.in_flight_max).then(|| self.next_chance(now)).flatten()
     }
 
-    /// Which line is next, and from which end: seven times of eight whoever came last of the fresh calls, whose saga has the
-    /// most of its time left, before compensations and retries; and then whoever has waited longest, of each line in turn.
+    /// Which line is next, and from which end: six times of eight whoever came last of the fresh calls, whose saga has the
+    /// most of its time left, before compensations and retries; once a compensation, which gives back what others wait for;
+    /// and once whoever has waited longest, of each line in turn.
     fn next_class(&mut self, now: Timestamp) -> Option<(queue::Line, Permit, bool)> {
         use queue::Line;
         self.turn += 1;
-        let order = match self.turn.is_multiple_of(8) {
-            true => {
+        let order = match self.turn % 8 {
+            0 => {
                 let mut order = [(Line::Undo, false), (Line::Retry, false), (Line::Fresh, false)];
                 order.rotate_left((self.turn / 8 % 3) as usize);
                 order
             }
-            false => [(Line::Fresh, true), (Line::Undo, false), (Line::Retry, false)],
+            4 => [(Line::Undo, false), (Line::Fresh, true), (Line::Retry, false)],
+            _ => [(Line::Fresh, true), (Line::Undo, false), (Line::Retry, false)],
         };
         for (line, newest) in order {
             let Some(class) = self.queue.first(line) else { continue };
