@@ -4,14 +4,14 @@
 //!
 //! A record that is sold out is asked for again and again, above all by the last minutes of a flash sale, and every such
 //! call would cost a place in a transaction to be told no. Therefore this process remembers which records were seen with
-//! nothing left ([`SoldOut`]). A cart with such a record is looked at by reading, and where the books have less than it
-//! wants it is refused at once, without a transaction. Memory is a hint and the books decide: where they have goods again
-//! the record is forgotten and the call goes its usual way.
+//! too little for a cart, and with how much ([`SoldOut`]). A cart that wants more of such a record is looked at by reading, and
+//! where the books have less than it wants it is refused at once, without a transaction. Memory is a hint and the books
+//! decide: where they have enough again the record is forgotten and the call goes its usual way.
 //!
 //! The early no is given to nobody of whom the barrier knows anything, so that a repeat is answered as the first was; and
 //! it is [remembered](refused), so that a repeat of it is refused too, although there may be goods again.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -139,9 +139,9 @@ fn refuse(short: Vec<Shortage>) -> Reply {
     Reply::refused(refusal.to_string(), refusal.details())
 }
 
-/// Records that were seen with nothing left. Cheap to clone.
+/// Records that were seen with too little for a cart, and how much there was. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SoldOut(Arc<RwLock<HashSet<RecordKey>>>);
+pub(crate) struct SoldOut(Arc<RwLock<HashMap<RecordKey, i64>>>);
 
 impl SoldOut {
     /// Reads which records have nothing to take.
@@ -153,7 +153,7 @@ impl SoldOut {
         let sold_out = SoldOut::default();
         for row in &rows {
             let record: Value = serde_json::from_str(row.try_get(0)?).unwrap_or_default();
-            sold_out.learn(&record);
+            sold_out.learn(&record, 0);
         }
         Ok(sold_out)
     }
@@ -162,25 +162,32 @@ impl SoldOut {
         self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    fn has_one_of(&self, cart: &Cart) -> bool {
+    fn has_too_little_for(&self, cart: &Cart) -> bool {
         let sold_out = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        cart.lines().iter().any(|line| sold_out.contains(&line.record))
+        cart.lines().iter().any(|line| sold_out.get(&line.record).is_some_and(|left| *left < line.qty))
     }
 
-    /// Remembers the record that a line names.
-    fn learn(&self, line: &Value) {
+    /// Remembers the record that a line names, with so many left.
+    fn learn(&self, line: &Value, left: i64) {
         let Some(record) = RecordKey::read(&mut Reader::default(), line, "") else { return };
         let mut sold_out = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if sold_out.len() < SOLD_OUT_MAX {
-            sold_out.insert(record);
+        if sold_out.len() < SOLD_OUT_MAX || sold_out.contains_key(&record) {
+            sold_out.insert(record, left);
         }
     }
 
-    /// Remembers and forgets, as a quote has found it.
+    /// Forgets records of which a quote has found enough, and remembers how much it has found of the others.
     fn correct(&self, quote: &Quote) {
         let mut sold_out = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        for line in quote.lines.iter().filter(|line| line.available.is_some_and(|available| available > 0)) {
-            sold_out.remove(&line.record);
+        for line in &quote.lines {
+            match line.available {
+                Some(left) if left >= line.wanted => drop(sold_out.remove(&line.record)),
+                left => {
+                    if let Some(known) = sold_out.get_mut(&line.record) {
+                        *known = left.unwrap_or(0);
+                    }
+                }
+            }
         }
     }
 }
@@ -220,7 +227,7 @@ impl Glancing {
                 return None;
             }
             let cart = Cart::read(&call.body).ok()?;
-            self.sold_out.has_one_of(&cart).then_some((place, cart))
+            self.sold_out.has_too_little_for(&cart).then_some((place, cart))
         };
         calls.iter().enumerate().filter_map(candidate).collect()
     }
@@ -290,8 +297,12 @@ impl Body for Glancing {
         });
         for (_, reply) in refused {
             let lines = reply.body["lines"].as_array().into_iter().flatten();
-            let is_sold_out = |line: &&Value| line["available"] == 0 && line.get("unknown").is_none();
-            lines.filter(is_sold_out).for_each(|line| self.sold_out.learn(line));
+            for line in lines.filter(|line| line.get("unknown").is_none()) {
+                let (left, wanted) = (line["available"].as_i64(), line["wanted"].as_i64());
+                if let Some(left) = left.filter(|left| wanted.is_some_and(|wanted| *left < wanted)) {
+                    self.sold_out.learn(line, left);
+                }
+            }
         }
         Ok(replies)
     }

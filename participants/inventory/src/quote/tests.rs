@@ -61,6 +61,26 @@ async fn goods_that_come_in_again_are_sold_at_once() {
 }
 
 #[tokio::test]
+async fn c11_carts_that_want_more_than_is_left_cause_no_write_transaction_and_the_others_take_it() {
+    let shop = Shop::open(&[(1, 3)]).await;
+    // The first no is the writer's, and teaches how much is left.
+    assert_eq!(shop.act("deduct", step(1, "deduct"), &cart("first", &[(1, 4)])).await.0, 409);
+    let mut watching = watch(&shop).await;
+    let before = version(&mut watching).await;
+    for saga in 2..100u128 {
+        let (status, answer) =
+            shop.act("deduct", step(saga, "deduct"), &cart(&format!("o{saga}"), &[(1, 4)])).await;
+        assert_eq!((status, &answer["lines"][0]["available"]), (409, &json!(3)));
+    }
+    assert_eq!(version(&mut watching).await, before, "nothing was committed");
+    watching.close().await.unwrap();
+    assert_eq!(shop.act("deduct", step(100, "deduct"), &cart("last", &[(1, 3)])).await.0, 200);
+    shop.post("/replenish", &json!({"biz_no": "r", "lines": [{"sku": 1, "qty": 4}]})).await;
+    assert_eq!(shop.act("deduct", step(101, "deduct"), &cart("more", &[(1, 4)])).await.0, 200);
+    shop.assert_sound().await;
+}
+
+#[tokio::test]
 async fn what_the_barrier_knows_is_answered_as_it_was() {
     let shop = Shop::open(&[(1, 1)]).await;
     let body = cart("a", &[(1, 1)]);
