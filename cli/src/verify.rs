@@ -9,12 +9,12 @@ mod report;
 mod shop;
 mod site;
 
-use crate::{exit::Exit, globals::Globals, progress, table};
+use crate::{client::Client, exit::Exit, globals::Globals, progress, table};
 use amends_wire::{audit::compare, participant::Secret, span::Span};
 use anyhow::bail;
 use gather::{Audit, Gathered, OwnLaw, Wanted};
 use report::Report;
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 /// Holds what participants have done against what sagas say.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,7 @@ Examples:
   amends verify --since 7d --participant inventory
   amends verify --since 1h --settle 10s --json | jq '.findings[]'
   amends verify --secret inventory=whsec_…         where calls are signed
+  amends verify --every 10m || page-somebody       until something is broken
 
 Exit codes: 0 every invariant is kept, 3 one is broken, 1 it could not be checked.")]
 pub struct Args {
@@ -49,6 +50,9 @@ pub struct Args {
     /// Check at most so many sagas, and so many effects of a participant; more is an error
     #[arg(long, value_name = "NUMBER", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..))]
     max: u32,
+    /// Verify again and again, so long after the last time, until something is broken
+    #[arg(long, value_name = "TIME")]
+    every: Option<Span>,
 }
 
 /// What requests to participants are signed with.
@@ -71,13 +75,15 @@ impl FromStr for Key {
     }
 }
 
-/// Reads, compares, and says what came of it.
+/// Reads, compares, and says what came of it: once, or again and again until something is broken. Of those times one that
+/// could not check everything is told, and the next one comes.
 ///
 /// # Errors
 /// When the coordinator does not answer, or a participant that offers an audit cannot be asked and nothing else is
 /// found to be broken.
 pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let client = globals.client()?;
+    let every = args.every;
     let wanted = Wanted {
         since_ms: i64::try_from(args.since.millis().0).unwrap_or(i64::MAX),
         settle_ms: i64::try_from(args.settle.millis().0).unwrap_or(i64::MAX),
@@ -85,8 +91,21 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         keys: args.secret,
         max: usize::try_from(args.max).unwrap_or(usize::MAX),
     };
+    loop {
+        let verified = once(&client, &wanted, globals).await;
+        let Some(every) = every else { return verified };
+        match verified {
+            Ok(Exit::Broken) => return Ok(Exit::Broken),
+            Ok(_) => {}
+            Err(error) => eprintln!("amends: {error:#}"),
+        }
+        tokio::time::sleep(Duration::from_millis(every.millis().0)).await;
+    }
+}
+
+async fn once(client: &Client, wanted: &Wanted, globals: &Globals) -> anyhow::Result<Exit> {
     let bar = progress::busy(globals, "asking the participants");
-    let gathered = gather::gather(&client, &wanted, &bar).await;
+    let gathered = gather::gather(client, wanted, &bar).await;
     bar.finish_and_clear();
     let report = held_against(gathered?, wanted.settle_ms);
     if globals.json {

@@ -170,7 +170,15 @@ fn planted_anomalies_are_found_and_named() {
         shop.order(&format!("A-{number}"), 2);
     }
     assert_eq!(shop.found(0), [""; 0]);
-    shop.plant("inventory", "delete from inv_hold where order_no = 'A-0'");
+    let told = std::thread::scope(|scope| {
+        let watching =
+            scope.spawn(|| shop.run(&["verify", "--settle", "0s", "--every", "200ms"]).code(3).out);
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!watching.is_finished(), "nothing is broken yet");
+        shop.plant("inventory", "delete from inv_hold where order_no = 'A-0'");
+        watching.join().expect("it ends")
+    });
+    assert!(told.contains("effect_lost"), "{told}");
     let own = "inventory held_is_what_holds_have_open";
     assert_eq!(shop.found(3), ["inventory effect_lost", own, "inventory orders_have_what_they_reserved"]);
     shop.plant(
