@@ -87,7 +87,7 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
@@ -98,6 +98,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/inventory/sqlite/0005_short.sql"),
     barrier::OP_SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0006_state.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0007_count.sql"),
 ];
 
 /// How an inventory is opened.

@@ -13,10 +13,14 @@
 //! name lies there no more, as of the highest version in it. A full batch that names fewer than half of what lay there is
 //! refused, since a cut-off file looks just like that.
 //!
-//! Sellable stock is set by operations and not by this table. With `"apply"` the sellable records of the SKUs that the
-//! batch changed are brought to what can be sold of what lies there, over all warehouses: on hand less damaged, less
-//! what is set aside, less what activities have. The [safety stock](crate::safety) stays within it. It is applied as a difference, in the same transaction,
-//! through the books ([`crate::adjust`]), so that no sale in between is lost.
+//! Sellable stock is set by operations and not by this table. With `"apply"` the records of the SKUs that the batch changed
+//! are [brought](apply) to what can be sold of what lies there, over all warehouses: on hand less damaged, less what has
+//! left since it was counted, less what is set aside, less what channels and activities have. The
+//! [safety stock](crate::safety) stays within it. It is applied as a difference, in the same transaction, through the books
+//! ([`crate::adjust`]), so that no sale in between is lost.
+//!
+//! A count is taken to say what lies there when it arrives. A parcel that leaves while a count is on its way was counted
+//! and is not taken off; the next count makes that good.
 
 use std::collections::BTreeMap;
 
@@ -29,14 +33,12 @@ use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 use tokio::sync::oneshot;
 
-use crate::adjust::{self, Adjusted, Adjustment};
 use crate::body::now_ms;
-use crate::cart::{OrderNo, REPLENISH_QTY_MAX, Sku};
-use crate::ledger::FlowOp;
-use crate::record::{PLACE_CHARS_MAX, RecordKey};
+use crate::cart::REPLENISH_QTY_MAX;
+use crate::record::PLACE_CHARS_MAX;
 use crate::sqlite::Error;
-use crate::version::Versions;
 
+mod apply;
 pub(crate) mod http;
 
 #[cfg(test)]
@@ -227,7 +229,7 @@ pub async fn perform(
     }
     let changed = write(connection, batch, now).await?;
     let lines = match batch.apply {
-        true => apply(connection, batch, &changed, now).await?,
+        true => apply::apply(connection, batch, &changed, now).await?,
         false => Value::Null,
     };
     let mut answer = json!({ "batch_no": batch.number, "rows": named, "applied": changed.len() });
@@ -247,10 +249,13 @@ async fn write(
     let row = |(sku, count): (&i64, &Count)| json!([sku, count.on_hand, count.damaged, count.version]);
     let rows = Value::from_iter(batch.rows.iter().map(row)).to_string();
     let mut changed: Vec<i64> = sqlx::query_scalar(
-        "insert into inv_physical (warehouse_no, sku_id, on_hand, damaged, wms_version, synced_at)
-         select ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?3 from json_each(?1) where true
+        "insert into inv_physical (warehouse_no, sku_id, on_hand, damaged, wms_version, synced_at, shipped_then)
+         select ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?3,
+            (select coalesce(sum(b.shipped), 0) from inv_stock s cross join inv_bucket b on b.stock_id = s.stock_id
+             where s.sku_id = value ->> 0)
+         from json_each(?1) where true
          on conflict (warehouse_no, sku_id) do update set on_hand = excluded.on_hand, damaged = excluded.damaged,
-            wms_version = excluded.wms_version, synced_at = excluded.synced_at
+            wms_version = excluded.wms_version, synced_at = excluded.synced_at, shipped_then = excluded.shipped_then
             where excluded.wms_version > inv_physical.wms_version
          returning sku_id",
     )
@@ -276,56 +281,6 @@ async fn write(
         changed.extend(gone);
     }
     Ok(changed)
-}
-
-/// How far the sellable records are from what can be sold of what lies in the warehouses.
-const APART: &str = "
-    select wanted.value as sku_id, max(0,
-            (select coalesce(sum(p.on_hand - p.damaged), 0) from inv_physical p where p.sku_id = wanted.value)
-            - coalesce(b.held, 0)
-            - (select coalesce(sum(ab.usable + ab.held), 0)
-               from inv_stock a cross join inv_bucket ab on ab.stock_id = a.stock_id
-               where a.sku_id = wanted.value and a.stock_type = 2))
-        - coalesce(b.usable, 0) as delta
-    from json_each(?1) wanted
-    left join inv_stock own on own.sku_id = wanted.value and own.stock_type = 1 and own.dept_no = '*'
-        and own.warehouse_no = '*' and own.stock_status = 1 and own.goods_level = 1 and own.activity_id = 0
-        and own.channel = 0
-    left join inv_bucket b on b.stock_id = own.stock_id and b.bucket_no = 0";
-
-/// Brings sellable records to what lies there; the lines that were changed.
-async fn apply(
-    connection: &mut SqliteConnection,
-    batch: &SyncBatch,
-    skus: &[i64],
-    now: i64,
-) -> Result<Value, Error> {
-    let list = Value::from(skus).to_string();
-    let rows = sqlx::query(APART).bind(list).fetch_all(&mut *connection).await?;
-    let mut lines = BTreeMap::new();
-    for row in &rows {
-        let (sku, delta): (i64, i64) = (row.try_get("sku_id")?, row.try_get("delta")?);
-        if let Some(sku) = Sku::new(sku).filter(|_| delta != 0) {
-            lines.insert(RecordKey::from(sku), delta);
-        }
-    }
-    if lines.is_empty() {
-        return Ok(json!([]));
-    }
-    let number = OrderNo::stored(&format!("sync:{}", batch.number));
-    match adjust::perform(
-        connection,
-        &Adjustment { number, op: FlowOp::Sync, lines, versions: Versions::default() },
-        now,
-    )
-    .await?
-    {
-        Adjusted::New(lines) | Adjusted::Again(lines) => Ok(lines),
-        Adjusted::NumberTaken | Adjusted::TooMuch | Adjusted::Passed(_) => Err(Error::Nonsense {
-            table: "inv_physical",
-            what: format!("batch {} cannot be applied to the sellable stock", batch.number),
-        }),
-    }
 }
 
 async fn note(

@@ -23,6 +23,19 @@ pub(crate) struct Shop {
     _folder: TempDir,
 }
 
+/// Random numbers that are the same in every run (xorshift).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// A number below a limit.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
 /// A step of a saga that calls.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {

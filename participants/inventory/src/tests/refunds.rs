@@ -6,18 +6,6 @@ const ORDERS: u64 = 100;
 const REFUNDS: u64 = 10_000;
 const SKUS: i64 = 5;
 
-/// Random numbers that are the same in every run (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 fn entry(operation: &str, saga: u64, body: Value) -> Value {
     let saga = Uuid::from_u128(u128::from(saga) + 1);
     json!({"saga": saga, "step": operation, "op": "action", "attempt": 1, "key": format!("{saga}/{operation}"), "body": body})
