@@ -18,8 +18,12 @@
 //! conditional insert or update of the customer's row: of any number of calls at once, no more get through than fit. A cart's
 //! lines count where they name the activity; the others are ordinary sales.
 //!
-//! The invariant it keeps: **what leaves one record arrives in the other, and a customer has what was taken less what was
-//! returned, never more than the limit was when it was taken.**
+//! Whoever takes an activity's stock, by whatever operation and in whatever cart, must have the customer's share: a hold, a
+//! short hold or a deduction of it is refused outside the activity's time, and where the same saga has not taken a share
+//! with `quota_take` that covers it. So a cart that merely names an activity gets nothing of it.
+//!
+//! The invariant it keeps: **what leaves one record arrives in the other, a customer has what was taken less what was
+//! returned, never more than the limit was when it was taken, and a saga sells no more than the share it took.**
 
 use std::sync::Arc;
 
@@ -41,6 +45,7 @@ use crate::sqlite::Error;
 pub(crate) mod http;
 mod laws;
 mod quota;
+pub(crate) mod share;
 mod table;
 mod transfer;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
+use crate::activity::share;
 use crate::cart::OrderNo;
 use crate::hold::Cause;
 use crate::ledger::{Broken, Deed};
@@ -45,6 +46,8 @@ pub(crate) async fn perform<T>(
     let mut ledger = sqlite::load(connection, &scope, now, hold_for).await?;
     if calls.iter().any(|(deed, _)| matches!(deed, Deed::Hold(_) | Deed::Deduct(_))) {
         safety::load(connection, &mut ledger).await.map_err(sqlite::Error::from)?;
+        let carts = calls.iter().filter_map(|(deed, cause)| share::taken(deed, cause));
+        share::load(connection, &mut ledger, carts, now).await.map_err(sqlite::Error::from)?;
     }
     // What goes by another route is taken here while this process does not know yet; from now on it does.
     ledger.elsewhere().for_each(|(key, record)| routes.learn(key, record));

@@ -36,10 +36,13 @@ mod change;
 mod check;
 mod goods;
 mod part;
+mod share;
 
 pub use change::{Changes, Counters, Flow, FlowOp};
 pub use goods::{Entry, Unfit};
 pub use part::{Noted, Paper};
+pub use share::Share;
+pub(crate) use share::wanted;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -123,6 +126,7 @@ pub struct Ledger {
     orders: BTreeMap<OrderNo, Vec<Tracked>>,
     flows: Vec<Flow>,
     numbers: part::Numbers,
+    shares: share::Shares,
 }
 
 #[derive(Debug)]
@@ -296,6 +300,7 @@ impl Ledger {
         for (line_no, (line, record)) in (first_line..).zip(cart.lines().iter().zip(records)) {
             let delta = Delta::take(line.qty);
             self.shift(first(*record), line.sku(), delta)?;
+            self.use_share(line, cause);
             let hold = Hold {
                 id: self.next_hold,
                 order: cart.order().clone(),

@@ -91,6 +91,27 @@ pub enum Refusal {
     /// Some lines cannot be had, so none was taken.
     #[error("{}", short_message(.0))]
     Short(Vec<Shortage>),
+    /// The activity is not sold now.
+    #[error("{why}")]
+    NotOnSale {
+        /// The activity.
+        activity: i64,
+        /// Why not.
+        why: String,
+    },
+    /// The customer's share of an activity does not cover it.
+    #[error(
+        "{wanted} of activity {activity} are wanted and {left} are left of the share that this saga has taken for its \
+         customer; take the share first (quota_take)"
+    )]
+    NoShare {
+        /// The activity.
+        activity: i64,
+        /// How many are wanted.
+        wanted: i64,
+        /// How many the saga may still take.
+        left: i64,
+    },
     /// Another saga holds stock for the same order.
     #[error(
         "order {order} already has stock set aside by saga {by}; release that first or use another order number"
@@ -206,6 +227,10 @@ impl Refusal {
             Refusal::Short(lines) => json!({ "lines": lines.iter().map(Shortage::body).collect::<Vec<_>>() }),
             Refusal::Exceeds { order, lines } => {
                 json!({ "order": order, "lines": lines.iter().map(Shortage::body).collect::<Vec<_>>() })
+            }
+            Refusal::NotOnSale { activity, .. } => json!({ "activity": activity }),
+            Refusal::NoShare { activity, wanted, left } => {
+                json!({ "activity": activity, "wanted": wanted, "left": left })
             }
             Refusal::AlreadyHeld { order, by } | Refusal::Confirmed { order, by, .. } => {
                 json!({ "order": order, "saga": by })

@@ -34,6 +34,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
+use crate::activity::share;
 use crate::body::now_ms;
 use crate::books;
 use crate::cart::{Cart, ORDER_CHARS_MAX, OrderNo};
@@ -225,6 +226,7 @@ async fn hold(
     }
     let mut ledger = sqlite::load(connection, &scope(&wanted.cart), now, hold_for).await?;
     safety::load(connection, &mut ledger).await?;
+    share::load(connection, &mut ledger, [(&wanted.cart, &**cause)].into_iter(), now).await?;
     let lines = match ledger.hold_short(&wanted.cart, cause).map_err(books::Error::from)? {
         Ok(lines) => lines,
         Err(refusal) => return Err(refusal.into()),

@@ -96,6 +96,13 @@ impl Shop {
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
+    /// Takes so many of an activity for a customer of the saga's own.
+    pub(crate) async fn share(&self, saga: u128, activity: i64, qty: i64) {
+        let body = json!({ "activity": activity, "user": format!("customer {saga}"), "qty": qty });
+        let (status, answer) = self.act("quota_take", step(saga, "share"), &body).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
     /// Usable and held of a SKU.
     pub(crate) async fn stock(&self, sku: i64) -> (i64, i64) {
         let (_, body) = self.get(&format!("/stock?sku={sku}")).await;

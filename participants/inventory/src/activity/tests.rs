@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use crate::tests::{Shop, cart, step};
 
+mod shares;
+
 const SALE: i64 = 11;
 
 fn activity(limit: Option<i64>) -> Value {
@@ -56,6 +58,8 @@ async fn t7_what_an_activity_sells_never_touches_ordinary_stock() {
     shop.act("activity_allocate", step(1, "stock"), &lines(&[(1, 4)])).await;
     let order =
         |order: &str, qty: i64| json!({"order": order, "lines": [{"sku": 1, "qty": qty, "activity": SALE}]});
+    shop.share(2, SALE, 3).await;
+    shop.share(3, SALE, 2).await;
     assert_eq!(shop.act("hold", step(2, "reserve"), &order("a", 3)).await.0, 200);
     assert_eq!(shop.act("hold", step(3, "reserve"), &order("b", 2)).await.0, 409);
     assert_eq!((shop.stock(1).await, special(&shop, 1).await), ((6, 0), Some((1, 3))));
@@ -114,6 +118,7 @@ async fn what_is_sold_stands_in_the_way_of_undoing_an_allocation() {
     let body = lines(&[(1, 4)]);
     shop.act("activity_allocate", step(1, "stock"), &body).await;
     let order = json!({"order": "a", "lines": [{"sku": 1, "qty": 1, "activity": SALE}]});
+    shop.share(2, SALE, 1).await;
     shop.act("hold", step(2, "reserve"), &order).await;
     let (status, answer) = shop.undo("activity_return", step(1, "stock"), &body).await;
     assert_eq!((status, &answer["lines"][0]["available"]), (409, &json!(3)));

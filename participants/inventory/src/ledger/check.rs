@@ -13,6 +13,7 @@ impl Ledger {
     /// The record of every line, in their order, if the whole cart can be had.
     pub(super) fn check_take(&self, cart: &Cart, cause: &Cause) -> Result<Vec<Record>, Refusal> {
         self.check_order(cart, cause)?;
+        self.check_shares(cart, cause)?;
         let (mut records, mut short) = (Vec::with_capacity(cart.lines().len()), Vec::new());
         for line in cart.lines() {
             match self.check_line(line) {

@@ -147,6 +147,8 @@ fn word(answer: &Result<Done, Refusal>) -> &'static str {
         Err(Refusal::OnlyHeld { .. }) => "only held",
         Err(Refusal::Shipped { .. }) => "shipped",
         Err(Refusal::NotMine { .. }) => "not mine",
+        Err(Refusal::NotOnSale { .. }) => "not on sale",
+        Err(Refusal::NoShare { .. }) => "no share",
     }
 }
 

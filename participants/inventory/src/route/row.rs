@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sqlx::{Executor, Row, SqliteConnection};
 
 use super::{Fence, Mode, Pin};
+use crate::activity::share;
 use crate::balance::Balance;
 use crate::books::Error;
 use crate::cart::{Cart, Line};
@@ -71,6 +72,7 @@ pub(crate) async fn take(
     let (deed, cause) = call;
     let (Deed::Hold(cart) | Deed::Deduct(cart)) = deed else { return Ok(Taken::Moved) };
     let mut ledger = load(connection, cart, pins, clock).await?;
+    load_shares(connection, &mut ledger, call, clock).await?;
     connection.execute("savepoint row_route").await.map_err(sqlite::Error::from)?;
     let taken = take_lines(connection, &mut ledger, cart, pins, fence).await?;
     let answer = if taken { ledger.decide(deed, cause)? } else { Err(Refusal::Short(Vec::new())) };
@@ -99,6 +101,16 @@ async fn load(
     let unpinned = cart.lines().iter().zip(pins).filter(|(_, pin)| pin.is_none());
     scope.records.extend(unpinned.map(|(line, _)| line.record.clone()));
     Ok(sqlite::load(connection, &scope, clock.now, clock.hold_for).await?)
+}
+
+async fn load_shares(
+    connection: &mut SqliteConnection,
+    ledger: &mut Ledger,
+    (deed, cause): (&Deed, &Arc<Cause>),
+    clock: Clock,
+) -> Result<(), Error> {
+    let cart = share::taken(deed, cause).into_iter();
+    Ok(share::load(connection, ledger, cart, clock.now).await.map_err(sqlite::Error::from)?)
 }
 
 /// Moves the counters of every line; `false` if one did not move.
@@ -146,6 +158,7 @@ async fn refuse(
     scope.add(deed);
     let mut ledger = sqlite::load(connection, &scope, clock.now, clock.hold_for).await?;
     safety::load(connection, &mut ledger).await.map_err(sqlite::Error::from)?;
+    load_shares(connection, &mut ledger, (deed, cause), clock).await?;
     let (Deed::Hold(cart) | Deed::Deduct(cart)) = deed else { return Ok(Taken::Moved) };
     let mut lines = cart.lines().iter().zip(pins);
     let holds =

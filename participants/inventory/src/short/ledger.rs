@@ -44,7 +44,7 @@ impl ShortLine {
 impl Ledger {
     /// Sets aside of each line what can be had; a refusal changes nothing.
     ///
-    /// Refused where another saga holds the order, and where a record is not kept here at all: of that nothing is short,
+    /// Refused where another saga holds the order, where the customer's share of an activity is less than is wanted, and where a record is not kept here at all: of that nothing is short,
     /// it is the wrong number.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Ledger {
         cart: &Cart,
         cause: &Arc<Cause>,
     ) -> Result<Result<Vec<ShortLine>, Refusal>, Broken> {
-        if let Err(refusal) = self.check_order(cart, cause) {
+        if let Err(refusal) = self.check_order(cart, cause).and_then(|()| self.check_shares(cart, cause)) {
             return Ok(Err(refusal));
         }
         let (mut lines, mut records, mut unknown) = (Vec::new(), Vec::<Record>::new(), Vec::new());

@@ -156,6 +156,11 @@ async fn t7_an_activitys_stock_is_its_own() {
     let shop = Shop::open(&[(1, 10)]).await;
     let lines = |qty: i64| json!([{"sku": 1, "qty": qty, "activity": 9}]);
     let cart_of = |order: &str, qty: i64| json!({"order": order, "lines": lines(qty)});
+    let activity = json!({"activity": 9, "name": "sale", "starts_at": "2020-01-01T00:00:00Z", "ends_at": "2999-01-01T00:00:00Z"});
+    assert_eq!(shop.post("/activities", &activity).await.0, 200);
+    for saga in 1..=4 {
+        shop.share(saga, 9, 3).await;
+    }
     let (status, answer) = shop.act("hold", step(1, "take"), &cart_of("a", 1)).await;
     assert_eq!(
         (status, &answer["lines"][0]["activity"], &answer["lines"][0]["unknown"]),
