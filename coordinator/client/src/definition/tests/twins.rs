@@ -47,13 +47,13 @@ fn lines_of(line: Value) -> Value {
 }
 
 fn line() -> Value {
-    object(
+    closed(object(
         &["sku", "qty"],
         json!({
             "sku": { "type": "integer", "minimum": 1 },
             "qty": { "type": "integer", "minimum": 1, "maximum": 1_000_000 },
         }),
-    )
+    ))
 }
 
 fn named(longest: u32) -> Value {
@@ -107,7 +107,7 @@ fn checkout() -> Definition {
         &["order", "lines"],
         json!({
             "order": named(64), "customer": named(64), "currency": currency(),
-            "lines": lines_of(closed(line())),
+            "lines": lines_of(line()),
         }),
     ));
     let quote = json!({ "lines": expr("input.lines"), "currency": expr("input.currency | default(none)") });
@@ -173,7 +173,7 @@ fn order_and_ship() -> Definition {
 }
 
 fn order() -> Definition {
-    let mut line = closed(line());
+    let mut line = line();
     line["properties"]["price_minor"] = json!({ "type": "integer", "minimum": 0 });
     let input = closed(object(
         &["order", "lines"],

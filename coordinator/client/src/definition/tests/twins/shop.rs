@@ -5,7 +5,7 @@ use crate::definition::{Definition, Step, call, expr, retry, undo};
 use serde_json::{Value, json};
 
 fn lines() -> Value {
-    lines_of(closed(line()))
+    lines_of(line())
 }
 
 fn mode() -> Value {
