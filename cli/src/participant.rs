@@ -8,6 +8,7 @@ use crate::{
     process,
     settings::{BaseUrl, Listen, Store, keys, keys::ParticipantKeys},
 };
+use amends_inventory::activity::late;
 use amends_inventory::alert;
 use amends_inventory::sweep::{self, HttpOrders};
 use amends_sdk::{Participant, Registering, Sagas, Tracer};
@@ -137,6 +138,7 @@ pub async fn run(command: Command, globals: &Globals) -> anyhow::Result<Exit> {
             let store = prepare(&common, &keys::INVENTORY, globals)?;
             let inventory = amends_inventory::open(amends_inventory::Config::new(store.to_string())).await?;
             tokio::spawn(inventory.watch_low_stock(alert::EVERY));
+            tokio::spawn(inventory.return_leftovers(late::EVERY));
             if let Some(orders) = orders {
                 tokio::spawn(inventory.sweep_holds(HttpOrders::at(&orders.to_string())?, sweep::EVERY));
             }

@@ -12,7 +12,8 @@
 //!
 //! Every line or none is moved. A compensation moves exactly what its own action moved, whatever its body says. What the
 //! activity has sold or set aside cannot be moved back: undoing an allocation of which some is gone is refused, and
-//! whatever is left goes back by an action.
+//! whatever is left goes back by an action. What comes back to an activity that is over, when its leftovers are returned,
+//! [follows them](late) by itself.
 //!
 //! An activity is sold from `starts_at` until before `ends_at`, while nobody has closed it. The limit is kept by one
 //! conditional insert or update of the customer's row: of any number of calls at once, no more get through than fit. A cart's
@@ -43,6 +44,7 @@ use crate::record::ACTIVITY_MAX;
 use crate::sqlite::Error;
 
 pub(crate) mod http;
+pub mod late;
 mod laws;
 mod quota;
 pub(crate) mod share;

@@ -72,6 +72,7 @@ use amends_sdk::{Database, Operation, Participant, Writer, barrier};
 use axum::Router;
 use serde_json::json;
 
+use crate::activity::late::Late;
 use crate::adjust::{Adjusted, Adjustment};
 use crate::alert::Alerts;
 use crate::cart::Delivery;
@@ -87,7 +88,7 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
@@ -99,6 +100,7 @@ const MIGRATIONS: [&str; 11] = [
     barrier::OP_SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0006_state.sql"),
     include_str!("../../../migrations/inventory/sqlite/0007_count.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0008_late.sql"),
 ];
 
 /// How an inventory is opened.
@@ -243,6 +245,12 @@ impl Inventory {
     /// and nothing is lost.
     pub fn watch_low_stock(&self, every: Duration) -> impl Future<Output = Infallible> + Send + 'static {
         Alerts::new(&self.writer).watch(every)
+    }
+
+    /// Returns to ordinary sales what comes back to activities that are over, looking every `every`
+    /// ([`activity::late::EVERY`]). Runs for ever; dropping it stops it, and nothing is lost.
+    pub fn return_leftovers(&self, every: Duration) -> impl Future<Output = Infallible> + Send + 'static {
+        Late::new(&self.writer).watch(every)
     }
 
     /// Asks the order service about holds whose time is up, every `every` ([`sweep::EVERY`]), and releases orphans. Runs

@@ -7,6 +7,7 @@
 //! | `amends_inventory_holds_overdue_seconds` | gauge | how long the longest of them has been; 0 without any |
 //! | `amends_inventory_feed_head` | gauge | the last flow: what somebody who follows the feed does not know is this less the flow known there |
 //! | `amends_inventory_feed_age_seconds` | gauge | how old that flow is |
+//! | `amends_inventory_activity_leftovers` | gauge | pieces that lie in activities that are over, for nobody to buy |
 //! | `amends_inventory_records_not_merged` | gauge | records that are not taken by the merged route |
 //!
 //! Each is the answer of an index, whatever the size of the stock.
@@ -40,6 +41,7 @@ struct Seen {
     /// When the last flow was written.
     head_at: Option<i64>,
     not_merged: i64,
+    leftovers: i64,
 }
 
 impl StockFigures {
@@ -57,7 +59,11 @@ impl Figures for StockFigures {
                 (select min(expires_at) from inv_hold where expires_at is not null and expires_at < ?1) as overdue_since,
                 (select max(flow_id) from inv_flow) as head,
                 (select created_at from inv_flow order by flow_id desc limit 1) as head_at,
-                (select count(*) from inv_stock where mode <> 1) as not_merged";
+                (select count(*) from inv_stock where mode <> 1) as not_merged,
+                (select coalesce(sum(b.usable), 0) from inv_activity a
+                    cross join inv_stock s on s.activity_id = a.activity_id and s.activity_id <> 0
+                    cross join inv_bucket b on b.stock_id = s.stock_id
+                    where a.state = 2 or a.ends_at <= ?1) as leftovers";
         let row = sqlx::query(SQL).bind(now_ms()).fetch_one(&self.readers).await?;
         let seen = Seen {
             alerts: row.try_get("alerts")?,
@@ -66,6 +72,7 @@ impl Figures for StockFigures {
             head: row.try_get::<Option<i64>, _>("head")?.unwrap_or(0),
             head_at: row.try_get("head_at")?,
             not_merged: row.try_get("not_merged")?,
+            leftovers: row.try_get("leftovers")?,
         };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
@@ -82,6 +89,8 @@ impl Figures for StockFigures {
         gauge("amends_inventory_holds_overdue_seconds", says, &since(seen.overdue_since));
         gauge("amends_inventory_feed_head", "the last flow", &seen.head);
         gauge("amends_inventory_feed_age_seconds", "how old the last flow is", &since(seen.head_at));
+        let says = "pieces that lie in activities that are over, for nobody to buy";
+        gauge("amends_inventory_activity_leftovers", says, &seen.leftovers);
         let says = "records that are not taken by the merged route";
         gauge("amends_inventory_records_not_merged", says, &seen.not_merged);
     }

@@ -118,6 +118,17 @@ pub(super) async fn find(
     query.fetch_optional(connection).await?.as_ref().map(Activity::of).transpose()
 }
 
+/// Notes since when all that is left of an activity is returned; `None`: it is not.
+pub(super) async fn note_returned(
+    connection: &mut SqliteConnection,
+    number: i64,
+    at: Option<i64>,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("update inv_activity set returned_at = ?2 where activity_id = ?1");
+    query.bind(number).bind(at).execute(connection).await?;
+    Ok(())
+}
+
 /// Makes an activity, or changes it; durable when it returns. Saving the same twice is the same as once.
 pub(super) async fn save(writer: &Writer, activity: Activity) -> Result<(), amends_sdk::Error> {
     writer.run(Box::new(Save(activity))).await

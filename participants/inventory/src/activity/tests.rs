@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::tests::{Shop, cart, step};
 
+mod late;
 mod shares;
 
 const SALE: i64 = 11;

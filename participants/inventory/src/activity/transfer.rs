@@ -63,7 +63,13 @@ pub(super) async fn perform(
     if lines.is_empty() {
         return Err(Refusal::NothingLeft(wanted.activity).into());
     }
-    transfer(connection, wanted.activity, &lines, way, cause, now).await
+    let answer =
+        transfer(connection, wanted.activity, &lines, way, &By::step(wanted.activity, cause), now).await?;
+    let all_is_returned = way == Way::Back && wanted.lines.is_none();
+    if all_is_returned || way == Way::Out {
+        table::note_returned(connection, wanted.activity, all_is_returned.then_some(now)).await?;
+    }
+    Ok(answer)
 }
 
 /// Moves back what the same step moved; `way` is that of the operation that is called.
@@ -78,16 +84,34 @@ pub(super) async fn undo(
     match moved {
         None => Err(Refusal::NotMine { step: cause.step.clone() }.into()),
         Some(moved) if moved != activity => Err(Refusal::NotMine { step: cause.step.clone() }.into()),
-        Some(activity) => transfer(connection, activity, &lines, way, cause, now).await,
+        Some(activity) => {
+            let answer = transfer(connection, activity, &lines, way, &By::step(activity, cause), now).await?;
+            if way == Way::Out {
+                table::note_returned(connection, activity, None).await?;
+            }
+            Ok(answer)
+        }
     }
 }
 
-async fn transfer(
+/// Under which number stock moves, and the step that moves it, unless it is no saga.
+pub(super) struct By {
+    pub(super) number: OrderNo,
+    pub(super) cause: Option<Arc<Cause>>,
+}
+
+impl By {
+    fn step(activity: i64, cause: &Arc<Cause>) -> By {
+        By { number: OrderNo::stored(&format!("activity:{activity}")), cause: Some(Arc::clone(cause)) }
+    }
+}
+
+pub(super) async fn transfer(
     connection: &mut SqliteConnection,
     activity: i64,
     lines: &BTreeMap<Sku, i64>,
     way: Way,
-    cause: &Arc<Cause>,
+    by: &By,
     now: i64,
 ) -> Result<Value, Stop> {
     let ends = |sku: &Sku| {
@@ -106,12 +130,12 @@ async fn transfer(
     // The other end is made only when nothing stands in the way any more.
     sqlite::make_records(connection, to.iter(), now).await?;
     let mut ledger = load(connection, from.into_iter().chain(to).collect(), now).await?;
-    let number = OrderNo::stored(&format!("activity:{activity}"));
     for (line_no, (sku, qty)) in (0..).zip(lines) {
         let (source, target) = ends(sku);
         for (side, record, delta) in [(1, source, -qty), (2, target, *qty)] {
             let line_no = 2 * line_no + side;
-            let entry = Entry { op: way.flow(), biz_no: &number, line_no, delta, cause: Some(cause) };
+            let (biz_no, cause) = (&by.number, by.cause.as_ref());
+            let entry = Entry { op: way.flow(), biz_no, line_no, delta, cause };
             ledger.enter(&record, &entry).map_err(|_| Refusal::TooMuch)?;
         }
     }
@@ -143,7 +167,10 @@ fn check(
 }
 
 /// What is usable of an activity.
-async fn left(connection: &mut SqliteConnection, activity: i64) -> Result<BTreeMap<Sku, i64>, Stop> {
+pub(super) async fn left(
+    connection: &mut SqliteConnection,
+    activity: i64,
+) -> Result<BTreeMap<Sku, i64>, Stop> {
     let rows = sqlx::query(
         "select s.sku_id, b.usable from inv_stock s cross join inv_bucket b on b.stock_id = s.stock_id and b.bucket_no = 0
          where s.activity_id = ?1 and s.activity_id <> 0 and s.stock_type = 2 and s.dept_no = '*' and s.warehouse_no = '*'
