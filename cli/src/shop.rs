@@ -71,6 +71,16 @@ pub struct Stock {
     pub shipped: i64,
     /// Everything that ever came in.
     pub inbound: i64,
+    /// How many a line that names nothing but the SKU can take, where it is said: all that is free, where it is not.
+    #[serde(default)]
+    pub available: Option<i64>,
+}
+
+impl Stock {
+    /// How many the catalogue should show.
+    pub fn for_sale(&self) -> i64 {
+        self.available.unwrap_or(self.usable)
+    }
 }
 
 /// What one order has set aside.

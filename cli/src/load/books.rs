@@ -95,9 +95,9 @@ fn add(stock: &mut [Stock], activity: &[Stock]) {
 
 /// Whether the catalogue shows what there is.
 fn availability(shown: &[Shown], stock: &[Stock]) -> Check {
-    let law = "of every SKU, the catalogue shows as many as the inventory has on the shelf";
+    let law = "of every SKU, the catalogue shows as many as the inventory has for sale";
     let mut check = new_check("availability_agrees", law);
-    let stock: BTreeMap<i64, i64> = stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
+    let stock: BTreeMap<i64, i64> = stock.iter().map(|stock| (stock.sku, stock.for_sale())).collect();
     for shown in shown {
         let (shows, has) =
             (shown.availability.map(|told| told.usable), stock.get(&shown.sku).copied().unwrap_or(0));

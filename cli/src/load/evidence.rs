@@ -194,7 +194,7 @@ fn kept(mut saga: SagaView) -> SagaView {
 async fn catch_up(product: &BaseUrl, shown: &mut [Shown], stock: &[Stock]) -> anyhow::Result<()> {
     let client = Client::new(product.clone(), None)?;
     let until = Instant::now() + CATCHING_UP_MAX;
-    let usable: BTreeMap<i64, i64> = stock.iter().map(|stock| (stock.sku, stock.usable)).collect();
+    let usable: BTreeMap<i64, i64> = stock.iter().map(|stock| (stock.sku, stock.for_sale())).collect();
     let has = |shown: &Shown| usable.get(&shown.sku).copied().unwrap_or(0);
     let shows = |shown: &Shown| shown.availability.map_or(0, |told| told.usable);
     loop {

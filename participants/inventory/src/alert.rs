@@ -21,7 +21,7 @@ use sqlx::{Row, SqliteConnection};
 use crate::body::now_ms;
 use crate::cart::{LINES_MAX, REPLENISH_QTY_MAX};
 use crate::record::RecordKey;
-use crate::sqlite::index;
+use crate::setting::{self, Setting};
 
 pub(crate) mod http;
 
@@ -221,16 +221,7 @@ impl Task for Set {
     async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         let mut records = Vec::with_capacity(self.thresholds.len());
         for Threshold { record, low } in &self.thresholds {
-            let found: Option<i64> = sqlx::query_scalar(
-                "update inv_stock set low_threshold = ?2
-                 where sku_id = ?1 ->> 0 and stock_type = ?1 ->> 1 and dept_no = ?1 ->> 2 and warehouse_no = ?1 ->> 3
-                    and stock_status = 1 and goods_level = ?1 ->> 4 and activity_id = ?1 ->> 5 and channel = ?1 ->> 6
-                 returning stock_id",
-            )
-            .bind(index(record).to_string())
-            .bind(low)
-            .fetch_optional(tx.sqlite())
-            .await?;
+            let found = setting::set(tx.sqlite(), record, Setting::Low(*low), now_ms()).await?;
             records.extend(found);
         }
         keep_up(tx.sqlite(), &records, now_ms()).await?;

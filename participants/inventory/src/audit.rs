@@ -13,7 +13,7 @@
 //! | I5 | `no_more_comes_back_than_was_taken` | released + shipped <= qty |
 //! | I6 | `orders_have_what_they_reserved` | a standing order has what its lines say, a cancelled one nothing |
 //! | I7 | `routes_are_served` | no record waits on a route that this program does not serve |
-//! | I8 | `availability_is_what_is_usable` | what the catalogue shows is what is usable |
+//! | I8 | `availability_is_what_is_usable` | what the catalogue shows is what is usable for a line that names only the SKU, less its safety stock |
 //! | I9 | `no_hold_outlives_its_time` | no unpaid hold is older than its expiry and a minute |
 //! | I10 | `one_outcome_per_call` | every call of a step has one outcome |
 //!
@@ -176,26 +176,30 @@ const LAWS: [Law; 14] = [
     },
     Law {
         name: "availability_is_what_is_usable",
-        law: "what the catalogue shows of a SKU is what was usable at the flow it knows of, and no change is unknown to it for long",
+        law: "what the catalogue shows of a SKU is what a line of it could take at the flow it knows of, and no change is unknown to it for long",
         // Only of what differs from what is usable now are the flows since read, in one pass from the oldest on that somebody
         // does not know: the others are right whatever they know.
         broken: "with shown as materialized (
-                select g.value ->> 'sku' as sku, g.value ->> 'usable' as shown, g.value ->> 'seq' as seq,
-                    coalesce(sum(b.usable), 0) as usable
+                select g.value ->> 'sku' as sku, g.value ->> 'usable' as shown, g.value ->> 'seq' as seq, s.stock_id,
+                    coalesce(sum(b.usable), 0) as lies, coalesce(s.safety_stock, 0) as kept
                 from json_each(?2, '$.availability') g
-                left join inv_stock s on s.sku_id = g.value ->> 'sku' and s.stock_type = 1
+                left join inv_stock s on s.sku_id = g.value ->> 'sku' and s.stock_type = 1 and s.dept_no = '*'
+                    and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0
+                    and s.channel = 0
                 left join inv_bucket b on b.stock_id = s.stock_id
-                group by g.key having g.value ->> 'usable' <> coalesce(sum(b.usable), 0)),
-            records as materialized (
-                select distinct shown.sku, shown.seq, s.stock_id
-                from shown join inv_stock s on s.sku_id = shown.sku and s.stock_type = 1),
+                group by g.key
+                having g.value ->> 'usable' <> max(0, coalesce(sum(b.usable), 0) - coalesce(s.safety_stock, 0))),
+            records as materialized (select distinct sku, seq, stock_id from shown where stock_id is not null),
             since as materialized (
-                select r.sku, r.seq, sum(f.d_usable) as moved, min(f.created_at) as unknown_since
+                select r.sku, r.seq, sum(f.d_usable) as moved, min(f.created_at) as unknown_since,
+                    sum(case f.op when 14 then f.qty when 15 then -f.qty else 0 end) as kept
                 from inv_flow f cross join records r on r.stock_id = f.stock_id
-                where f.flow_id > (select min(seq) from records) and f.flow_id > r.seq group by r.sku, r.seq)
-            select sh.sku, sh.shown, sh.seq, sh.usable - coalesce(si.moved, 0) as usable_then, sh.usable, si.unknown_since
-            from shown sh left join since si on si.sku = sh.sku and si.seq = sh.seq
-            where sh.shown <> sh.usable - coalesce(si.moved, 0) or si.unknown_since < ?2 ->> '$.known_by' limit ?1",
+                where f.flow_id > (select min(seq) from records) and f.flow_id > r.seq group by r.sku, r.seq),
+            compared as (
+                select sh.sku, sh.shown, sh.seq, max(0, sh.lies - coalesce(si.moved, 0) - sh.kept + coalesce(si.kept, 0))
+                    as usable_then, max(0, sh.lies - sh.kept) as usable, si.unknown_since
+                from shown sh left join since si on si.sku = sh.sku and si.seq = sh.seq)
+            select * from compared where shown <> usable_then or unknown_since < ?2 ->> '$.known_by' limit ?1",
     },
     Law {
         name: "no_hold_outlives_its_time",

@@ -55,6 +55,7 @@ pub mod replenish;
 pub mod route;
 pub mod safety;
 mod saga_audit;
+mod setting;
 pub mod short;
 pub mod sqlite;
 pub mod sweep;
@@ -88,7 +89,7 @@ pub const HOLD_FOR: Duration = Duration::from_secs(15 * 60);
 const BATCH_MAX: u32 = 256;
 
 /// The scripts that make the tables, in order.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     barrier::SQLITE,
     include_str!("../../../migrations/inventory/sqlite/0001_stock.sql"),
     barrier::BY_TIME,
@@ -101,6 +102,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../../../migrations/inventory/sqlite/0006_state.sql"),
     include_str!("../../../migrations/inventory/sqlite/0007_count.sql"),
     include_str!("../../../migrations/inventory/sqlite/0008_late.sql"),
+    include_str!("../../../migrations/inventory/sqlite/0009_settings.sql"),
 ];
 
 /// How an inventory is opened.

@@ -24,7 +24,7 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// The sellable stock of one SKU, over all its buckets.
+/// The sellable stock of one SKU, over all its records and buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Stock {
     /// The SKU.
@@ -37,6 +37,8 @@ pub struct Stock {
     pub shipped: i64,
     /// Everything that ever came in.
     pub inbound: i64,
+    /// How many a line that names nothing but the SKU can take: what the catalogue shows.
+    pub available: i64,
 }
 
 /// One record of stock, told apart from the others of its SKU.
@@ -100,22 +102,28 @@ pub struct OrderLine {
     pub shipped: i64,
 }
 
+/// What a line that names nothing but the SKU can take, of the sellable records of a SKU.
+const AVAILABLE: &str = "
+    max(0, sum(case when s.dept_no = '*' and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1
+            and s.activity_id = 0 and s.channel = 0
+        then b.usable - case b.bucket_no when 0 then s.safety_stock else 0 end else 0 end)) as available";
+
 /// The stock of the given SKUs; those that are not kept here are left out.
 ///
 /// # Errors
 /// The database's own.
 pub async fn stock_of(connection: &mut SqliteConnection, skus: &[i64]) -> Result<Vec<Stock>, sqlx::Error> {
     let list = serde_json::Value::from(skus).to_string();
-    let rows = sqlx::query(
-        "select s.sku_id, sum(b.usable) as usable, sum(b.held) as held, sum(b.shipped) as shipped, sum(b.inbound) as inbound
+    let sql = format!(
+        "select s.sku_id, sum(b.usable) as usable, sum(b.held) as held, sum(b.shipped) as shipped, sum(b.inbound) as inbound,
+            {AVAILABLE}
          from (select distinct value from json_each(?1)) wanted
          cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1
          cross join inv_bucket b on b.stock_id = s.stock_id
-         group by s.sku_id order by s.sku_id",
-    )
-    .bind(list)
-    .fetch_all(connection)
-    .await?;
+         group by s.sku_id order by s.sku_id"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(list);
+    let rows = query.fetch_all(connection).await?;
     rows.iter().map(stock).collect()
 }
 
@@ -157,17 +165,16 @@ pub async fn stock_after(
     after: i64,
     limit: i64,
 ) -> Result<Page<Stock>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select s.sku_id, sum(b.usable) as usable, sum(b.held) as held, sum(b.shipped) as shipped, sum(b.inbound) as inbound
+    let sql = format!(
+        "select s.sku_id, sum(b.usable) as usable, sum(b.held) as held, sum(b.shipped) as shipped, sum(b.inbound) as inbound,
+            {AVAILABLE}
          from (select distinct sku_id from inv_stock where sku_id > ?1 and stock_type = 1 order by sku_id limit ?2) wanted
          cross join inv_stock s on s.sku_id = wanted.sku_id and s.stock_type = 1
          cross join inv_bucket b on b.stock_id = s.stock_id
-         group by s.sku_id order by s.sku_id",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
+         group by s.sku_id order by s.sku_id"
+    );
+    let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(after).bind(limit);
+    let rows = query.fetch_all(connection).await?;
     let items = rows.iter().map(stock).collect::<Result<Vec<_>, _>>()?;
     let next = items.last().filter(|_| items.len() as i64 == limit).map(|stock| stock.sku.to_string());
     Ok(Page { items, next })
@@ -224,22 +231,22 @@ fn stock(row: &sqlx::sqlite::SqliteRow) -> Result<Stock, sqlx::Error> {
         held: row.try_get("held")?,
         shipped: row.try_get("shipped")?,
         inbound: row.try_get("inbound")?,
+        available: row.try_get("available")?,
     })
 }
 
 fn record(row: &sqlx::sqlite::SqliteRow) -> Result<RecordStock, sqlx::Error> {
-    let Stock { sku, usable, held, shipped, inbound } = stock(row)?;
     Ok(RecordStock {
-        sku,
+        sku: row.try_get("sku_id")?,
         dept: row.try_get("dept_no")?,
         warehouse: row.try_get("warehouse_no")?,
         level: row.try_get("goods_level")?,
         channel: row.try_get("channel")?,
         activity: row.try_get("activity_id")?,
-        usable,
-        held,
-        shipped,
-        inbound,
+        usable: row.try_get("usable")?,
+        held: row.try_get("held")?,
+        shipped: row.try_get("shipped")?,
+        inbound: row.try_get("inbound")?,
         safety: row.try_get("safety_stock")?,
         low: row.try_get("low_threshold")?,
         route: Mode::of(row.try_get("mode")?).map(Mode::as_str),

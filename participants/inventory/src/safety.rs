@@ -2,8 +2,8 @@
 //! there.
 //!
 //! Of a record with a safety stock, holds, deductions and activities take what is usable beyond it, and quotes say so. It
-//! is a limit of taking and moves no counter: `usable` goes on telling what lies there, in stock, feed and catalogue. What
-//! was taken before it was set stays taken, and what comes back comes back.
+//! is a limit of taking and moves no counter: the stock's `usable` goes on telling what lies there, while `available`, feed
+//! and catalogue tell what can be taken. What was taken before it was set stays taken, and what comes back comes back.
 //!
 //! `POST /safety`: `{"lines": [{"sku", …, "safety": integer}]}` sets it, 0 takes it away; the answer is
 //! `{"set", "unknown"}`, how many of the records are kept here and how many are not.
@@ -21,11 +21,12 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use sqlx::{Row, SqliteConnection};
 
+use crate::body::now_ms;
 use crate::cart::{LINES_MAX, REPLENISH_QTY_MAX};
 use crate::http::Failure;
 use crate::ledger::Ledger;
 use crate::record::RecordKey;
-use crate::sqlite::index;
+use crate::setting::{self, Setting};
 
 #[cfg(test)]
 mod tests;
@@ -88,18 +89,13 @@ struct Set {
     known: Arc<OnceLock<usize>>,
 }
 
-const SET: &str = "
-    update inv_stock set safety_stock = ?2
-    where sku_id = ?1 ->> 0 and stock_type = ?1 ->> 1 and dept_no = ?1 ->> 2 and warehouse_no = ?1 ->> 3
-        and stock_status = 1 and goods_level = ?1 ->> 4 and activity_id = ?1 ->> 5 and channel = ?1 ->> 6";
-
 #[async_trait]
 impl Task for Set {
     async fn run(self: Box<Self>, tx: &mut Tx<'_>) -> Result<(), sqlx::Error> {
         let mut known = 0;
         for Safety { record, qty } in &self.lines {
-            let set = sqlx::query(SET).bind(index(record).to_string()).bind(qty).execute(tx.sqlite()).await?;
-            known += usize::from(set.rows_affected() > 0);
+            let set = setting::set(tx.sqlite(), record, Setting::Safety(*qty), now_ms()).await?;
+            known += usize::from(set.is_some());
         }
         let _ = self.known.set(known);
         Ok(())

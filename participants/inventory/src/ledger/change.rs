@@ -37,6 +37,12 @@ pub enum FlowOp {
     ActivityReturn = 12,
     /// The warehouse's count arrived.
     Sync = 13,
+    /// More of a record is kept back; no counter moves.
+    KeepBack = 14,
+    /// Less of a record is kept back; no counter moves.
+    LetGo = 15,
+    /// A record is low at another number; no counter moves.
+    Threshold = 16,
 }
 
 /// One change of one hold or bucket, for the append-only book.

@@ -17,9 +17,14 @@ async fn the_figures_say_what_is_overdue_what_is_low_and_how_far_the_feed_goes()
     let shop = Shop::open(&[(1, 10), (2, 10)]).await;
     let figures = StockFigures::new(shop.writer().database().readers());
     let before = text(&figures).await;
-    for line in
-        ["holds_overdue 0", "holds_overdue_seconds 0", "feed_head 2", "alerts_open 0", "records_not_merged 0", "activity_leftovers 0"]
-    {
+    for line in [
+        "holds_overdue 0",
+        "holds_overdue_seconds 0",
+        "feed_head 2",
+        "alerts_open 0",
+        "records_not_merged 0",
+        "activity_leftovers 0",
+    ] {
         assert!(before.contains(&format!("\namends_inventory_{line}\n")), "{line} in {before}");
     }
     assert_eq!(shop.act("hold", step(1, "reserve"), &cart("1", &[(1, 4)])).await.0, 200);
@@ -32,7 +37,9 @@ async fn the_figures_say_what_is_overdue_what_is_low_and_how_far_the_feed_goes()
         insert into inv_alert (stock_id, open_stock_id, low_threshold, usable_opened, opened_at) values (1, 1, 5, 5, 1)";
     sqlx::raw_sql(late).execute(&mut books).await.expect("it is written");
     let after = text(&figures).await;
-    for line in ["holds_overdue 1", "feed_head 3", "alerts_open 1", "records_not_merged 1", "activity_leftovers 10"] {
+    for line in
+        ["holds_overdue 1", "feed_head 3", "alerts_open 1", "records_not_merged 1", "activity_leftovers 10"]
+    {
         assert!(after.contains(&format!("\namends_inventory_{line}\n")), "{line} in {after}");
     }
     let value = |name: &str| -> f64 {
