@@ -3,6 +3,9 @@
 //! A line `{sku, qty}` means the sellable record of the sales layer. The optional members `dept`, `warehouse`, `level`,
 //! `channel` and `activity` mean another record of the same SKU; a line with an `activity` means that activity's stock,
 //! which ordinary lines never touch.
+//!
+//! Two parts of a record's index no line names. The type follows from the activity: 2 with one, 1 without. The status is 1, of
+//! sound goods, of every record: damaged ones are kept by the warehouse's [count](crate::physical) and are no record.
 
 use std::fmt;
 use std::sync::Arc;
@@ -147,7 +150,7 @@ mod tests {
     use crate::cart::Cart;
 
     #[test]
-    fn j1_a_line_names_its_record_by_the_whole_index() {
+    fn j1_a_line_names_its_record_by_all_that_can_differ() {
         let line =
             json!({"sku": 7, "dept": "books", "warehouse": "w1", "level": 2, "channel": 3, "activity": 9});
         let record = RecordKey::read(&mut Reader::default(), &line, "").unwrap();
