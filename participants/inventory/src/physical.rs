@@ -5,7 +5,7 @@
 //! the batches come.
 //!
 //! ```json
-//! {"batch_no": "wms-17", "source": "wms", "warehouse": "w1", "mode": "full", "apply": true,
+//! {"batch_no": "wms-17", "source": "wms", "warehouse": "w1", "mode": "full", "apply": true, "counted_at": "2026-11-11T00:00:00Z",
 //!  "rows": [{"sku": 7, "on_hand": 40, "damaged": 2, "version": 17}]}
 //! ```
 //!
@@ -19,8 +19,8 @@
 //! [safety stock](crate::safety) stays within it. It is applied as a difference, in the same transaction, through the books
 //! ([`crate::adjust`]), so that no sale in between is lost.
 //!
-//! A count is taken to say what lies there when it arrives. A parcel that leaves while a count is on its way was counted
-//! and is not taken off; the next count makes that good.
+//! A count is taken to say what lay there at `"counted_at"`, or when it arrives where that is not said: a parcel that has left
+//! since then was counted, and is taken off.
 
 use std::collections::BTreeMap;
 
@@ -81,6 +81,8 @@ pub struct SyncBatch {
     warehouse: String,
     mode: SyncMode,
     apply: bool,
+    /// When it was counted, in unix milliseconds, where that is said.
+    counted_at: Option<i64>,
     rows: BTreeMap<i64, Count>,
 }
 
@@ -131,22 +133,36 @@ impl SyncBatch {
                 false
             }
         };
+        let counted_at = read_time(&mut reader, body);
         let rows = read_rows(&mut reader, body);
         let named = number.zip(warehouse).map(|(number, warehouse)| {
             let source = source.unwrap_or_else(|| "manual".into());
-            SyncBatch { number, source, warehouse, mode, apply, rows }
+            SyncBatch { number, source, warehouse, mode, apply, counted_at, rows }
         });
         reader.finish(named)
     }
 
     fn fingerprint(&self) -> String {
-        let head = format!("{}\n{}\n{}\n{}", self.source, self.warehouse, self.mode as i64, self.apply);
+        let mut head = format!("{}\n{}\n{}\n{}", self.source, self.warehouse, self.mode as i64, self.apply);
+        if let Some(at) = self.counted_at {
+            head.push_str(&format!("\n{at}"));
+        }
         let row = |(sku, count): (&i64, &Count)| {
             format!("{sku}:{}:{}:{},", count.on_hand, count.damaged, count.version)
         };
         let rows: String = self.rows.iter().map(row).collect();
         hex(&canonical::fingerprint([head.as_bytes(), rows.as_bytes()]))
     }
+}
+
+/// Reads when it was counted.
+fn read_time(reader: &mut Reader, body: &Value) -> Option<i64> {
+    let text = reader.text_if_any(body, "", "counted_at", 1..=40)?;
+    let time = text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
+    if time.is_none() {
+        reader.misfit("/counted_at", "must be a time as in 2026-11-11T00:00:00Z");
+    }
+    time
 }
 
 /// Reads the rows; of a SKU that is named twice the newer count is taken.
@@ -246,13 +262,20 @@ async fn write(
     batch: &SyncBatch,
     now: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let row = |(sku, count): (&i64, &Count)| json!([sku, count.on_hand, count.damaged, count.version]);
+    let left = match batch.counted_at {
+        Some(at) => left_since(connection, at).await?,
+        None => BTreeMap::new(),
+    };
+    let row = |(sku, count): (&i64, &Count)| {
+        let left = left.get(sku).copied().unwrap_or(0);
+        json!([sku, count.on_hand, count.damaged, count.version, left])
+    };
     let rows = Value::from_iter(batch.rows.iter().map(row)).to_string();
     let mut changed: Vec<i64> = sqlx::query_scalar(
         "insert into inv_physical (warehouse_no, sku_id, on_hand, damaged, wms_version, synced_at, shipped_then)
          select ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, ?3,
             (select coalesce(sum(b.shipped), 0) from inv_stock s cross join inv_bucket b on b.stock_id = s.stock_id
-             where s.sku_id = value ->> 0)
+             where s.sku_id = value ->> 0) - (value ->> 4)
          from json_each(?1) where true
          on conflict (warehouse_no, sku_id) do update set on_hand = excluded.on_hand, damaged = excluded.damaged,
             wms_version = excluded.wms_version, synced_at = excluded.synced_at, shipped_then = excluded.shipped_then
@@ -281,6 +304,20 @@ async fn write(
         changed.extend(gone);
     }
     Ok(changed)
+}
+
+/// How many of each SKU have left the house since a time: the flows after the last one from before it, so that no more is read.
+async fn left_since(connection: &mut SqliteConnection, at: i64) -> Result<BTreeMap<i64, i64>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select s.sku_id, sum(f.d_shipped) from inv_flow f cross join inv_stock s on s.stock_id = f.stock_id
+         where f.flow_id > coalesce((select flow_id from inv_flow where created_at < ?1 order by flow_id desc limit 1), 0)
+            and f.op = 8
+         group by s.sku_id",
+    )
+    .bind(at)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 async fn note(

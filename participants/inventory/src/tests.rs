@@ -314,7 +314,10 @@ async fn an_order_is_refunded_in_parts_and_what_has_shipped_stays_out() {
     assert_eq!(shop.undo("restore", step(1, "deduct"), &order).await.0, 409);
     assert_eq!((shop.stock(1).await, shop.stock(2).await), ((9, 0), (8, 0)));
     let (_, page) = shop.get("/stock?sku=1").await;
-    assert_eq!(page["items"][0], json!({"sku": 1, "usable": 9, "held": 0, "shipped": 1, "inbound": 10, "available": 9}));
+    assert_eq!(
+        page["items"][0],
+        json!({"sku": 1, "usable": 9, "held": 0, "shipped": 1, "inbound": 10, "available": 9})
+    );
     shop.assert_sound().await;
 }
 
@@ -466,7 +469,10 @@ async fn whoever_reads_gets_pages_and_is_told_what_does_not_fit() {
     assert_eq!((page["items"].as_array().unwrap().len(), &page["next"]), (10, &Value::Null));
     let (_, page) = shop.get("/stock?sku=3,5&sku=999").await;
     assert_eq!(page["items"].as_array().unwrap().len(), 2);
-    assert_eq!(page["items"][1], json!({"sku": 5, "usable": 5, "held": 0, "shipped": 0, "inbound": 5, "available": 5}));
+    assert_eq!(
+        page["items"][1],
+        json!({"sku": 5, "usable": 5, "held": 0, "shipped": 0, "inbound": 5, "available": 5})
+    );
     for address in ["/stock?sku=x", "/stock?sku=0", "/stock?limit=0", "/stock?limit=501", "/stock?after=-1"] {
         assert_eq!(shop.get(address).await.0, 400, "{address}");
     }

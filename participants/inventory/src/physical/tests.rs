@@ -104,6 +104,7 @@ async fn a_batch_that_does_not_fit_is_a_problem_with_a_path() {
         (json!({"warehouse": "*"}), "/warehouse"),
         (json!({"mode": "half"}), "/mode"),
         (json!({"apply": "yes"}), "/apply"),
+        (json!({"counted_at": "yesterday"}), "/counted_at"),
         (json!({"rows": []}), "/rows"),
         (json!({"rows": [{"sku": 1, "on_hand": 1, "damaged": 2, "version": 1}]}), "/rows/0/damaged"),
         (json!({"rows": [{"sku": 1, "on_hand": -1, "version": 1}]}), "/rows/0/on_hand"),

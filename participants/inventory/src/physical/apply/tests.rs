@@ -60,6 +60,21 @@ async fn y1_what_has_left_since_it_was_counted_is_not_on_sale_again() {
 }
 
 #[tokio::test]
+async fn y1_what_has_left_while_a_count_was_on_its_way_is_not_on_sale_again() {
+    let shop = Shop::open(&[]).await;
+    sync(&shop, &count("b1", "w1", 10, 1)).await;
+    let mut late = count("b2", "w1", 10, 2);
+    late["counted_at"] = json!(jiff::Timestamp::now().to_string());
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    sell_and_ship(&shop, 1, &json!({"sku": 1, "qty": 3})).await;
+    assert_eq!(sync(&shop, &late).await, json!([]));
+    assert_eq!(shop.stock(1).await, (7, 0));
+    // Whoever does not say when it was counted says that it is now.
+    assert_eq!(sync(&shop, &count("b3", "w1", 10, 3)).await, json!([{"sku": 1, "delta": 3, "usable": 10}]));
+    shop.assert_sound().await;
+}
+
+#[tokio::test]
 async fn y1_what_channels_have_is_not_sold_by_the_store_as_well() {
     let shop = Shop::open(&[(1, 10)]).await;
     let of_channel = json!([{"sku": 1, "qty": 3, "channel": 7}]);
@@ -86,6 +101,8 @@ struct World {
     seed: u64,
     lies: BTreeMap<&'static str, i64>,
     turn: u128,
+    /// Counts that are on their way.
+    late: Vec<Value>,
     /// Orders that are taken and have not left, with how many each has.
     taken: Vec<(String, i64)>,
 }
@@ -110,7 +127,20 @@ impl World {
         let warehouse = self.warehouse();
         let on_hand = self.lies.get(warehouse).copied().unwrap_or(0);
         let version = i64::try_from(self.turn).unwrap();
-        sync(&self.shop, &count(&format!("b{version}"), warehouse, on_hand, version)).await;
+        let mut batch = count(&format!("b{version}"), warehouse, on_hand, version);
+        batch["counted_at"] = json!(jiff::Timestamp::now().to_string());
+        self.late.push(batch);
+        self.deliver().await;
+    }
+
+    /// A count arrives, in whatever order they were made; or none does.
+    async fn deliver(&mut self) {
+        let limit = i64::try_from(self.late.len()).unwrap() + 1;
+        let place = usize::try_from(self.below(limit)).unwrap();
+        if place < self.late.len() {
+            let batch = self.late.swap_remove(place);
+            sync(&self.shop, &batch).await;
+        }
     }
 
     async fn order(&mut self) {
@@ -176,15 +206,16 @@ async fn y1_applied_stock_never_sells_more_than_lies_there() {
     for seed in 1..=8 {
         let shop = Shop::open(&[]).await;
         let (random, lies) = (Random(seed * 0x9e37_79b9), BTreeMap::new());
-        let mut world = World { shop, random, seed, lies, turn: 0, taken: Vec::new() };
+        let mut world = World { shop, random, seed, lies, turn: 0, late: Vec::new(), taken: Vec::new() };
         for turn in 1..=120 {
             world.turn = turn;
-            let deed = world.below(10);
+            let deed = world.below(11);
             match deed {
                 0..=1 => world.arrive(),
                 2..=3 => world.count().await,
                 4..=6 => world.order().await,
                 7 => world.hand_over().await,
+                8 => world.deliver().await,
                 _ => world.finish().await,
             }
             world.check(deed).await;
