@@ -1,6 +1,6 @@
 -- A count remembers how many of its SKU had left the house when it came, so that what has left since is not sold again.
-alter table inv_physical add column shipped_then bigint not null default 0
-    constraint inv_physical_shipped_then_not_negative check (shipped_then >= 0);
+alter table inv_physical add column shipped_then bigint not null default 0,
+    add constraint inv_physical_shipped_then_not_negative check (shipped_then >= 0);
 
 -- Of the counts that are there the flows say it; a parcel of the same moment is taken to have left after it.
 update inv_physical counted
