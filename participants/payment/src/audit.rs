@@ -41,9 +41,9 @@ const LAWS: [Law; 6] = [
     },
     Law {
         name: "states_match_the_money",
-        law: "a payment is refunded when nothing is left of it, part refunded when something is, and gives back only what it has",
+        law: "a payment is refunded when nothing is left of it, part refunded when something is, and gives back only what it has; one of nothing has nothing to give back",
         broken: "select payment_no as payment, state, amount_minor, refunded_minor from payment
-            where (state = 'refunded') <> (refunded_minor = amount_minor)
+            where (state = 'refunded') <> (amount_minor > 0 and refunded_minor = amount_minor)
                 or (state = 'part_refunded') <> (refunded_minor > 0 and refunded_minor < amount_minor) limit ?1",
     },
     Law {

@@ -31,7 +31,7 @@ pub(crate) async fn charge(
     if let Some(reply) = in_the_way(tx.sqlite(), &charge).await? {
         return Ok(reply);
     }
-    let mode = charge.manner.mode.unwrap_or_else(|| behaviour.of(&charge.payment));
+    let mode = mode_of(&charge, &behaviour);
     if mode == Mode::Declined {
         let details = json!({ "payment": charge.payment, "order": charge.order, "declined": true });
         return Ok(Reply::refused("the payment is declined", details));
@@ -43,6 +43,14 @@ pub(crate) async fn charge(
     }
     asked.notify_one();
     Ok(Reply::pending(Some(ASK_AGAIN_S)))
+}
+
+/// How a charge is answered. Where there is nothing to pay no provider is asked, so none can say no or be late.
+fn mode_of(charge: &Charge, behaviour: &Behaviour) -> Mode {
+    match charge.amount {
+        0 => Mode::AtOnce,
+        _ => charge.manner.mode.unwrap_or_else(|| behaviour.of(&charge.payment)),
+    }
 }
 
 /// What there is already that this charge does not go with.

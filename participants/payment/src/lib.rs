@@ -14,6 +14,9 @@
 //! order has one payment that counts. Refunds come in parts, each once under its number, and never to more than was
 //! paid: those under way count from the moment they are asked for.
 //!
+//! A charge of nothing is paid at once, whatever the mode: there is nothing to ask a provider for. A refund of nothing is
+//! done at once, however its payment stands: an order may have free goods, and give those back last.
+//!
 //! As a compensation `refund` makes good the whole of its charge, however far that has come: what is paid is given back,
 //! what is pending is void. Money that comes in after its charge was called off, which is what [`Mode::Late`] is about, is
 //! given back by itself, and nobody is told.
@@ -51,12 +54,13 @@ pub const NAME: &str = "payment";
 pub const BATCH_MAX: u32 = 64;
 
 /// The scripts that make a payment database, in order.
-pub const SQLITE: [&str; 5] = [
+pub const SQLITE: [&str; 6] = [
     barrier::SQLITE,
     include_str!("../../../migrations/payment/sqlite/0001_payment.sql"),
     barrier::BY_TIME,
     barrier::ROUND,
     barrier::OP_SQLITE,
+    include_str!("../../../migrations/payment/sqlite/0002_free.sql"),
 ];
 
 /// The payments of a shop.

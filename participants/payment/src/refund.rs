@@ -51,7 +51,8 @@ pub(crate) async fn refund(
         Ok(amount) => amount,
         Err(reply) => return Ok(reply),
     };
-    let mode = refund.manner.mode.unwrap_or(Mode::AtOnce);
+    // Nothing goes back at once: no provider is asked for it.
+    let mode = refund.manner.mode.filter(|_| amount > 0).unwrap_or(Mode::AtOnce);
     if mode == Mode::Declined {
         return Ok(Reply::refused(
             "the refund is declined",
@@ -79,7 +80,8 @@ pub(crate) async fn refund(
     Ok(Reply::pending(Some(ASK_AGAIN_S)))
 }
 
-/// How much a refund comes to, or why there is none.
+/// How much a refund comes to, or why there is none. One of nothing goes with every state of its payment: it may be for
+/// goods that were free, when all the money has gone back.
 async fn allowed(
     connection: &mut SqliteConnection,
     payment: &Payment,
@@ -98,6 +100,9 @@ async fn allowed(
     };
     if taken.is_some() {
         return no(format!("refund {number:?} was made already"));
+    }
+    if refund.amount == Some(0) {
+        return Ok(Ok(0));
     }
     if !["paid", "part_refunded"].contains(&payment.state.as_str()) {
         return no(format!(
@@ -129,7 +134,8 @@ pub(crate) async fn give(
         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12)";
     let at_once = new.mode == Mode::AtOnce;
     let refunded = payment.refunded + new.amount;
-    rows::move_to(connection, payment, payment.state_after(refunded), refunded, now).await?;
+    let state = if new.amount == 0 { payment.state.as_str() } else { payment.state_after(refunded) };
+    rows::move_to(connection, payment, state, refunded, now).await?;
     sqlx::query(SQL)
         .bind(new.number)
         .bind(&payment.number)
@@ -158,8 +164,7 @@ pub(crate) async fn give(
     if at_once {
         rows::append(connection, Event { what: "refunded", back: new.amount, ..asked }, now).await?;
     }
-    let state = payment.state_after(refunded).to_owned();
-    Ok(Payment { state, refunded, ..payment.clone() })
+    Ok(Payment { state: state.to_owned(), refunded, ..payment.clone() })
 }
 
 /// Makes good the charge of a step, however far it has come.
@@ -175,7 +180,8 @@ async fn make_good(connection: &mut SqliteConnection, saga: &str, step: &str) ->
             rows::append(connection, event("void_asked"), now).await?;
             rows::move_to(connection, &payment, "voiding", payment.refunded, now).await?;
         }
-        ("pending", _) => {
+        // A charge of nothing has nothing to give back: it is void, as if it had not come in yet.
+        (state, _) if state == "pending" || (state == "paid" && payment.amount == 0) => {
             rows::append(connection, event("voided"), now).await?;
             rows::move_to(connection, &payment, "void", payment.refunded, now).await?;
         }

@@ -59,7 +59,7 @@ pub(crate) fn charge(body: &Value) -> Result<Charge, Problem> {
     let mut reader = Reader::default();
     let order = reader.text(body, "", "order", 1..=NAME_CHARS_MAX);
     let payment = reader.text_if_any(body, "", "payment", 1..=NAME_CHARS_MAX).or_else(|| order.clone());
-    let amount = reader.integer(body, "", "amount_minor", 1..=MINOR_MAX);
+    let amount = reader.integer(body, "", "amount_minor", 0..=MINOR_MAX);
     let currency = read_currency(&mut reader, body);
     let manner = manner(&mut reader, body);
     let charge =

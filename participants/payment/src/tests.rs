@@ -14,6 +14,8 @@ use wiremock::{Mock, MockServer, ResponseTemplate, matchers};
 
 use super::*;
 
+mod free;
+
 /// How long a pending call takes here.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -330,7 +332,7 @@ async fn a_body_that_does_not_fit_names_the_place() {
     for (number, (body, path)) in (1..).zip([
         (json!({ "amount_minor": 1 }), "/order"),
         (json!({ "order": "A" }), "/amount_minor"),
-        (json!({ "order": "A", "amount_minor": 0 }), "/amount_minor"),
+        (json!({ "order": "A", "amount_minor": -1 }), "/amount_minor"),
         (json!({ "order": "A", "amount_minor": 1.5 }), "/amount_minor"),
         (json!({ "order": "A", "amount_minor": 1, "currency": "eur" }), "/currency"),
         (json!({ "order": "A", "amount_minor": 1, "mode": "sometimes" }), "/mode"),
