@@ -16,7 +16,8 @@ mod tests;
 /// The most lines a body may have, before lines of the same SKU are merged.
 pub const LINES_MAX: usize = 1000;
 
-/// The largest quantity of one line.
+/// The largest quantity of one line, and of all lines of a SKU together: what an order answers is one line of each SKU,
+/// and whoever moves those goods takes no more in one.
 pub const QTY_MAX: i64 = 1_000_000;
 
 /// The longest order number, customer and refund number, in characters.
@@ -398,6 +399,8 @@ pub(crate) fn sum<'a>(lines: impl Iterator<Item = &'a Line>) -> Option<Minor> {
 }
 
 /// Reads, merges and sorts priced lines; what it returns counts only while there is no misfit.
+///
+/// Together they must fit as each must: past a pivot the goods are named by merged lines, and nobody may say no to those.
 fn read_lines(reader: &mut Reader, body: &Value) -> Vec<Line> {
     let mut merged: BTreeMap<i64, Line> = BTreeMap::new();
     reader.each(body, "lines", 1..=LINES_MAX, |reader, sent, at| {
@@ -412,6 +415,10 @@ fn read_lines(reader: &mut Reader, body: &Value) -> Vec<Line> {
         }
         Some(())
     });
+    for line in merged.values().filter(|line| line.qty > QTY_MAX) {
+        let Line { sku, qty, .. } = line;
+        reader.misfit("/lines", format!("come to {qty} pieces of sku {sku}, more than {QTY_MAX}"));
+    }
     merged.into_values().collect()
 }
 

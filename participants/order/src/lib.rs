@@ -19,7 +19,7 @@
 //! called off before `"already": true`.
 //! What conflicts with where the order stands is refused (409) and changes
 //! nothing; a body that does not fit is answered 422 with each place in `errors`. An order number is 1 to 64
-//! characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are merged. A compensation
+//! characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are merged, and come to no more than one line may. A compensation
 //! undoes the whole of its action, and once undone answers every further one alike.
 //!
 //! A *refund in several steps* is begun, which sets its pieces aside, and ends: done or called off. A refund or a

@@ -12,7 +12,7 @@ mod tests;
 /// The most lines a cart may have, before lines of the same SKU are merged.
 pub const LINES_MAX: usize = 1000;
 
-/// The largest quantity of one line.
+/// The largest quantity of one line, and of all lines of a SKU together.
 pub const QTY_MAX: i64 = 1_000_000;
 
 /// A whole cart: at least one line, each SKU once, ascending.
@@ -45,6 +45,9 @@ impl Cart {
                 let oldest = seen.entry(sku).or_insert(version);
                 *oldest = version.min(*oldest);
             }
+        }
+        for (sku, qty) in lines.iter().filter(|(_, qty)| **qty > QTY_MAX) {
+            reader.misfit("/lines", format!("come to {qty} pieces of sku {sku}, more than {QTY_MAX}"));
         }
         let currency = given(body, "currency").and_then(|_| read_currency(&mut reader, body, ""));
         reader.finish(Some(Cart { lines, currency, seen }))

@@ -61,6 +61,19 @@ fn lines_of_the_same_sku_are_merged_and_sorted() {
 }
 
 #[test]
+fn lines_of_one_sku_come_to_no_more_than_one_line_may() {
+    let two = |first: i64, second: i64| {
+        order_of(
+            json!([{ "sku": 7, "qty": first }, { "sku": 8, "qty": 1_000_000 }, { "sku": 7, "qty": second }]),
+        )
+    };
+    check(Operation::Create, two(600_000, 400_000), &[]);
+    check(Operation::Create, two(600_000, 600_000), &["/lines"]);
+    let misfits = Operation::Create.read(&two(600_000, 600_000), false).expect_err("too many");
+    assert_eq!(misfits[0].message, "come to 1200000 pieces of sku 7, more than 1000000");
+}
+
+#[test]
 fn one_sku_has_one_price() {
     let lines = json!([{ "sku": 1, "qty": 1, "price_minor": 5 }, { "sku": 1, "qty": 1, "price_minor": 6 }]);
     check(Operation::Create, order_of(lines), &["/lines/1/price_minor"]);

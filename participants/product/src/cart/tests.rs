@@ -41,3 +41,10 @@ fn lines_of_the_same_sku_are_merged_and_sorted() {
     assert_eq!(cart.lines.into_iter().collect::<Vec<_>>(), [(2, 3), (9, 5)]);
     assert_eq!(cart.currency, None);
 }
+
+#[test]
+fn lines_of_one_sku_come_to_no_more_than_one_line_may() {
+    let two = |qty: i64| json!({ "lines": [{ "sku": 1, "qty": 600_000 }, { "sku": 1, "qty": qty }] });
+    check(two(400_000), &[]);
+    check(two(400_001), &["/lines"]);
+}
