@@ -20,20 +20,24 @@ mod tests;
 ///           ▼                       ▼                │                    │  └─────────┼──┘
 ///       cancelled ◄── cancel ── refunded ◄───────────┴── refund rest ─────┘            │
 ///                                                    │                                 │
-///                                                    ├── ship part ──► part_shipped ◄──┤ (part_shipped ── ship part)
-///                                                    │                    │ ship rest  │
+///                                                    ├── ship part ──► part_shipped ◄──┤ (part_shipped ── ship part,
+///                                                    │                    │            │  refund part)
+///                                                    │                    │ ship rest, │
+///                                                    │                    │ refund rest│
 ///            done ◄── complete ── shipped ◄──────────┴── ship rest ───────┴────────────┘
 /// ```
 ///
-/// Undoing a placed and paid order runs `refund`, then `cancel`: paid → refunded → cancelled. Once goods have left,
-/// nothing is refunded here any more: a return is another matter than a refund.
+/// Undoing a placed and paid order runs `refund`, then `cancel`: paid → refunded → cancelled. What has left is not
+/// refunded here any more: a return is another matter than a refund. What of a part-shipped order has not left may be, and
+/// when nothing is open any more the order is shipped, whichever of the two came last.
 ///
 /// A refund in several steps is begun and ends. While at least one is begun, the order is refunding and goods stay
-/// where they are; when the last one ends, the order stands where what was given back leads:
+/// where they are; when the last one ends, the order stands where what was given back and what has left lead:
 ///
 /// ```text
 ///        paid, part_refunded ── begin ──► refunding ── end ──► paid, part_refunded, refunded
-///                                         └───────┘ begin or end, others under way
+///        part_shipped                     └───────┘            part_shipped, shipped
+///                                  begin or end, others under way
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
@@ -72,9 +76,9 @@ pub enum Change {
     ShipRest,
     /// It has arrived.
     Complete,
-    /// The money for some goods is given back, some stays.
+    /// The money for some goods is given back, others stay open.
     RefundPart,
-    /// All the money still kept is given back.
+    /// The money for all open goods is given back.
     RefundRest,
     /// A refund in several steps is begun.
     RefundBegin,
@@ -86,6 +90,10 @@ pub enum Change {
     RefundsEndInPart,
     /// The last refund under way ends, and all the money was given back.
     RefundsEndInAll,
+    /// The last refund under way ends; some goods have left, and some are open.
+    RefundsEndPartShipped,
+    /// The last refund under way ends; some goods have left, and nothing is open any more.
+    RefundsEndShipped,
     /// It is called off.
     Cancel,
     /// Nobody has paid for it in time.
@@ -120,11 +128,15 @@ impl State {
             (Shipped, Change::Complete) => Some(Done),
             (Paid | PartRefunded, Change::RefundPart) => Some(PartRefunded),
             (Paid | PartRefunded, Change::RefundRest) => Some(Refunded),
-            (Paid | PartRefunded | Refunding, Change::RefundBegin) => Some(Refunding),
+            (PartShipped, Change::RefundPart) => Some(PartShipped),
+            (PartShipped, Change::RefundRest) => Some(Shipped),
+            (Paid | PartRefunded | PartShipped | Refunding, Change::RefundBegin) => Some(Refunding),
             (Refunding, Change::RefundsGoOn) => Some(Refunding),
             (Refunding, Change::RefundsEndInNone) => Some(Paid),
             (Refunding, Change::RefundsEndInPart) => Some(PartRefunded),
             (Refunding, Change::RefundsEndInAll) => Some(Refunded),
+            (Refunding, Change::RefundsEndPartShipped) => Some(PartShipped),
+            (Refunding, Change::RefundsEndShipped) => Some(Shipped),
             (Created | Reserved | Refunded, Change::Cancel) => Some(Cancelled),
             (Created | Reserved, Change::TimeOut) => Some(Cancelled),
             (
@@ -159,7 +171,7 @@ impl State {
 
 impl Change {
     /// Every change.
-    pub const ALL: [Change; 14] = [
+    pub const ALL: [Change; 16] = [
         Change::Reserve,
         Change::Pay,
         Change::ShipPart,
@@ -172,6 +184,8 @@ impl Change {
         Change::RefundsEndInNone,
         Change::RefundsEndInPart,
         Change::RefundsEndInAll,
+        Change::RefundsEndPartShipped,
+        Change::RefundsEndShipped,
         Change::Cancel,
         Change::TimeOut,
     ];

@@ -117,6 +117,7 @@ impl Book {
         (change, state): (Change, RefundState),
     ) -> Result<(Minor, bool), Verdict> {
         let (parts, rest) = self.choose(cause, &refund.order, change, refund.parts.as_deref())?;
+        self.whole_or_named(refund)?;
         let Some(entry) = self.entries.get_mut(&refund.order) else { return Err(missing(&refund.order)) };
         if self.refunds.contains_key(number) {
             return Err(refused(&entry.order, format!("refund {number:?} was made already")));
@@ -141,6 +142,20 @@ impl Book {
         };
         self.refunds.insert(number.to_owned(), row);
         Ok((amount, rest))
+    }
+
+    /// Refuses a refund of all that is left where some has left: whoever asks for that wants the order undone, which it
+    /// cannot be any more. What is still here comes back line by line.
+    fn whole_or_named(&self, refund: &Refund) -> Result<(), Verdict> {
+        let order = self.entries.get(&refund.order).map(|entry| &entry.order);
+        match order.filter(|order| refund.parts.is_none() && order.has_shipped()) {
+            Some(order) => {
+                let number = refund.order.as_str();
+                let why = format!("some of order {number:?} has left: name the lines that are to come back");
+                Err(refused(order, why))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Settles which goods a refund or a shipment is for, and whether they are all that is left.
@@ -197,11 +212,20 @@ impl Order {
         parts.iter().filter_map(of).fold(Minor::default(), |sum, price| sum.plus(price).unwrap_or(sum))
     }
 
+    /// Whether some of it has left.
+    fn has_shipped(&self) -> bool {
+        self.lines.values().any(|line| line.shipped > 0)
+    }
+
     /// Where the end of a refund leads.
     fn after_a_refund(&self) -> Change {
         let lines = || self.lines.values();
         if lines().any(|line| line.refunding > 0) {
             Change::RefundsGoOn
+        } else if self.has_shipped() && lines().any(|line| line.open() > 0) {
+            Change::RefundsEndPartShipped
+        } else if self.has_shipped() {
+            Change::RefundsEndShipped
         } else if lines().all(|line| line.refunded == 0) {
             Change::RefundsEndInNone
         } else if lines().all(|line| line.refunded == line.qty) {

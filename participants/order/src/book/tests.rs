@@ -71,7 +71,7 @@ const TABLE: &str = "
 created       -      reserved paid -            -       -        -             -        -                -              -                cancelled cancelled -           cancelled
 reserved      -      -        paid -            -       -        -             -        -                -              -                cancelled cancelled -           cancelled
 paid          -      -        -    part_shipped shipped -        part_refunded refunded refunding        -              -                -         -         refunded    -
-part_shipped  -      -        -    part_shipped shipped -        -             -        -                -              -                -         -         -           -
+part_shipped  -      -        -    part_shipped shipped -        part_shipped  -        -                -              -                -         -         -           -
 shipped       -      -        -    -            -       done     -             -        -                -              -                -         -         -           -
 done          -      -        -    -            -       -        -             -        -                -              -                -         -         -           -
 refunding     -      -        -    -            -       -        -             -        -                part_refunded  paid             -         -         -           -
@@ -293,6 +293,45 @@ fn goods_leave_in_parts_and_once_under_a_number() {
             "refused",
             "after shipping nothing is given back: {call}"
         );
+    }
+}
+
+#[test]
+fn what_of_a_part_shipped_order_has_not_left_may_be_given_back() {
+    // Two of SKU 1 and one of SKU 2; one of SKU 1 has left.
+    let mut book = book(&["create", "pay", "ship part S-1", "refund part R-1"]);
+    let order = book.created().next().expect("the order");
+    assert_eq!((order.state, order.refunded.get()), (State::PartShipped, 10), "SKU 2 is still open");
+    assert_eq!(state_of(&act(&mut book, "refund part R-2")), "refused", "what has left does not come back");
+    kept(&book);
+    assert_eq!(state_of(&act(&mut book, "ship S-2")), "shipped", "what was given back is not waited for");
+    assert_eq!(state_of(&act(&mut book, "complete")), "done");
+    kept(&book);
+
+    for (end, after, then) in [("refund_end", "part_shipped", 10), ("refund_abort", "part_shipped", 0)] {
+        let mut book = super::tests::book(&["create", "pay", "ship part S-1", "refund_begin part R-1"]);
+        assert_eq!(state_of(&act(&mut book, "ship S-2")), "refused", "a refund of it is under way");
+        assert_eq!(state_of(&act(&mut book, &format!("{end} R-1"))), after);
+        assert_eq!(book.created().next().map(|order| order.refunded.get()), Some(then));
+        assert_eq!(state_of(&act(&mut book, "ship S-2")), "shipped");
+        kept(&book);
+    }
+    let mut book = super::tests::book(&["create", "pay", "ship part S-1", "ship part S-2"]);
+    let last = json!({ "order": ORDER, "refund": "R-1", "lines": [{ "sku": 2, "qty": 1 }] });
+    let begin = Operation::RefundBegin.read(&last, false).expect("it fits");
+    let verdict = book.decide(&cause(Operation::RefundBegin, CallOp::Action, "begin"), &begin);
+    assert_eq!(state_of(&verdict), "refunding");
+    assert_eq!(state_of(&act(&mut book, "refund_end R-1")), "shipped", "nothing is open any more");
+    kept(&book);
+}
+
+#[test]
+fn an_order_of_which_some_has_left_is_not_undone_as_a_whole() {
+    for call in ["refund", "refund_begin", "refund undo"] {
+        let mut book = book(&["create", "pay", "ship part"]);
+        let verdict = act(&mut book, call);
+        let Verdict::Refused { why, .. } = verdict else { panic!("{call}: {verdict:?}") };
+        assert!(why.contains("some of order \"A-1\" has left"), "{call}: {why}");
     }
 }
 

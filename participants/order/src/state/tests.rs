@@ -6,17 +6,17 @@ use super::*;
 
 /// Columns in the order of [`Change::ALL`]; a dash is a conflict.
 const TABLE: &str = "
-              reserve  pay  ship_part    ship_rest complete refund_part   refund_rest refund_begin go_on     in_none in_part       in_all   cancel    time_out
-created       reserved paid -            -         -        -             -           -            -         -       -             -        cancelled cancelled
-reserved      -        paid -            -         -        -             -           -            -         -       -             -        cancelled cancelled
-paid          -        -    part_shipped shipped   -        part_refunded refunded    refunding    -         -       -             -        -         -
-part_shipped  -        -    part_shipped shipped   -        -             -           -            -         -       -             -        -         -
-shipped       -        -    -            -         done     -             -           -            -         -       -             -        -         -
-done          -        -    -            -         -        -             -           -            -         -       -             -        -         -
-refunding     -        -    -            -         -        -             -           refunding    refunding paid    part_refunded refunded -         -
-part_refunded -        -    part_shipped shipped   -        part_refunded refunded    refunding    -         -       -             -        -         -
-refunded      -        -    -            -         -        -             -           -            -         -       -             -        cancelled -
-cancelled     -        -    -            -         -        -             -           -            -         -       -             -        -         -
+              reserve  pay  ship_part    ship_rest complete refund_part   refund_rest refund_begin go_on     in_none in_part       in_all   in_part_shipped in_shipped cancel    time_out
+created       reserved paid -            -         -        -             -           -            -         -       -             -        -               -          cancelled cancelled
+reserved      -        paid -            -         -        -             -           -            -         -       -             -        -               -          cancelled cancelled
+paid          -        -    part_shipped shipped   -        part_refunded refunded    refunding    -         -       -             -        -               -          -         -
+part_shipped  -        -    part_shipped shipped   -        part_shipped  shipped     refunding    -         -       -             -        -               -          -         -
+shipped       -        -    -            -         done     -             -           -            -         -       -             -        -               -          -         -
+done          -        -    -            -         -        -             -           -            -         -       -             -        -               -          -         -
+refunding     -        -    -            -         -        -             -           refunding    refunding paid    part_refunded refunded part_shipped    shipped    -         -
+part_refunded -        -    part_shipped shipped   -        part_refunded refunded    refunding    -         -       -             -        -               -          -         -
+refunded      -        -    -            -         -        -             -           -            -         -       -             -        -               -          cancelled -
+cancelled     -        -    -            -         -        -             -           -            -         -       -             -        -               -          -         -
 ";
 
 #[test]

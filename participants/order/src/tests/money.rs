@@ -202,14 +202,93 @@ async fn t6_after_shipping_nothing_is_given_back() {
     assert_eq!((status, &view["state"], &view["shipment"]), (200, &json!("part_shipped"), &json!("S-1")));
     assert_eq!(shop.send(&action(saga(3), "ship", part)).await.0, 409, "a shipment leaves once");
     for (number, operation) in (10..).zip(["refund", "refund_begin"]) {
-        let body = json!({ "order": "A", "lines": [{ "sku": 1, "qty": 1 }] });
-        assert_eq!(shop.send(&action(saga(number), operation, body)).await.0, 409, "{operation}");
+        for lines in [json!([{ "sku": 1, "qty": 2 }]), json!(null)] {
+            let body = json!({ "order": "A", "lines": lines });
+            let number = saga(2 * number + u128::from(lines.is_null()));
+            let (status, no) = shop.send(&action(number, operation, body)).await;
+            assert_eq!(status, 409, "{operation} of what has left: {no}");
+        }
     }
     assert_eq!(shop.send(&action(saga(4), "ship", json!({ "order": "A" }))).await.1["state"], "shipped");
     assert_eq!(shop.send(&action(saga(12), "refund", json!({ "order": "A" }))).await.0, 409);
     let (_, detail) = shop.get("/orders/A").await;
     assert_eq!(detail["shipments"].as_array().map(Vec::len), Some(2));
     shop.assert_kept().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn t6_shipping_and_refunding_at_once_never_come_to_more_than_was_ordered() {
+    const ORDERS: u64 = 200;
+    let shop = Arc::new(shop().await);
+    // Half of the calls come by another service with a writer of its own: there only the database decides.
+    let twin = Arc::new(shop.twin().await);
+    let lines = json!([{ "sku": 1, "qty": 12, "price_minor": 10 }, { "sku": 2, "qty": 8, "price_minor": 7 }]);
+    for number in 0..ORDERS {
+        let order = format!("A-{number}");
+        let create = json!({ "order": order, "lines": lines });
+        assert_eq!(shop.send(&action(create_saga(number), "create", create)).await.0, 200);
+        assert_eq!(shop.send(&action(create_saga(number), "pay", json!({ "order": order }))).await.0, 200);
+    }
+    let mut draw = dice(20_261_122);
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut shipped: BTreeMap<String, i64> = BTreeMap::new();
+    let mut count = |(order, operation, (status, view)): (String, &str, (u16, Value))| {
+        assert!([200, 409].contains(&status), "{view}");
+        let pieces = view["lines"].as_array().into_iter().flatten().filter_map(|line| line["qty"].as_i64());
+        if operation == "ship" && status == 200 {
+            *shipped.entry(order).or_default() += pieces.sum::<i64>();
+        }
+    };
+    for call in 0..8_000_u64 {
+        let order = format!("A-{}", draw(ORDERS));
+        let operation =
+            ["ship", "ship", "refund", "refund_begin", "refund_end", "refund_end", "refund_abort"]
+                [usize::try_from(draw(7)).expect("small")];
+        let mut body = json!({ "order": order, "lines": [{ "sku": 1 + draw(2), "qty": 1 + draw(3) }] });
+        if operation != "ship" {
+            body["refund"] = json!(format!("R-{order}-{}", draw(8)));
+        }
+        let (shop, sent) = (
+            if draw(2) == 0 { shop.clone() } else { twin.clone() },
+            action(saga(1_000_000 + u128::from(call)), operation, body),
+        );
+        tasks.spawn(async move { (order, operation, patiently(|| shop.send(&sent)).await) });
+        while tasks.len() > 64 {
+            count(tasks.join_next().await.expect("a task").expect("no panic"));
+        }
+    }
+    tasks.join_all().await.into_iter().for_each(&mut count);
+    shop.assert_kept().await;
+    let mut ends = BTreeMap::new();
+    for number in 0..ORDERS {
+        let order = format!("A-{number}");
+        let (_, detail) = shop.get(&format!("/orders/{order}")).await;
+        let sum = |member: &str| {
+            detail["lines"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|line| line[member].as_i64())
+                .sum::<i64>()
+        };
+        let (gone, back, open) = (sum("shipped"), sum("refunded"), 20 - sum("shipped") - sum("refunded"));
+        assert!(open >= sum("refunding"), "{detail}");
+        assert_eq!(gone, shipped.get(&order).copied().unwrap_or_default(), "{detail}");
+        let expected = match (sum("refunding"), gone, open, back) {
+            (1.., ..) => "refunding",
+            (_, 1.., 0, _) => "shipped",
+            (_, 1.., _, _) => "part_shipped",
+            (_, _, 0, _) => "refunded",
+            (_, _, _, 1..) => "part_refunded",
+            _ => "paid",
+        };
+        assert_eq!(detail["state"], expected, "{detail}");
+        let cost = |line: &Value| Some(line["refunded"].as_i64()? * line["price_minor"].as_i64()?);
+        let money: i64 = detail["lines"].as_array().into_iter().flatten().filter_map(cost).sum();
+        assert_eq!(detail["refunded_minor"], money, "{detail}");
+        *ends.entry((expected, back > 0)).or_insert(0) += 1;
+    }
+    assert!(ends.contains_key(&("part_shipped", true)) && ends.contains_key(&("shipped", true)), "{ends:?}");
 }
 
 #[tokio::test]
