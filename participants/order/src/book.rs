@@ -11,7 +11,7 @@ use amends_wire::api::Time;
 use amends_wire::participant::CallOp;
 use serde_json::{Value, json};
 
-use crate::command::{Cancel, Command, Operation, OrderNo, Placement};
+use crate::command::{Cancel, Command, Operation, OrderNo, Paid, Placement};
 use crate::money::{Currency, Minor};
 use crate::state::{Change, State};
 
@@ -78,6 +78,8 @@ pub struct Order {
     pub version: i64,
     /// From when on it may be called off unpaid, in unix milliseconds.
     pub pay_deadline: Option<i64>,
+    /// The payment it was paid by, where that was one of a payment service.
+    pub payment: Option<String>,
     /// The token it was placed with; only on its way into the database.
     pub token: Option<String>,
     /// Its lines by SKU; empty where no command of the batch needs them.
@@ -147,6 +149,9 @@ impl Order {
         if let (State::Created | State::Reserved, Some(deadline)) = (self.state, self.pay_deadline) {
             view["pay_by"] = json!(Time(Timestamp(deadline)));
         }
+        if let Some(payment) = &self.payment {
+            view["payment"] = json!(payment);
+        }
         view
     }
 }
@@ -179,7 +184,7 @@ impl Book {
         match command {
             Command::Create(placement) => self.create(cause, placement),
             Command::Reserve(order) => self.change(cause, order, Change::Reserve, None),
-            Command::Pay(order, amount) => self.pay(cause, order, *amount),
+            Command::Pay(paid) => self.pay(cause, paid),
             Command::Ship(shipment) => self.ship(cause, shipment),
             Command::Complete(order) => self.change(cause, order, Change::Complete, None),
             Command::Refund(refund) => self.refund(cause, refund),
@@ -214,6 +219,7 @@ impl Book {
             refunded: Minor::default(),
             version: 1,
             pay_deadline: placement.pay_within_ms.map(|within| cause.now.saturating_add(within)),
+            payment: None,
             token: placement.token.clone(),
             lines: placement.lines.iter().map(line).collect(),
         };
@@ -224,20 +230,18 @@ impl Book {
         done
     }
 
-    fn pay(&mut self, cause: &Cause<'_>, number: &OrderNo, amount: Option<Minor>) -> Verdict {
-        match (self.entries.get(number), amount) {
-            (Some(entry), Some(amount)) if amount != entry.order.amount => {
-                let order = &entry.order;
-                let why = format!(
-                    "order {:?} comes to {} {} in minor units, not {amount}",
-                    number.as_str(),
-                    order.amount,
-                    order.currency
-                );
-                refused(order, why)
-            }
-            _ => self.change(cause, number, Change::Pay, None),
+    fn pay(&mut self, cause: &Cause<'_>, paid: &Paid) -> Verdict {
+        let Some(entry) = self.entries.get_mut(&paid.order) else { return missing(&paid.order) };
+        let order = &mut entry.order;
+        if let Some(amount) = paid.amount.filter(|amount| *amount != order.amount) {
+            let (number, total, currency) = (paid.order.as_str(), order.amount, order.currency);
+            let why = format!("order {number:?} comes to {total} {currency} in minor units, not {amount}");
+            return refused(order, why);
         }
+        if order.state.after(Change::Pay).is_some() {
+            order.payment.clone_from(&paid.payment);
+        }
+        self.change(cause, &paid.order, Change::Pay, None)
     }
 
     fn cancel(&mut self, cause: &Cause<'_>, cancel: &Cancel) -> Verdict {

@@ -63,8 +63,8 @@ pub enum Command {
     Create(Placement),
     /// Note that the stock of an order is set aside.
     Reserve(OrderNo),
-    /// Take an order as paid; the amount, if given, must be what the order comes to.
-    Pay(OrderNo, Option<Minor>),
+    /// Take an order as paid.
+    Pay(Paid),
     /// Send goods out.
     Ship(Shipment),
     /// Close a shipped order.
@@ -125,6 +125,17 @@ pub struct Part {
     pub qty: i64,
 }
 
+/// An order that is paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paid {
+    /// Which.
+    pub order: OrderNo,
+    /// What was paid, if it is said: it must be what the order comes to.
+    pub amount: Option<Minor>,
+    /// The number of the payment at the payment service, where it was paid through one.
+    pub payment: Option<String>,
+}
+
 /// An order called off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancel {
@@ -147,6 +158,8 @@ pub struct Refund {
     pub reason: Option<String>,
     /// For which goods, each SKU once, ascending; for all that are left if `None`.
     pub parts: Option<Vec<Part>>,
+    /// Whether whoever asks gives the money back at the payment service.
+    pub payment_service: bool,
 }
 
 /// A refund that was begun and now ends.
@@ -240,15 +253,10 @@ impl Operation {
             Operation::Cancel => {
                 let order = read_order(&mut reader, body);
                 let reason = read_reason(&mut reader, body, compensating);
-                let unpaid = !compensating && read_unpaid(&mut reader, body);
+                let unpaid = !compensating && read_flag(&mut reader, body, "unpaid");
                 order.map(|order| Command::Cancel(Cancel { order, reason, unpaid }))
             }
-            Operation::Pay => {
-                let order = read_order(&mut reader, body);
-                let amount =
-                    reader.integer_if_any(body, "", "amount_minor", 0..=MINOR_MAX).and_then(Minor::new);
-                order.map(|order| Command::Pay(order, amount))
-            }
+            Operation::Pay => read_paid(&mut reader, body).map(Command::Pay),
             Operation::Ship => {
                 let order = read_order(&mut reader, body);
                 let number = reader.text_if_any(body, "", "ship_no", 1..=NAME_CHARS_MAX);
@@ -280,10 +288,8 @@ impl Command {
             Command::RefundEnd(end) => &end.order,
             Command::Ship(shipment) => &shipment.order,
             Command::Cancel(cancel) => &cancel.order,
-            Command::Reserve(order)
-            | Command::Pay(order, _)
-            | Command::Complete(order)
-            | Command::TimeOut(order) => order,
+            Command::Pay(paid) => &paid.order,
+            Command::Reserve(order) | Command::Complete(order) | Command::TimeOut(order) => order,
         }
     }
 }
@@ -319,21 +325,31 @@ fn read_reason(reader: &mut Reader, body: &Value, compensating: bool) -> Option<
     (!compensating).then(|| reader.text_if_any(body, "", "reason", 1..=REASON_CHARS_MAX)).flatten()
 }
 
-fn read_unpaid(reader: &mut Reader, body: &Value) -> bool {
-    let unpaid = given(body, "unpaid");
-    if unpaid.is_some_and(|unpaid| !unpaid.is_boolean()) {
-        reader.misfit("/unpaid", "must be true or false");
+/// Reads a member that is true or false; false where it is absent.
+fn read_flag(reader: &mut Reader, body: &Value, member: &str) -> bool {
+    let flag = given(body, member);
+    if flag.is_some_and(|flag| !flag.is_boolean()) {
+        reader.misfit(format!("/{member}"), "must be true or false");
     }
-    unpaid.and_then(Value::as_bool).unwrap_or(false)
+    flag.and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// Reads `{"order", "refund"?, "reason"?, "lines"?}`; `only_order` leaves out all but the first.
+/// Reads `{"order", "amount_minor"?, "payment"?}`.
+fn read_paid(reader: &mut Reader, body: &Value) -> Option<Paid> {
+    let order = read_order(reader, body);
+    let amount = reader.integer_if_any(body, "", "amount_minor", 0..=MINOR_MAX).and_then(Minor::new);
+    let payment = reader.text_if_any(body, "", "payment", 1..=NAME_CHARS_MAX);
+    order.map(|order| Paid { order, amount, payment })
+}
+
+/// Reads `{"order", "refund"?, "reason"?, "lines"?, "payment_service"?}`; `only_order` leaves out all but the first.
 fn read_refund(reader: &mut Reader, body: &Value, only_order: bool) -> Option<Refund> {
     let order = read_order(reader, body);
     let number = (!only_order).then(|| reader.text_if_any(body, "", "refund", 1..=NAME_CHARS_MAX)).flatten();
     let reason = read_reason(reader, body, only_order);
     let parts = (!only_order && given(body, "lines").is_some()).then(|| read_parts(reader, body));
-    order.map(|order| Refund { order, number, reason, parts })
+    let payment_service = !only_order && read_flag(reader, body, "payment_service");
+    order.map(|order| Refund { order, number, reason, parts, payment_service })
 }
 
 /// Reads `{"order", "refund"?}`.

@@ -4,23 +4,27 @@
 //! |---|---|---|
 //! | `create` | `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?, "token"?, "pay_within_s"?}` | `cancel` |
 //! | `reserve` | `{"order"}` | |
-//! | `pay` | `{"order", "amount_minor"?}` | `refund` |
+//! | `pay` | `{"order", "amount_minor"?, "payment"?}`; `payment` is its number at a payment service | `refund` |
 //! | `ship` | `{"order", "ship_no"?, "lines"?: [{"sku", "qty"}]}` | |
 //! | `complete` | `{"order"}` | |
-//! | `refund` | `{"order", "refund"?, "reason"?, "lines"?: [{"sku", "qty"}]}` | |
-//! | `refund_begin` | the same; without lines it is refused while another refund is under way | `refund_abort` |
+//! | `refund` | `{"order", "refund"?, "reason"?, "lines"?: [{"sku", "qty"}], "payment_service"?}`; without lines it is refused where some has left | |
+//! | `refund_begin` | the same; without lines it is refused while another refund is under way as well | `refund_abort` |
 //! | `refund_end`, `refund_abort` | `{"order", "refund"?}` | |
 //! | `cancel` | `{"order", "reason"?, "unpaid"?}`; with `unpaid`, one that was paid and refunded is refused too | |
 //! | `time_out` | `{"order"}` | |
 //!
 //! Every operation answers `{"order", "state", "total_minor", "currency", "refunded_minor"}`, and `"pay_by"` where an
-//! order has a time to be paid in; a refund also says `"refund": {"refund", "amount_minor", "lines"}`, a shipment
+//! order has a time to be paid in, `"payment"` where it was paid by one; a refund also says `"refund": {"refund", "amount_minor", "lines"}`, a shipment
 //! `"shipment"` and `"lines"`, so that the next step moves these goods and no others; a time-out of an order that was
 //! called off before `"already": true`.
 //! What conflicts with where the order stands is refused (409) and changes
 //! nothing; a body that does not fit is answered 422 with each place in `errors`. An order number is 1 to 64
 //! characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are merged, and come to no more than one line may. A compensation
 //! undoes the whole of its action, and once undone answers every further one alike.
+//!
+//! Money goes back where it was paid. An order that was paid by a payment of a payment service remembers which: a refund is
+//! asked for with `payment_service` (true) by whoever gives the money back there, and without it by whoever does not. The
+//! wrong one of the two is refused.
 //!
 //! A *refund in several steps* is begun, which sets its pieces aside, and ends: done or called off. A refund or a
 //! shipment takes effect once under its number; without one it is named after its saga. An order may be placed with a
@@ -69,13 +73,14 @@ pub const NAME: &str = "order";
 pub const BATCH_MAX: u32 = 64;
 
 /// The scripts that make an order database, in order.
-pub const SQLITE: [&str; 6] = [
+pub const SQLITE: [&str; 7] = [
     barrier::SQLITE,
     include_str!("../../../migrations/order/sqlite/0001_order.sql"),
     barrier::BY_TIME,
     barrier::ROUND,
     include_str!("../../../migrations/order/sqlite/0002_steps.sql"),
     barrier::OP_SQLITE,
+    include_str!("../../../migrations/order/sqlite/0003_payment.sql"),
 ];
 
 /// The orders of a shop.

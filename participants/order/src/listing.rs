@@ -41,6 +41,8 @@ pub struct Entry {
     pub refunded_minor: i64,
     /// What its money is in.
     pub currency: String,
+    /// The payment it was paid by, where that was one of a payment service.
+    pub payment: Option<String>,
     /// When it last changed.
     pub updated_at: Time,
     /// `[{"sku", "qty", "refunded", "shipped"}]`, ascending by SKU.
@@ -70,6 +72,8 @@ pub struct Detail {
     pub version: i64,
     /// From when on it may be called off unpaid.
     pub pay_by: Option<Time>,
+    /// The payment it was paid by, where that was one of a payment service.
+    pub payment: Option<String>,
     /// When it was placed.
     pub created_at: Time,
     /// When it last changed.
@@ -182,7 +186,7 @@ pub async fn orders_after(
                (select json_group_array(
                     json_object('sku', sku_id, 'qty', qty, 'refunded', refunded, 'shipped', shipped) order by sku_id)
                 from order_line where order_line.order_no = orders.order_no),
-               updated_at
+               updated_at, payment_no
         from orders where order_no > ?1 order by order_no limit ?2";
     let rows = query(SQL).bind(after).bind(limit).fetch_all(connection).await?;
     let items = rows.iter().map(entry).collect::<Result<Vec<Entry>, Error>>()?;
@@ -200,6 +204,7 @@ fn entry(row: &SqliteRow) -> Result<Entry, Error> {
         currency: row.try_get(5)?,
         lines: raw(row, 6)?,
         updated_at: time(row, 7)?,
+        payment: row.try_get(8)?,
     })
 }
 
@@ -210,7 +215,7 @@ fn entry(row: &SqliteRow) -> Result<Entry, Error> {
 pub async fn order(connection: &mut SqliteConnection, number: &str) -> Result<Option<Detail>, Error> {
     const SQL: &str = "
         select order_no, saga, step, user_id, state, currency, amount_minor, refunded_minor, version,
-               pay_deadline, created_at, updated_at
+               pay_deadline, payment_no, created_at, updated_at
         from orders where order_no = ?1";
     let Some(row) = query(SQL).bind(number).fetch_optional(&mut *connection).await? else { return Ok(None) };
     let order = order_of(&row)?;
@@ -225,8 +230,9 @@ pub async fn order(connection: &mut SqliteConnection, number: &str) -> Result<Op
         refunded_minor: order.refunded.get(),
         version: order.version,
         pay_by: order.pay_deadline.map(|deadline| Time(Timestamp(deadline))),
-        created_at: time(&row, 10)?,
-        updated_at: time(&row, 11)?,
+        payment: order.payment,
+        created_at: time(&row, 11)?,
+        updated_at: time(&row, 12)?,
         lines: lines(connection, number).await?,
         events: events(connection, number).await?,
         refunds: refunds(connection, number).await?,

@@ -93,7 +93,7 @@ impl Wanted {
                 self.tokens.extend(token);
             }
             Command::Reserve(_)
-            | Command::Pay(..)
+            | Command::Pay(_)
             | Command::Complete(_)
             | Command::Cancel(..)
             | Command::TimeOut(_) => {}
@@ -133,9 +133,9 @@ struct Write {
 
 const INSERT_ORDERS: &str = "
     insert into orders (order_no, saga, step, user_id, state, currency, amount_minor, refunded_minor, version,
-                        token, pay_deadline, created_at, updated_at)
+                        token, pay_deadline, payment_no, created_at, updated_at)
     select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-           value ->> 8, value ->> 9, value ->> 10, ?2, ?2
+           value ->> 8, value ->> 9, value ->> 10, value ->> 11, ?2, ?2
     from json_each(?1)";
 
 const INSERT_LINES: &str = "
@@ -145,9 +145,10 @@ const INSERT_LINES: &str = "
 
 const UPDATE_ORDERS: &str = "
     update orders
-    set state = new.value ->> 1, refunded_minor = new.value ->> 2, version = new.value ->> 3, updated_at = ?2
+    set state = new.value ->> 1, refunded_minor = new.value ->> 2, payment_no = new.value ->> 3,
+        version = new.value ->> 4, updated_at = ?2
     from json_each(?1) as new
-    where order_no = new.value ->> 0 and state = new.value ->> 4 and version = new.value ->> 5";
+    where order_no = new.value ->> 0 and state = new.value ->> 5 and version = new.value ->> 6";
 
 const UPDATE_LINES: &str = "
     update order_line
@@ -196,7 +197,7 @@ impl Changes {
         let mut changes = Changes::default();
         changes.insert_orders(book)?;
         let moved = book.moved().map(|(order, was, version)| {
-            (&order.number, order.state, order.refunded, order.version, was, version)
+            (&order.number, order.state, order.refunded, &order.payment, order.version, was, version)
         });
         changes.push("orders", UPDATE_ORDERS, moved)?;
         let lines = book
@@ -239,6 +240,7 @@ impl Changes {
                 order.version,
                 &order.token,
                 order.pay_deadline,
+                &order.payment,
             )
         });
         self.push("orders", INSERT_ORDERS, orders)?;

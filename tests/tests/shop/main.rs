@@ -5,7 +5,7 @@
 mod races;
 mod world;
 
-use amends_client::Status;
+use amends_client::{Signal, Status};
 use serde_json::{Value, json};
 use world::World;
 
@@ -78,7 +78,7 @@ async fn t6_a_paid_order_is_cancelled_and_after_shipping_nothing_is_given_back()
     let ship = |number: &str, sku: i64, qty: i64| json!({ "order": "B", "shipment": number, "lines": [{ "sku": sku, "qty": qty }] });
     world.completes("ship-parts", &ship("S-1", 1, 1)).await;
     assert_eq!(world.order("B").await["state"], "part_shipped");
-    let refund = json!({ "order": "B", "refund": "R-9", "lines": [{ "sku": 1, "qty": 1 }] });
+    let refund = json!({ "order": "B", "refund": "R-9", "lines": [{ "sku": 1, "qty": 2 }] });
     assert_eq!(world.run("refund-in-parts", &refund).await.status, Status::Compensated);
     assert_eq!(world.run("cancel-paid", &json!({ "order": "B" })).await.status, Status::Compensated);
     assert_eq!(world.run("ship-parts", &ship("S-1", 1, 1)).await.status, Status::Compensated, "it has left");
@@ -86,6 +86,73 @@ async fn t6_a_paid_order_is_cancelled_and_after_shipping_nothing_is_given_back()
     world.completes("ship-parts", &ship("S-3", 2, 1)).await;
     assert_eq!((&world.order("B").await["state"], world.usable(1).await), (&json!("shipped"), 8));
     assert_eq!(world.payment("B").await["state"], "paid");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_before_it_leaves_is_given_back_and_the_order_is_shipped() {
+    let world = World::start(10).await;
+    world.completes("place-and-pay", &cart("A", "at_once")).await;
+    let first = json!({ "order": "A", "shipment": "S-1", "lines": [{ "sku": 1, "qty": 1 }] });
+    world.completes("ship-parts", &first).await;
+    let lines = json!([{ "sku": 1, "qty": 1 }, { "sku": 2, "qty": 1 }]);
+    world.completes("refund-in-parts", &json!({ "order": "A", "refund": "R-1", "lines": lines })).await;
+    let (order, payment) = (world.order("A").await, world.payment("A").await);
+    assert_eq!((&order["state"], &order["refunded_minor"]), (&json!("shipped"), &json!(1250)), "{order}");
+    assert_eq!((&payment["state"], &payment["refunded_minor"]), (&json!("part_refunded"), &json!(1250)));
+    assert_eq!(
+        (world.usable(1).await, world.usable(2).await),
+        (9, 10),
+        "one piece has left, the others are back"
+    );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_that_would_leave_the_money_where_it_is_is_refused() {
+    let world = World::start(10).await;
+    world.completes("place-and-pay", &cart("A", "at_once")).await;
+    let part = json!({ "order": "A", "refund": "R-1", "lines": [{ "sku": 1, "qty": 1 }] });
+    assert_eq!(world.run("cancel-order", &json!({ "order": "A" })).await.status, Status::Compensated);
+    assert_eq!(world.run("refund", &part).await.status, Status::Compensated);
+    assert_eq!(
+        (&world.order("A").await["state"], world.usable(1).await),
+        (&json!("paid"), 8),
+        "nothing has changed"
+    );
+    world.completes("cancel-paid", &json!({ "order": "A" })).await;
+    assert_eq!(world.payment("A").await["state"], "refunded");
+
+    let by_signal = json!({ "order": "B", "lines": [{ "sku": 1, "qty": 1 }] });
+    let saga = world.start_saga("checkout", &by_signal).await;
+    world.client.signal(saga, &Signal::of("payment").payload(&json!({ "paid": true }))).await.expect("it is taken");
+    let ended = world.client.wait_end(saga, world::PATIENCE).await.expect("it ends");
+    assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
+    assert_eq!(world.run("cancel-paid", &json!({ "order": "B" })).await.status, Status::Compensated);
+    assert_eq!(
+        world.order("B").await["state"],
+        "paid",
+        "nothing has changed, and nothing waits for a person"
+    );
+    world.completes("cancel-order", &json!({ "order": "B" })).await;
+    world.quiet().await;
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_free_is_sold_and_comes_back_last() {
+    let world = World::start(10).await;
+    let free = json!({ "order": "gift", "lines": [{ "sku": 3, "qty": 1 }] });
+    world.completes("place-and-pay", &free).await;
+    world.completes("cancel-paid", &json!({ "order": "gift" })).await;
+    let both = json!({ "order": "A", "lines": [{ "sku": 1, "qty": 1 }, { "sku": 3, "qty": 1 }] });
+    world.completes("place-and-pay", &both).await;
+    let part = |refund: &str, sku: i64| json!({ "order": "A", "refund": refund, "lines": [{ "sku": sku, "qty": 1 }] });
+    world.completes("refund-in-parts", &part("R-1", 1)).await;
+    assert_eq!(world.payment("A").await["state"], "refunded");
+    world.completes("refund-in-parts", &part("R-2", 3)).await;
+    assert_eq!((&world.order("A").await["state"], world.usable(3).await), (&json!("refunded"), 10));
+    world.quiet().await;
     world.end().await;
 }
 

@@ -1,4 +1,4 @@
-//! A coordinator and the four services of a shop, with two SKUs in stock.
+//! A coordinator and the four services of a shop, with three SKUs in stock; the third is free.
 
 use std::future::Future;
 use std::time::Duration;
@@ -152,9 +152,10 @@ impl World {
 
     async fn stock_up(&self, product: &str, stock: i64) {
         let item = |sku: i64, price: i64| json!({ "sku": sku, "name": "a thing", "price_minor": price, "currency": "EUR" });
-        let items = json!({ "items": [item(1, 1000), item(2, 250)] });
+        let items = json!({ "items": [item(1, 1000), item(2, 250), item(3, 0)] });
         self.ask(self.http.put(format!("{product}/catalogue")).json(&items)).await;
-        let lines = json!([{ "sku": 1, "qty": stock }, { "sku": 2, "qty": stock }]);
+        let lines =
+            json!([{ "sku": 1, "qty": stock }, { "sku": 2, "qty": stock }, { "sku": 3, "qty": stock }]);
         let delivery = json!({ "biz_no": "delivery-1", "lines": lines });
         self.ask(self.http.post(format!("{}/replenish", self.inventory)).json(&delivery)).await;
         for name in DEFINITIONS {

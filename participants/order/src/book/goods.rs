@@ -118,6 +118,7 @@ impl Book {
     ) -> Result<(Minor, bool), Verdict> {
         let (parts, rest) = self.choose(cause, &refund.order, change, refund.parts.as_deref())?;
         self.whole_or_named(refund)?;
+        self.goes_back_where_it_was_paid(cause, refund)?;
         let Some(entry) = self.entries.get_mut(&refund.order) else { return Err(missing(&refund.order)) };
         if self.refunds.contains_key(number) {
             return Err(refused(&entry.order, format!("refund {number:?} was made already")));
@@ -156,6 +157,26 @@ impl Book {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses a refund by whoever would give the money back elsewhere than where it is. A payment that is undone is made
+    /// good by the saga that made it, step by step.
+    fn goes_back_where_it_was_paid(&self, cause: &Cause<'_>, refund: &Refund) -> Result<(), Verdict> {
+        let Some(entry) = self.entries.get(&refund.order) else { return Err(missing(&refund.order)) };
+        let number = refund.order.as_str();
+        let why = match &entry.order.payment {
+            _ if cause.compensating() => return Ok(()),
+            Some(payment) if !refund.payment_service => format!(
+                "order {number:?} was paid by payment {payment:?} of the payment service, and its money goes back there"
+            ),
+            None if refund.payment_service => {
+                format!(
+                    "order {number:?} was not paid through the payment service, which has nothing to give back"
+                )
+            }
+            Some(_) | None => return Ok(()),
+        };
+        Err(refused(&entry.order, why))
     }
 
     /// Settles which goods a refund or a shipment is for, and whether they are all that is left.

@@ -21,6 +21,8 @@ fn act(book: &mut Book, words: &str) -> Verdict {
             "part" => body["lines"] = json!([{ "sku": 1, "qty": 1 }]),
             "unpaid" => body["unpaid"] = json!(true),
             "minute" => body["pay_within_s"] = json!(60),
+            "service" => body["payment_service"] = json!(true),
+            number if number.starts_with("P-") => body["payment"] = json!(number),
             number if number.starts_with("R-") => body["refund"] = json!(number),
             number if number.starts_with("S-") => body["ship_no"] = json!(number),
             other => step = other.to_owned(),
@@ -193,6 +195,30 @@ fn another_amount_than_the_order_comes_to_is_refused() {
         let verdict = book.decide(&cause(Operation::Pay, CallOp::Action, "pay"), &command);
         assert_eq!(state_of(&verdict), expected, "{amount}");
     }
+}
+
+#[test]
+fn money_goes_back_where_it_was_paid_and_nowhere_else() {
+    for call in ["refund", "refund part", "refund_begin", "refund_begin part"] {
+        let mut paid_there = book(&["create", "pay P-1"]);
+        let verdict = act(&mut paid_there, call);
+        let Verdict::Refused { why, .. } = verdict else { panic!("{call}: {verdict:?}") };
+        assert!(why.contains("paid by payment \"P-1\" of the payment service"), "{call}: {why}");
+        let Verdict::Done(view) = act(&mut paid_there, &format!("{call} service")) else { panic!("{call}") };
+        assert_eq!(view["payment"], "P-1");
+        kept(&paid_there);
+
+        let mut paid_elsewhere = book(&["create", "pay"]);
+        let verdict = act(&mut paid_elsewhere, &format!("{call} service"));
+        let Verdict::Refused { why, .. } = verdict else { panic!("{call}: {verdict:?}") };
+        assert!(why.contains("was not paid through the payment service"), "{call}: {why}");
+        assert_ne!(state_of(&act(&mut paid_elsewhere, call)), "refused", "{call}");
+    }
+    let mut undone = book(&["create", "pay P-1"]);
+    assert_eq!(state_of(&act(&mut undone, "refund undo")), "refunded", "its own saga makes the payment good");
+    let mut late = book(&["create", "cancel"]);
+    assert_eq!(state_of(&act(&mut late, "pay P-1")), "refused");
+    assert_eq!(late.created().next().and_then(|order| order.payment.clone()), None, "it never came to count");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn parts_and_amounts_are_read() {
     assert_eq!(refund.parts, Some(vec![Part { sku: 1, qty: 1 }, Part { sku: 2, qty: 3 }]));
     assert_eq!((refund.number.as_deref(), refund.reason.as_deref()), (Some("R-1"), Some("torn")));
     let pay = Operation::Pay.read(&json!({ "order": "A", "amount_minor": 3 }), false).expect("it fits");
-    assert!(matches!(pay, Command::Pay(_, Some(amount)) if amount.get() == 3));
+    assert!(matches!(pay, Command::Pay(Paid { amount: Some(amount), .. }) if amount.get() == 3));
     check(Operation::Pay, json!({ "order": "A", "amount_minor": -3 }), &["/amount_minor"]);
     check(Operation::Ship, json!({ "order": "A", "lines": [] }), &["/lines"]);
     check(Operation::Ship, json!({ "order": "A" }), &[]);

@@ -39,13 +39,14 @@ async fn load_orders(
     numbers: String,
 ) -> Result<BTreeMap<String, Order>, Error> {
     const SQL: &str = "
-        select order_no, saga, step, user_id, state, currency, amount_minor, refunded_minor, version, pay_deadline
+        select order_no, saga, step, user_id, state, currency, amount_minor, refunded_minor, version, pay_deadline,
+               payment_no
         from orders where order_no in (select value from json_each(?1))";
     let rows = query(SQL).bind(numbers).fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, order_of(row)?))).collect()
 }
 
-/// Reads an order from the ten columns that every query of orders begins with.
+/// Reads an order from the eleven columns that every query of orders begins with.
 pub(crate) fn order_of(row: &SqliteRow) -> Result<Order, Error> {
     let number: String = row.try_get(0)?;
     let (state, currency): (String, String) = (row.try_get(4)?, row.try_get(5)?);
@@ -60,6 +61,7 @@ pub(crate) fn order_of(row: &SqliteRow) -> Result<Order, Error> {
         refunded: minor(row, 7).map_err(|value| corrupt("refunded_minor", value))?,
         version: row.try_get(8)?,
         pay_deadline: row.try_get(9)?,
+        payment: row.try_get(10)?,
         token: None,
         lines: BTreeMap::new(),
         number: OrderNo::stored(number),

@@ -12,9 +12,10 @@ use crate::book::{Cause, Verdict};
 use crate::command::Operation;
 use crate::listing;
 
-const SCHEMA: [&str; 2] = [
+const SCHEMA: [&str; 3] = [
     include_str!("../../../../migrations/order/sqlite/0001_order.sql"),
     include_str!("../../../../migrations/order/sqlite/0002_steps.sql"),
+    include_str!("../../../../migrations/order/sqlite/0003_payment.sql"),
 ];
 
 async fn database() -> SqliteConnection {

@@ -70,7 +70,8 @@ pub(super) fn place_and_pay() -> Definition {
 /// The last step of those that place an order: it decides.
 fn paid() -> Step {
     let patient = retry().attempts(8).first("200ms").factor(2.0).max("10s");
-    call("paid", "order.pay").pivot().retry(patient).compensation("order.refund").with(the_order()).into()
+    let with = json!({ "order": expr("input.order"), "payment": expr("steps.charge.output.payment") });
+    call("paid", "order.pay").pivot().retry(patient).compensation("order.refund").with(with).into()
 }
 
 pub(super) fn charge_then_deduct() -> Definition {
@@ -139,15 +140,17 @@ pub(super) fn cancel_paid() -> Definition {
         "order": expr("input.order"), "refund_no": expr("saga.id"),
         "lines": expr("steps.begin.output.refund.lines"),
     });
+    let mut begin = why.clone();
+    begin["payment_service"] = json!(true);
     let money = json!({
-        "order": expr("input.order"), "refund": expr("saga.id"),
+        "payment": expr("steps.begin.output.payment"), "refund": expr("saga.id"),
         "amount_minor": expr("steps.begin.output.refund.amount_minor"),
     });
     Definition::named("cancel-paid")
         .version(1)
         .deadline("10m")
         .input(order_and_reason())
-        .step(call("begin", "order.refund_begin").compensation("order.refund_abort").with(why.clone()))
+        .step(call("begin", "order.refund_begin").compensation("order.refund_abort").with(begin))
         .step(call("stock", "inventory.refund").pivot().no_compensation(ON_THE_SHELF).with(goods))
         .step(call("money", "payment.refund").with(money))
         .step(call("end", "order.refund_end").with(the_order()))
@@ -162,13 +165,13 @@ pub(super) fn refund_in_parts() -> Definition {
     ));
     let begin = json!({
         "order": expr("input.order"), "refund": expr("input.refund"),
-        "reason": expr("input.reason | default(none)"), "lines": expr("input.lines"),
+        "reason": expr("input.reason | default(none)"), "lines": expr("input.lines"), "payment_service": true,
     });
     let goods = json!({
         "order": expr("input.order"), "refund_no": expr("input.refund"), "lines": expr("input.lines"),
     });
     let money = json!({
-        "order": expr("input.order"), "refund": expr("input.refund"),
+        "payment": expr("steps.begin.output.payment"), "refund": expr("input.refund"),
         "amount_minor": expr("steps.begin.output.refund.amount_minor"),
     });
     let end = json!({ "order": expr("input.order"), "refund": expr("input.refund") });
