@@ -199,6 +199,10 @@ impl Book {
         if let Some(entry) = self.entries.get(&placement.order) {
             return refused(&entry.order, format!("order {:?} exists already", placement.order.as_str()));
         }
+        let pay_deadline = placement.pay_deadline(cause.now);
+        if let Some(deadline) = pay_deadline.filter(|deadline| *deadline <= cause.now) {
+            return too_late(&placement.order, deadline);
+        }
         if let (Some(token), Some(customer)) = (&placement.token, &placement.customer) {
             match self.tokens.entry((customer.clone(), token.clone())) {
                 Slot::Occupied(taken) => return used(taken.get()),
@@ -218,7 +222,7 @@ impl Book {
             amount: placement.total,
             refunded: Minor::default(),
             version: 1,
-            pay_deadline: placement.pay_within_ms.map(|within| cause.now.saturating_add(within)),
+            pay_deadline,
             payment: None,
             token: placement.token.clone(),
             lines: placement.lines.iter().map(line).collect(),
@@ -363,6 +367,13 @@ impl Book {
 fn missing(number: &OrderNo) -> Verdict {
     let why = format!("there is no order {:?}", number.as_str());
     Verdict::Refused { why, details: json!({ "order": number }) }
+}
+
+/// An order that nobody could pay for any more is not placed: its goods are as good as released.
+fn too_late(number: &OrderNo, deadline: i64) -> Verdict {
+    let pay_by = Time(Timestamp(deadline));
+    let why = format!("order {:?} was to be paid by {pay_by}, which has passed", number.as_str());
+    Verdict::Refused { why, details: json!({ "order": number, "pay_by": pay_by }) }
 }
 
 fn conflict(cause: &Cause<'_>, order: &Order) -> Verdict {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use amends_sdk::body::{Reader, given};
+use amends_wire::api::Time;
 use amends_wire::problem::Misfit;
 use serde::Serialize;
 use serde_json::Value;
@@ -103,6 +104,16 @@ pub struct Placement {
     pub token: Option<String>,
     /// How long from now it may wait for its payment, in milliseconds.
     pub pay_within_ms: Option<i64>,
+    /// Until when it may wait for its payment, in unix milliseconds. Of the two the earlier counts.
+    pub pay_by: Option<i64>,
+}
+
+impl Placement {
+    /// From when on it may be called off unpaid, when it is placed at `now`, in unix milliseconds.
+    pub fn pay_deadline(&self, now: i64) -> Option<i64> {
+        let within = self.pay_within_ms.map(|within| now.saturating_add(within));
+        [within, self.pay_by].into_iter().flatten().min()
+    }
 }
 
 /// So many of a SKU at a price.
@@ -360,7 +371,7 @@ fn read_refund_end(reader: &mut Reader, body: &Value, done: bool) -> Option<Comm
 }
 
 /// Reads `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?, "token"?,
-/// "pay_within_s"?}`.
+/// "pay_within_s"?, "pay_by"?}`.
 fn read_placement(reader: &mut Reader, body: &Value) -> Option<Placement> {
     let order = read_order(reader, body);
     let customer = reader.text_if_any(body, "", "customer", 1..=NAME_CHARS_MAX);
@@ -369,6 +380,7 @@ fn read_placement(reader: &mut Reader, body: &Value) -> Option<Placement> {
         reader.misfit("/customer", "is missing: a token belongs to a customer");
     }
     let pay_within = reader.integer_if_any(body, "", "pay_within_s", 1..=PAY_WITHIN_S_MAX);
+    let pay_by = read_time(reader, body, "pay_by");
     let currency = match given(body, "currency") {
         None => Some(Currency::EUR),
         Some(value) => {
@@ -402,7 +414,17 @@ fn read_placement(reader: &mut Reader, body: &Value) -> Option<Placement> {
         total: total?,
         token,
         pay_within_ms,
+        pay_by,
     })
+}
+
+/// Reads a time in RFC 3339, if there is one, in unix milliseconds.
+fn read_time(reader: &mut Reader, body: &Value, member: &str) -> Option<i64> {
+    let time = given(body, member)?.as_str().and_then(|text| text.parse::<Time>().ok());
+    if time.is_none() {
+        reader.misfit(format!("/{member}"), "must be a time such as 2026-11-21T18:00:00.000Z");
+    }
+    time.map(|time| time.0.0)
 }
 
 /// What lines come to, unless it exceeds the largest amount.

@@ -2,7 +2,7 @@
 //!
 //! | operation | body | undone by |
 //! |---|---|---|
-//! | `create` | `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?, "token"?, "pay_within_s"?}` | `cancel` |
+//! | `create` | `{"order", "customer"?, "currency"?, "lines": [{"sku", "qty", "price_minor"?}], "total"?, "token"?, "pay_within_s"?, "pay_by"?}` | `cancel` |
 //! | `reserve` | `{"order"}` | |
 //! | `pay` | `{"order", "amount_minor"?, "payment"?}`; `payment` is its number at a payment service | `refund` |
 //! | `ship` | `{"order", "ship_no"?, "lines"?: [{"sku", "qty"}]}` | |
@@ -28,7 +28,9 @@
 //!
 //! A *refund in several steps* is begun, which sets its pieces aside, and ends: done or called off. A refund or a
 //! shipment takes effect once under its number; without one it is named after its saga. An order may be placed with a
-//! [`token`], of which there is one for each time a form is shown, and may have a time to be paid in ([`timeouts`]).
+//! [`token`], of which there is one for each time a form is shown, and may have a time to be paid in ([`timeouts`]): so many
+//! seconds from when it is placed (`pay_within_s`), until when its goods are held (`pay_by`, a time in RFC 3339), or the
+//! earlier of both. One whose time has passed is not placed.
 //!
 //! The way of a call: [`command`] reads it, [`table`] loads what the batch is about, [`book`] decides by [`state`] and
 //! [`money`], [`table`] writes what changed. [`audit`] checks the result by its own laws, and

@@ -384,6 +384,32 @@ fn an_order_is_called_off_when_its_time_is_up_and_not_before() {
 }
 
 #[test]
+fn an_order_is_to_be_paid_while_its_goods_are_held() {
+    let held_for = |seconds: i64, within: Option<i64>| {
+        let pay_by = Time(Timestamp(NOW + seconds * 1_000));
+        let body = json!({ "order": ORDER, "pay_by": pay_by, "pay_within_s": within, "token": "t-1", "customer": "ada",
+            "lines": [{ "sku": 1, "qty": 1 }] });
+        let command = Operation::Create.read(&body, false).expect("it fits");
+        let mut book = Book::default();
+        let verdict = book.decide(&cause(Operation::Create, CallOp::Action, "create"), &command);
+        (verdict, book)
+    };
+    for (seconds, within, expected) in [(60, None, 60), (60, Some(900), 60), (900, Some(300), 300)] {
+        let (verdict, book) = held_for(seconds, within);
+        let Verdict::Done(view) = verdict else { panic!("{verdict:?}") };
+        assert_eq!(view["pay_by"], json!(Time(Timestamp(NOW + expected * 1_000))), "{seconds} {within:?}");
+        assert_eq!(book.created().count(), 1);
+    }
+    for seconds in [0, -60] {
+        let (verdict, book) = held_for(seconds, Some(900));
+        let Verdict::Refused { why, details } = verdict else { panic!("{verdict:?}") };
+        assert!(why.contains("which has passed"), "{why}");
+        assert!(details["pay_by"].is_string(), "{details}");
+        assert_eq!((book.created().count(), book.tokens.len()), (0, 0), "its token is good for another try");
+    }
+}
+
+#[test]
 fn c10_a_token_places_one_order() {
     let place = |order: &str, customer: &str, token: &str| {
         let body = json!({ "order": order, "customer": customer, "token": token,

@@ -39,6 +39,9 @@ fn every_misfit_of_a_placement_is_named_by_its_path() {
     create(order_of(json!([{ "sku": 1, "qty": 1, "price_minor": 0.5 }])), &["/lines/0/price_minor"]);
     create(json!({ "order": "A", "currency": "eur", "lines": [{ "sku": 1, "qty": 1 }] }), &["/currency"]);
     create(json!({ "order": "A", "customer": "", "lines": [{ "sku": 1, "qty": 1 }] }), &["/customer"]);
+    for pay_by in [json!("tomorrow"), json!(1_700_000_000_000_i64), json!("2026-11-21")] {
+        create(json!({ "order": "A", "pay_by": pay_by, "lines": [{ "sku": 1, "qty": 1 }] }), &["/pay_by"]);
+    }
     create(order_of(json!(vec![json!({ "sku": 1, "qty": 1 }); 1001])), &["/lines"]);
     create(order_of(json!(vec![json!({ "sku": 1, "qty": 1 }); 1000])), &[]);
     let body = json!({ "order": "A", "total": 5, "lines": [{ "sku": 1, "qty": 2, "price_minor": 2 }] });

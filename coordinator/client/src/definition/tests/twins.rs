@@ -116,6 +116,7 @@ fn checkout() -> Definition {
         "customer": expr("input.customer | default(none)"),
         "currency": expr("steps.quote.output.currency"),
         "lines": expr("steps.quote.output.lines"),
+        "pay_by": expr("steps.reserve.output.hold_until"),
     });
     let patient = retry().quick(3).attempts(20).first("1s").factor(2.0).max("10m").within("24h");
     Definition::named("checkout")
@@ -226,6 +227,8 @@ fn parcels() -> Definition {
         "type": "object",
         "properties": { "order": { "type": "string" }, "hold_until": { "type": "string" } },
     });
+    let mut held_part = part.clone();
+    held_part["pay_by"] = json!(expr("steps.hold.output[index].hold_until"));
     Definition::named("parcels")
         .version(1)
         .deadline("20m")
@@ -235,14 +238,14 @@ fn parcels() -> Definition {
                 .for_each(expr("input.parcels"))
                 .parallel(4)
                 .compensation("inventory.release")
-                .with(part.clone())
+                .with(part)
                 .returns(held),
         )
         .step(
             call("order", "order.create")
                 .for_each(expr("input.parcels"))
                 .compensation("order.cancel")
-                .with(part),
+                .with(held_part),
         )
         .output(json!({
             "orders": expr("steps.hold.output | map(attribute='order') | list"),
@@ -270,6 +273,8 @@ fn place() -> Definition {
         json!({ "order": named(64), "prepaid": { "type": "boolean" }, "lines": lines_of(line()) }),
     ));
     let held = json!({ "type": "object", "properties": { "hold_until": { "type": "string" } } });
+    let mut create = quoted_order();
+    create["pay_by"] = json!(expr("steps.hold.output.hold_until | default(none)"));
     Definition::named("place")
         .version(1)
         .deadline("10m")
@@ -288,7 +293,7 @@ fn place() -> Definition {
                 .with(order_and_lines())
                 .returns(held),
         )
-        .step(call("order", "order.create").compensation("order.cancel").with(quoted_order()))
+        .step(call("order", "order.create").compensation("order.cancel").with(create))
         .step(
             call("pay", "order.pay")
                 .when(expr("input.prepaid"))

@@ -22,7 +22,7 @@ fn charge(amount: &str, currency: Option<&str>) -> Value {
     with
 }
 
-fn placed(token: bool) -> Value {
+fn placed(held: bool) -> Value {
     let mut with = json!({
         "order": expr("input.order"),
         "customer": expr("input.customer | default(none)"),
@@ -30,8 +30,9 @@ fn placed(token: bool) -> Value {
         "lines": expr("steps.quote.output.lines"),
         "pay_within_s": 900,
     });
-    if token {
+    if held {
         with["token"] = json!(expr("input.token | default(none)"));
+        with["pay_by"] = json!(expr("steps.hold.output.hold_until"));
     }
     with
 }
@@ -228,6 +229,7 @@ pub(super) fn flash_sale() -> Definition {
     let create = json!({
         "order": expr("input.order"), "customer": expr("input.customer"),
         "token": expr("input.token | default(none)"), "lines": [bought], "pay_within_s": 300,
+        "pay_by": expr("steps.hold.output.hold_until"),
     });
     let hold = json!({ "order": expr("input.order"), "lines": [held] });
     Definition::named("flash-sale")
