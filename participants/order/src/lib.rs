@@ -14,13 +14,13 @@
 //! | `time_out` | `{"order"}` | |
 //!
 //! Every operation answers `{"order", "state", "total_minor", "currency", "refunded_minor"}`, and `"pay_by"` where an
-//! order has a time to be paid in, `"payment"` where it was paid by one; a refund also says `"refund": {"refund", "amount_minor", "lines"}`, a shipment
-//! `"shipment"` and `"lines"`, so that the next step moves these goods and no others; a time-out of an order that was
-//! called off before `"already": true`.
-//! What conflicts with where the order stands is refused (409) and changes
-//! nothing; a body that does not fit is answered 422 with each place in `errors`. An order number is 1 to 64
-//! characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are merged, and come to no more than one line may. A compensation
-//! undoes the whole of its action, and once undone answers every further one alike.
+//! order has a time to be paid in, `"payment"` where it was paid by one; a refund also says `"refund": {"refund",
+//! "amount_minor", "lines"}`, a shipment `"shipment"` and `"lines"`, so that the next step moves these goods and no
+//! others; a time-out of an order that was called off before `"already": true`. What conflicts with where the order
+//! stands is refused (409) and changes nothing; a body that does not fit is answered 422 with each place in `errors`.
+//! An order number is 1 to 64 characters, a cart 1 to 1000 lines of 1 to 1 000 000 pieces; lines of the same SKU are
+//! merged, and come to no more than one line may. A compensation undoes the whole of its action, and once undone
+//! answers every further one alike.
 //!
 //! Money goes back where it was paid. An order that was paid by a payment of a payment service remembers which: a refund is
 //! asked for with `payment_service` (true) by whoever gives the money back there, and without it by whoever does not. The

@@ -6,8 +6,10 @@ mod races;
 mod world;
 
 use amends_client::{Signal, Status};
+use amends_sdk::faults::On;
 use serde_json::{Value, json};
-use world::World;
+use std::time::Duration;
+use world::{Pace, World};
 
 fn cart(order: &str, mode: &str) -> Value {
     json!({ "order": order, "mode": mode, "lines": [{ "sku": 1, "qty": 2 }, { "sku": 2, "qty": 1 }] })
@@ -125,7 +127,11 @@ async fn the_way_back_that_would_leave_the_money_where_it_is_is_refused() {
 
     let by_signal = json!({ "order": "B", "lines": [{ "sku": 1, "qty": 1 }] });
     let saga = world.start_saga("checkout", &by_signal).await;
-    world.client.signal(saga, &Signal::of("payment").payload(&json!({ "paid": true }))).await.expect("it is taken");
+    world
+        .client
+        .signal(saga, &Signal::of("payment").payload(&json!({ "paid": true })))
+        .await
+        .expect("it is taken");
     let ended = world.client.wait_end(saga, world::PATIENCE).await.expect("it ends");
     assert_eq!(ended.status, Status::Completed, "{:?}", ended.error);
     assert_eq!(world.run("cancel-paid", &json!({ "order": "B" })).await.status, Status::Compensated);
@@ -176,13 +182,27 @@ async fn an_order_that_nobody_pays_for_is_called_off_and_its_stock_released() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_comes_after_its_goods_were_held_is_not_placed() {
+    let pace = Pace { hold: Duration::from_millis(300), ..Pace::CALM };
+    let world = World::at(pace, 10).await;
+    world.order_faults.delay("create", On::Actions, Duration::from_millis(900));
+    for (order, saga) in [("A", "place-and-pay"), ("B", "checkout")] {
+        let input = json!({ "order": order, "lines": [{ "sku": 1, "qty": 2 }] });
+        let ended = world.run(saga, &input).await;
+        assert_eq!(ended.status, Status::Compensated, "{saga}: {ended:?}");
+        assert!(format!("{:?}", ended.error).contains("which has passed"), "{saga}: {:?}", ended.error);
+        assert_eq!(world.order(order).await["status"], 404, "{saga}");
+    }
+    assert_eq!(world.usable(1).await, 10);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t7_a_flash_sale_keeps_to_its_stock_and_to_each_customers_share() {
     let world = World::start(10).await;
     world.activity(7, 2, 3).await;
-    let buy = |order: &str, customer: &str, token: Option<&str>| {
-        json!({ "order": order, "customer": customer, "token": token, "activity": 7, "sku": 1, "qty": 2,
-            "price_minor": 99 })
-    };
+    let buy = |order: &str, customer: &str, token: Option<&str>| json!({ "order": order, "customer": customer, "token": token, "activity": 7, "sku": 1, "qty": 2,
+            "price_minor": 99 });
     let token = world.token("ada").await;
     let mut first = buy("A", "ada", Some(&token));
     world.completes("flash-sale", &first).await;
