@@ -261,9 +261,8 @@ impl Visit<'_> {
         let input = match &self.load.sale {
             Some(sale) if arrival.flash => {
                 let (sku, qty) = arrival.cart.lines[0];
-                let price = self.load.plan.catalogue().price_minor(sku);
                 json!({ "order": self.order, "customer": customer, "activity": sale.activity, "sku": sku,
-                    "qty": qty, "price_minor": price, "mode": arrival.mode })
+                    "qty": qty, "mode": arrival.mode })
             }
             _ => {
                 let mut input =

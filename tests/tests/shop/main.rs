@@ -5,7 +5,7 @@
 mod races;
 mod world;
 
-use amends_client::{Signal, Status};
+use amends_client::{Signal, Start, Status};
 use amends_sdk::faults::On;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -201,8 +201,7 @@ async fn an_order_that_comes_after_its_goods_were_held_is_not_placed() {
 async fn t7_a_flash_sale_keeps_to_its_stock_and_to_each_customers_share() {
     let world = World::start(10).await;
     world.activity(7, 2, 3).await;
-    let buy = |order: &str, customer: &str, token: Option<&str>| json!({ "order": order, "customer": customer, "token": token, "activity": 7, "sku": 1, "qty": 2,
-            "price_minor": 99 });
+    let buy = |order: &str, customer: &str, token: Option<&str>| json!({ "order": order, "customer": customer, "token": token, "activity": 7, "sku": 1, "qty": 2 });
     let token = world.token("ada").await;
     let mut first = buy("A", "ada", Some(&token));
     world.completes("flash-sale", &first).await;
@@ -218,6 +217,12 @@ async fn t7_a_flash_sale_keeps_to_its_stock_and_to_each_customers_share() {
     second["qty"] = json!(1);
     second["order"] = json!("C");
     world.completes("flash-sale", &second).await;
+    assert_eq!(world.payment("C").await["amount_minor"], 1000, "the catalogue says what one costs");
+    let mut cheap = buy("D", "eve", None);
+    cheap.as_object_mut().expect("an object").remove("token");
+    cheap["price_minor"] = json!(1);
+    let start = Start::of("flash-sale").input(&cheap);
+    assert!(world.client.start(start).await.is_err(), "a price is not the customer's to say");
     assert_eq!(world.usable(1).await, 7, "ordinary stock is what it was when the sale began");
     world.end().await;
 }

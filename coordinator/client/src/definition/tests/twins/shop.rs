@@ -12,14 +12,11 @@ fn mode() -> Value {
     json!({ "type": "string" })
 }
 
-fn charge(amount: &str, currency: Option<&str>) -> Value {
-    let mut with = json!({
-        "order": expr("input.order"), "amount_minor": expr(amount), "mode": expr("input.mode | default(none)"),
-    });
-    if let Some(currency) = currency {
-        with["currency"] = json!(expr(currency));
-    }
-    with
+fn charge() -> Value {
+    json!({
+        "order": expr("input.order"), "amount_minor": expr("steps.quote.output.total"),
+        "currency": expr("steps.quote.output.currency"), "mode": expr("input.mode | default(none)"),
+    })
 }
 
 fn placed(held: bool) -> Value {
@@ -61,7 +58,7 @@ pub(super) fn place_and_pay() -> Definition {
             call("charge", "payment.charge")
                 .within("15m")
                 .compensation(undo("payment.refund").retry(patient))
-                .with(charge("steps.quote.output.total", Some("steps.quote.output.currency"))),
+                .with(charge()),
         )
         .step(call("confirm", "inventory.confirm").compensation("inventory.restore").with(order_and_lines()))
         .step(paid())
@@ -86,12 +83,7 @@ pub(super) fn charge_then_deduct() -> Definition {
         .input(input)
         .step(call("quote", "product.quote").read_only().with(json!({ "lines": expr("input.lines") })))
         .step(call("order", "order.create").compensation("order.cancel").with(placed(false)))
-        .step(
-            call("charge", "payment.charge")
-                .within("15m")
-                .compensation("payment.refund")
-                .with(charge("steps.quote.output.total", Some("steps.quote.output.currency"))),
-        )
+        .step(call("charge", "payment.charge").within("15m").compensation("payment.refund").with(charge()))
         .step(call("deduct", "inventory.deduct").compensation("inventory.restore").with(order_and_lines()))
         .step(paid())
         .output(order_and_total())
@@ -216,36 +208,32 @@ pub(super) fn ship_parts() -> Definition {
 pub(super) fn flash_sale() -> Definition {
     let from_one = json!({ "type": "integer", "minimum": 1 });
     let input = closed(object(
-        &["order", "customer", "activity", "sku", "qty", "price_minor"],
+        &["order", "customer", "activity", "sku", "qty"],
         json!({
             "order": named(64), "customer": named(64), "token": named(64), "activity": from_one, "sku": from_one,
-            "qty": { "type": "integer", "minimum": 1, "maximum": 100 }, "price_minor": from_one, "mode": mode(),
+            "qty": { "type": "integer", "minimum": 1, "maximum": 100 }, "mode": mode(),
         }),
     ));
     let quota = json!({ "activity": expr("input.activity"), "user": expr("input.customer"), "qty": expr("input.qty") });
     let held =
         json!({ "sku": expr("input.sku"), "qty": expr("input.qty"), "activity": expr("input.activity") });
-    let bought = json!({ "sku": expr("input.sku"), "qty": expr("input.qty"), "price_minor": expr("input.price_minor") });
+    let wanted = json!({ "lines": [{ "sku": expr("input.sku"), "qty": expr("input.qty") }] });
     let create = json!({
         "order": expr("input.order"), "customer": expr("input.customer"),
-        "token": expr("input.token | default(none)"), "lines": [bought], "pay_within_s": 300,
-        "pay_by": expr("steps.hold.output.hold_until"),
+        "token": expr("input.token | default(none)"), "currency": expr("steps.quote.output.currency"),
+        "lines": expr("steps.quote.output.lines"), "pay_within_s": 300, "pay_by": expr("steps.hold.output.hold_until"),
     });
     let hold = json!({ "order": expr("input.order"), "lines": [held] });
     Definition::named("flash-sale")
         .version(1)
         .deadline("15m")
         .input(input)
+        .step(call("quote", "product.quote").read_only().with(wanted))
         .step(call("quota", "inventory.quota_take").compensation("inventory.quota_return").with(quota))
         .step(call("hold", "inventory.hold").compensation("inventory.release").with(hold))
         .step(call("order", "order.create").compensation("order.cancel").with(create))
-        .step(
-            call("charge", "payment.charge")
-                .within("5m")
-                .compensation("payment.refund")
-                .with(charge("input.qty * input.price_minor", None)),
-        )
+        .step(call("charge", "payment.charge").within("5m").compensation("payment.refund").with(charge()))
         .step(call("confirm", "inventory.confirm").compensation("inventory.restore").with(the_order()))
         .step(paid())
-        .output(json!({ "order": expr("input.order"), "total": expr("input.qty * input.price_minor") }))
+        .output(order_and_total())
 }
