@@ -1,8 +1,8 @@
-//! The laws that no participant can check by itself: orders against stock, and the catalogue against stock.
+//! The laws that no participant can check by itself: orders and the catalogue against stock, and orders against payments.
 //!
-//! A participant says in its own audit what its tables keep (`keeps`: `orders`, `stock`, `catalogue`). Where there is one
-//! that keeps stock and one of the others, their lists are read page by page and given to the one with the stock
-//! (`POST /audit`), which holds them against its books in one query. Nothing is kept here but what looks wrong.
+//! A participant says in its own audit what its tables keep (`keeps`: `orders`, `stock`, `catalogue`, `payments`). Where
+//! there are two of which one says something of the other's, its list is read page by page and given to that other
+//! (`POST /audit`), which holds it against its books in one query. Nothing is kept here but what looks wrong.
 //!
 //! It is right while the shop is at work: [`orders`] that have changed a moment ago are left out, an [availability] counts
 //! at the flow up to which it knows, and whatever looks wrong is looked at again after a pause, and once more after
@@ -10,6 +10,7 @@
 
 mod availability;
 mod orders;
+mod payments;
 
 use super::{
     gather::{Asked, Wanted},
@@ -40,7 +41,7 @@ const SUSPICIONS_MAX: usize = 500;
 /// What came of one law between two participants.
 #[derive(Debug)]
 pub(super) struct Compared {
-    /// Who keeps the stock.
+    /// Whose books it was held against.
     pub(super) participant: String,
     /// The law, by the name it has there.
     pub(super) law: &'static str,
@@ -59,12 +60,12 @@ pub(super) struct Compared {
 pub(super) struct Found {
     /// What it is about, in words.
     pub(super) message: String,
-    /// What the one with the stock says.
+    /// What those books say.
     pub(super) row: Value,
 }
 
-/// The laws that are checked here, by the names they have at whoever keeps the stock.
-pub(super) const LAWS: [&str; 2] = [orders::LAW, availability::LAW];
+/// The laws that are checked here, by the names they have at whoever's books are held against.
+pub(super) const LAWS: [&str; 3] = [orders::LAW, availability::LAW, payments::LAW];
 
 /// Why something could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -100,15 +101,20 @@ pub(super) async fn compare(
     participants: &[Asked],
     bar: &ProgressBar,
 ) -> Vec<Compared> {
-    let Some(stock) = only(participants, "stock") else { return Vec::new() };
+    let [stock, orders, catalogue, payments] =
+        ["stock", "orders", "catalogue", "payments"].map(|keeps| only(participants, keeps));
     let mut compared = Vec::new();
-    if let Some(of) = only(participants, "orders") {
+    if let (Some(of), Some(stock)) = (orders, stock) {
         let mut comparing = orders::Orders::new(client, wanted, of, stock);
         compared.push(run(&mut comparing, stock, bar).await);
     }
-    if let Some(of) = only(participants, "catalogue") {
+    if let (Some(of), Some(stock)) = (catalogue, stock) {
         let mut comparing = availability::Availability::new(wanted, of);
         compared.push(run(&mut comparing, stock, bar).await);
+    }
+    if let (Some(of), Some(payments)) = (orders, payments) {
+        let mut comparing = payments::Payments::new(client, wanted, of, payments);
+        compared.push(run(&mut comparing, payments, bar).await);
     }
     compared
 }
@@ -119,7 +125,7 @@ fn only<'a>(participants: &'a [Asked], keeps: &str) -> Option<&'a Asked> {
     all.next().filter(|_| all.next().is_none())
 }
 
-/// One side of a comparison: a list, and how its members are given to whoever keeps the stock.
+/// One side of a comparison: a list, and how its members are given to whoever has the books.
 trait Side {
     /// What names a member.
     type Key: Clone + Ord;
@@ -159,9 +165,9 @@ enum Standing<Key> {
 }
 
 /// Compares everything, and looks again at what looks wrong.
-async fn run<S: Side>(side: &mut S, stock: &Asked, bar: &ProgressBar) -> Compared {
+async fn run<S: Side>(side: &mut S, books: &Asked, bar: &ProgressBar) -> Compared {
     let mut compared = Compared {
-        participant: stock.name.clone(),
+        participant: books.name.clone(),
         law: S::LAW,
         checked: 0,
         in_motion: 0,
@@ -169,7 +175,7 @@ async fn run<S: Side>(side: &mut S, stock: &Asked, bar: &ProgressBar) -> Compare
         failed: None,
     };
     let mut suspicions = BTreeMap::new();
-    if let Err(error) = read(side, stock, &mut compared, &mut suspicions, bar).await {
+    if let Err(error) = read(side, books, &mut compared, &mut suspicions, bar).await {
         compared.failed = Some(format!("{} could not be checked: {error}", S::LAW));
     }
     for pause in PAUSES {
@@ -178,7 +184,7 @@ async fn run<S: Side>(side: &mut S, stock: &Asked, bar: &ProgressBar) -> Compare
         }
         bar.set_message(format!("{} look wrong and are looked at again", suspicions.len()));
         tokio::time::sleep(pause).await;
-        if let Err(error) = look_again(side, stock, &mut compared, &mut suspicions).await {
+        if let Err(error) = look_again(side, books, &mut compared, &mut suspicions).await {
             // What could not be looked at again is not known to be wrong.
             compared.failed = Some(format!("{} could not be checked again: {error}", S::LAW));
             return compared;
@@ -195,7 +201,7 @@ type Suspicions<Key> = BTreeMap<Key, Vec<Value>>;
 /// Reads the whole list and has it judged, page by page.
 async fn read<S: Side>(
     side: &mut S,
-    stock: &Asked,
+    books: &Asked,
     compared: &mut Compared,
     suspicions: &mut Suspicions<S::Key>,
     bar: &ProgressBar,
@@ -207,8 +213,8 @@ async fn read<S: Side>(
         let judged: Vec<Given<S::Key>> = members.into_iter().filter(|one| one.given.is_some()).collect();
         compared.checked += judged.len() as u64;
         compared.in_motion += (count - judged.len()) as u64;
-        suspicions.extend(judge(side, stock, judged).await?);
-        bar.set_message(format!("{} {} compared with the stock", compared.checked, S::LIST));
+        suspicions.extend(judge(side, books, judged).await?);
+        bar.set_message(format!("{} {} compared with {}", compared.checked, S::LIST, books.name));
         if suspicions.len() >= SUSPICIONS_MAX || next.is_none() {
             return Ok(());
         }
@@ -219,7 +225,7 @@ async fn read<S: Side>(
 /// Looks again at what looks wrong; what does not any more is forgotten.
 async fn look_again<S: Side>(
     side: &mut S,
-    stock: &Asked,
+    books: &Asked,
     compared: &mut Compared,
     suspicions: &mut Suspicions<S::Key>,
 ) -> Result<(), Error> {
@@ -234,14 +240,14 @@ async fn look_again<S: Side>(
         }
     }
     members.retain(|one| one.given.is_some());
-    *suspicions = judge(side, stock, members).await?;
+    *suspicions = judge(side, books, members).await?;
     Ok(())
 }
 
 /// Has members judged. A law shows so many rows and no more, so what comes back full is asked again in halves.
 async fn judge<S: Side>(
     side: &S,
-    stock: &Asked,
+    books: &Asked,
     members: Vec<Given<S::Key>>,
 ) -> Result<Suspicions<S::Key>, Error> {
     let mut suspicions: Suspicions<S::Key> = BTreeMap::new();
@@ -259,7 +265,7 @@ async fn judge<S: Side>(
             todo.extend([halves.1, halves.0]);
             continue;
         }
-        let answer: Answer = stock.site.post("/audit", body).await?;
+        let answer: Answer = books.site.post("/audit", body).await?;
         let rows: Vec<Value> = answer.invariants.into_iter().flat_map(|law| law.violations).collect();
         if rows.len() >= ROWS_MAX && members.len() > 1 {
             todo.extend([halves.1, halves.0]);

@@ -31,7 +31,7 @@ impl Shop {
         };
         let (inventory, order) = (participant("inventory", &[]), participant("order", &[]));
         let product = participant("product", &["--follow", &inventory.url]);
-        let participants = [inventory, order, product];
+        let participants = [inventory, order, product, participant("payment", &[])];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let participants = participants.into();
         let shop = Shop { place, coordinator, participants, runtime, web: reqwest::Client::new() };
@@ -47,7 +47,7 @@ impl Shop {
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
             let health = self.run(&["health", "--json"]).code(0).json();
-            if health["participants"].as_array().is_some_and(|list| list.len() == 3) {
+            if health["participants"].as_array().is_some_and(|list| list.len() == 4) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -142,8 +142,8 @@ fn a_shop_at_work_keeps_every_invariant() {
     let ended = shop.run(&["verify", "--settle", "0s", "--json"]).code(0).json();
     assert_eq!((&ended["kept"], &ended["sagas"], &ended["findings"]), (&json!(true), &json!(7), &json!([])));
     let audits: Vec<&Value> =
-        ended["participants"].as_array().expect("three").iter().map(|one| &one["audit"]).collect();
-    assert_eq!(audits, ["read", "read", "read"]);
+        ended["participants"].as_array().expect("four").iter().map(|one| &one["audit"]).collect();
+    assert_eq!(audits, ["read"; 4]);
     let law = |name: &str| {
         let laws = ended["invariants"].as_array().expect("laws").iter();
         laws.clone().find(|law| law["name"] == name).unwrap_or_else(|| panic!("{name}")).clone()
@@ -155,6 +155,7 @@ fn a_shop_at_work_keeps_every_invariant() {
     // What no participant can check by itself.
     assert_eq!(law("orders_have_what_they_reserved")["checked"], 6);
     assert_eq!(law("availability_is_what_is_usable")["checked"], 1);
+    assert_eq!(law("payments_are_those_of_the_orders")["checked"], 6);
 
     let shown = shop.run(&["verify", "--settle", "0s", "--participant", "order"]).code(0);
     for words in ["order        read", "I6", "completed_took_effect", "order.events_form_a_chain", "kept: "] {
@@ -266,6 +267,35 @@ fn what_two_services_say_of_one_thing_is_held_against_each_other() {
     ] {
         assert!(text.contains(words), "{words:?} in {text}");
     }
+}
+
+#[test]
+fn payments_are_held_against_the_orders_that_they_are_for() {
+    let shop = Shop::open();
+    for number in ["A-1", "A-2"] {
+        let cart = json!({ "order": number, "lines": [{ "sku": 1, "qty": 2 }] });
+        shop.place.file("cart.json", &cart.to_string());
+        let start = ["saga", "start", "place-and-pay", "--input", "cart.json", "--wait", "30s", "--json"];
+        assert_eq!(shop.run(&start).json()["status"], "completed");
+    }
+    shop.order("B-1", 1);
+    assert_eq!(shop.found(0), [""; 0], "B-1 was paid elsewhere, and names no payment");
+
+    // The order says that its money went back, and nobody has told the provider.
+    let whole = json!({ "order": "A-1", "refund": "R-1", "payment_service": true });
+    shop.call(1, "refund_begin", "0193f2a0-0000-7000-8000-000000000001", &whole);
+    shop.call(1, "refund_end", "0193f2a0-0000-7000-8000-000000000002", &whole);
+    let law = "payments_are_those_of_the_orders";
+    let report = shop.run(&["verify", "--settle", "0s", "--json"]).code(3).json();
+    let findings = report["findings"].as_array().expect("findings").iter();
+    let rows: Vec<&Value> =
+        findings.filter(|one| one["name"] == law).map(|one| &one["detail"]["row"]).collect();
+    let expected = json!({ "order": "A-1", "payment": "A-1", "due_minor": 0, "kept_minor": 129_800 });
+    assert_eq!(rows, [&expected], "{report}");
+    let text = shop.run(&["verify", "--settle", "0s"]).code(3).out;
+    let words = "payments_are_those_of_the_orders payment: order A-1 comes to 0 in minor units by order, paid by A-1, \
+                 and 129800 of its payments is kept";
+    assert!(text.contains(words), "{text}");
 }
 
 #[test]

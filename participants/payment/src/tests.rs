@@ -345,6 +345,57 @@ async fn a_body_that_does_not_fit_names_the_place() {
     assert_eq!(world.get("/payments?limit=0").await.0, 400);
 }
 
+#[tokio::test]
+async fn payments_are_held_against_what_the_order_service_says() {
+    let world = world(Behaviour::default()).await;
+    for (number, order) in (1..).zip(["paid", "part", "back", "void"]) {
+        world.charge(number, &of(order, "at_once")).await;
+    }
+    world.refund(5, &json!({ "order": "part", "refund": "R-1", "amount_minor": 1000 })).await;
+    world.refund(6, &json!({ "order": "back" })).await;
+    world.call_off(4, &of("void", "at_once")).await;
+    world.charge(7, &of("pending", "never")).await;
+    let law = "payments_are_those_of_the_orders";
+    let against = |orders: Value| {
+        let body = json!({ "laws": [law], "orders": orders }).to_string();
+        let request =
+            Request::post("/audit").header("content-type", "application/json").body(Body::from(body));
+        world.request(request.expect("a request"))
+    };
+    let order = |order: &str, due: i64, payment: Value| json!({ "order": order, "due_minor": due, "payment": payment });
+    let right = json!([
+        order("paid", 2500, json!("paid")),
+        order("part", 1500, json!("part")),
+        order("back", 0, json!("back")),
+        order("void", 0, json!(null)),
+        order("pending", 0, json!(null)),
+        order("elsewhere", 700, json!(null)),
+    ]);
+    let (status, found) = against(right).await;
+    assert_eq!((status, &found["kept"]), (200, &json!(true)), "{found}");
+    let wrong = json!([
+        order("paid", 0, json!("paid")),
+        order("part", 2500, json!(null)),
+        order("back", 2500, json!("back")),
+        order("none", 1, json!("P-1")),
+    ]);
+    let (_, found) = against(wrong).await;
+    let rows = found["invariants"][0]["violations"].as_array().expect("violations");
+    let told: Vec<(&Value, &Value)> = rows.iter().map(|row| (&row["order"], &row["kept_minor"])).collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("paid"), &json!(2500)),
+            (&json!("part"), &json!(1500)),
+            (&json!("back"), &json!(0)),
+            (&json!("none"), &json!(0))
+        ]
+    );
+    let unknown = Request::post("/audit").header("content-type", "application/json");
+    let unknown = unknown.body(Body::from(json!({ "laws": ["no_law"] }).to_string())).expect("a request");
+    assert_eq!(world.request(unknown).await.0, 422);
+}
+
 /// Changes the books behind the provider's back; answers the laws broken and the findings, each by its name.
 async fn plant(sql: &'static str) -> (Vec<String>, Vec<String>) {
     let world = world(Behaviour::default()).await;
