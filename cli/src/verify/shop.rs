@@ -9,6 +9,7 @@
 //! another, before it is told. What a saga that has not ended accounts for is in motion and not broken.
 
 mod availability;
+mod kept;
 mod orders;
 mod payments;
 
@@ -17,7 +18,8 @@ use super::{
     site::SiteError,
 };
 use crate::client::{Client, ClientError};
-use amends_saga::Status;
+use amends_saga::{SagaId, Status};
+use amends_wire::api::SagaView;
 use indicatif::ProgressBar;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -65,7 +67,7 @@ pub(super) struct Found {
 }
 
 /// The laws that are checked here, by the names they have at whoever's books are held against.
-pub(super) const LAWS: [&str; 3] = [orders::LAW, availability::LAW, payments::LAW];
+pub(super) const LAWS: [&str; 4] = [orders::LAW, availability::LAW, payments::LAW, kept::LAW];
 
 /// Why something could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +117,8 @@ pub(super) async fn compare(
     if let (Some(of), Some(payments)) = (orders, payments) {
         let mut comparing = payments::Payments::new(client, wanted, of, payments);
         compared.push(run(&mut comparing, payments, bar).await);
+        let mut comparing = kept::Kept::new(client, payments);
+        compared.push(run(&mut comparing, of, bar).await);
     }
     compared
 }
@@ -293,6 +297,32 @@ async fn page_of<T: DeserializeOwned>(of: &Asked, path: &str, after: &str) -> Re
         query.push(("after", after));
     }
     Ok(of.site.get(path, &query).await?)
+}
+
+/// Whether one of these sagas accounts for what looks wrong.
+async fn one_accounts_for_it(
+    client: &Client,
+    sagas: impl IntoIterator<Item = SagaId>,
+) -> Result<bool, Error> {
+    for saga in sagas {
+        match client.saga::<SagaView>(saga, None).await {
+            Ok(view) if accounts_for_it(view.status) => return Ok(true),
+            // Of a saga that nobody knows the comparison of effects tells.
+            Ok(_) => {}
+            Err(ClientError::Refused { status, .. }) if status.as_u16() == 404 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+/// A number as a part of a path.
+fn segment(number: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+        other => format!("%{other:02X}"),
+    };
+    number.bytes().map(byte).collect()
 }
 
 /// Whether a saga accounts for what looks wrong: it has not come to its end, or an operator has decided to leave it so.

@@ -296,6 +296,11 @@ fn payments_are_held_against_the_orders_that_they_are_for() {
     let words = "payments_are_those_of_the_orders payment: order A-1 comes to 0 in minor units by order, paid by A-1, \
                  and 129800 of its payments is kept";
     assert!(text.contains(words), "{text}");
+
+    shop.plant("order", "delete from orders where order_no = 'A-2'");
+    let text = shop.run(&["verify", "--settle", "0s"]).code(3).out;
+    let words = "payments_have_an_order order: payment keeps 129800 in minor units of payment A-2, and there is no order A-2";
+    assert!(text.contains(words), "{text}");
 }
 
 #[test]

@@ -2,12 +2,15 @@
 //!
 //! Every law is a query that finds the rows which break it, so an empty answer means the law is kept. The laws hold at
 //! every commit, not only at rest.
+//!
+//! `payments_have_an_order` is about what the payment service says, which whoever audits brings along ([`Given`]). Without
+//! it, it finds nothing.
 
 use std::collections::BTreeMap;
 
 use amends_sdk::audit::{Invariant, Law, Laws, check};
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::{Row, SqliteConnection, SqlitePool, query};
 
 use crate::state::{Change, State};
@@ -38,6 +41,40 @@ pub struct Totals {
     /// What was given back in each currency.
     pub refunded_minor: BTreeMap<String, i64>,
 }
+
+/// What the audit of some of the laws found: without sums, which take as long as all the laws.
+pub type PartAudit = amends_sdk::audit::Audit<()>;
+
+/// What an auditor brings along.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Given {
+    /// Payments as the payment service has them.
+    pub payments: Vec<GivenPayment>,
+    /// Which laws are to be checked, by their names; all, where none is named.
+    pub laws: Vec<String>,
+}
+
+/// A payment as the payment service has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GivenPayment {
+    /// Its number.
+    pub payment: String,
+    /// The order it is for.
+    pub order: String,
+    /// What was paid and not given back.
+    pub kept_minor: i64,
+}
+
+/// What another service says; in it, `?2` is what is [`Given`], as JSON.
+const OF_OTHERS: [Law; 1] = [Law {
+    name: "payments_have_an_order",
+    law: "money that is kept was paid for an order that there is",
+    broken: "select value ->> 'payment' as payment, value ->> 'order' as 'order', value ->> 'kept_minor' as kept_minor
+        from json_each(?2, '$.payments')
+        where value ->> 'kept_minor' > 0 and not exists (select 1 from orders where order_no = value ->> 'order') limit ?1",
+}];
 
 /// In each, `?2` holds the legal moves as `[[from, to], …]`.
 const LAWS: [Law; 11] = [
@@ -159,8 +196,43 @@ impl Laws for OrderLaws {
 /// # Errors
 /// The database's own.
 pub async fn audit(connection: &mut SqliteConnection) -> Result<Audit, Error> {
-    let invariants = check(connection, &LAWS, &moves()).await?;
+    audit_given(connection, &Given::default()).await
+}
+
+/// Checks every law, those about another service by what is given.
+///
+/// # Errors
+/// The database's own.
+pub async fn audit_given(connection: &mut SqliteConnection, given: &Given) -> Result<Audit, Error> {
+    let invariants = check_some(connection, given, |_| true).await?;
     Ok(Audit::new(invariants, totals(connection).await?).keeping("orders"))
+}
+
+/// Checks the laws that are named; a name that is no law's is passed over.
+///
+/// # Errors
+/// The database's own.
+pub(crate) async fn audit_some(connection: &mut SqliteConnection, given: &Given) -> Result<PartAudit, Error> {
+    let is_wanted = |law: &Law| given.laws.iter().any(|name| name == law.name);
+    Ok(PartAudit::new(check_some(connection, given, is_wanted).await?, ()).keeping("orders"))
+}
+
+/// Whether there is a law of this name.
+pub(crate) fn is_law(name: &str) -> bool {
+    LAWS.iter().chain(&OF_OTHERS).any(|law| law.name == name)
+}
+
+async fn check_some(
+    connection: &mut SqliteConnection,
+    given: &Given,
+    is_wanted: impl Fn(&Law) -> bool,
+) -> Result<Vec<Invariant>, sqlx::Error> {
+    let of = |laws: &[Law]| laws.iter().filter(|law| is_wanted(law)).copied().collect::<Vec<Law>>();
+    let (own, others) = (of(&LAWS), of(&OF_OTHERS));
+    let given = serde_json::to_string(given).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let mut invariants = check(&mut *connection, &own, &moves()).await?;
+    invariants.extend(check(connection, &others, &given).await?);
+    Ok(invariants)
 }
 
 /// The legal moves as JSON pairs; the creation comes from an empty name.

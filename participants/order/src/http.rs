@@ -6,6 +6,7 @@
 //! | `GET /orders?after=A-1001&limit=50` | all orders with their lines, ascending by number, in pages |
 //! | `GET /events?after=17&limit=50` | everything that happened to any order, in its order, in pages |
 //! | `GET /audit` | the orders checked by their own laws |
+//! | `POST /audit` | the same, and held against `{"payments": […]}`; with `{"laws": [name, …]}` only those, and no totals; see [`audit::Given`] |
 //! | `POST /tokens` | `{"customer"}`: a token to place one order with; 201 `{"token", "customer", "expires_at"}` |
 //! | `POST /expire` | `{"order"}` or `{"orders": […]}`: their time to pay is up |
 //!
@@ -31,6 +32,7 @@ use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use tokio::sync::Notify;
 
+use crate::audit::Given;
 use crate::book::Verdict;
 use crate::command::{NAME_CHARS_MAX, OrderNo};
 use crate::listing::{PAGE_DEFAULT, PAGE_MAX};
@@ -64,7 +66,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/orders", get(orders))
         .route("/orders/{order}", get(order))
         .route("/events", get(events))
-        .route("/audit", get(laws))
+        .route("/audit", get(laws).post(laws_given))
         .route("/tokens", post(token))
         .route("/expire", post(expire))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -221,9 +223,30 @@ fn replied(verdict: Verdict) -> Reply {
 }
 
 async fn laws(State(readers): State<SqlitePool>) -> Result<Json<audit::Audit>, Failure> {
+    Ok(Json(snapshot_audit(&readers, &Given::default()).await?))
+}
+
+async fn laws_given(
+    State(readers): State<SqlitePool>,
+    body: Result<Json<Given>, JsonRejection>,
+) -> Result<Response, Failure> {
+    let Json(given) =
+        body.map_err(|rejection| Failure(Problem::new(Slug::MalformedBody, rejection.body_text())))?;
+    if given.laws.is_empty() {
+        return Ok(Json(snapshot_audit(&readers, &given).await?).into_response());
+    }
+    if let Some(unknown) = given.laws.iter().find(|name| !audit::is_law(name)) {
+        let shown: String = unknown.chars().take(NAME_CHARS_MAX).collect();
+        let detail = format!("there is no law {shown:?}; GET /audit names those there are");
+        return Err(Failure(Problem::new(Slug::InputDoesNotFit, detail)));
+    }
+    Ok(Json(audit::audit_some(&mut *readers.acquire().await?, &given).await?).into_response())
+}
+
+async fn snapshot_audit(readers: &SqlitePool, given: &Given) -> Result<audit::Audit, Error> {
     // One read transaction, so that every law looks at the same moment.
     let mut snapshot = readers.begin().await?;
-    let found = audit::audit(&mut snapshot).await?;
+    let found = audit::audit_given(&mut snapshot, given).await?;
     snapshot.rollback().await?;
-    Ok(Json(found))
+    Ok(found)
 }

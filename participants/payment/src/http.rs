@@ -101,7 +101,7 @@ async fn laws_given(
     body: Result<Json<Given>, JsonRejection>,
 ) -> Result<Response, Failure> {
     let Json(given) =
-        body.map_err(|rejection| Failure(Problem::new(Slug::InputDoesNotFit, rejection.body_text())))?;
+        body.map_err(|rejection| Failure(Problem::new(Slug::MalformedBody, rejection.body_text())))?;
     if given.laws.is_empty() {
         return Ok(Json(snapshot_audit(&readers, &given).await?).into_response());
     }

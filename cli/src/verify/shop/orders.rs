@@ -4,13 +4,13 @@
 //! An order proves nothing while it is being placed or refunded, when it changed less than the settling time ago, or when
 //! a saga that has touched it has not ended: then one of the two has been told and the other not yet.
 
-use super::{Error, Given, Page, Side, Standing, accounts_for_it, page_of};
+use super::{Error, Given, Page, Side, Standing, one_accounts_for_it, page_of, segment};
 use crate::{
-    client::{Client, ClientError},
+    client::Client,
     verify::gather::{Asked, Audit, Wanted, now_ms},
 };
 use amends_saga::SagaId;
-use amends_wire::api::{SagaView, Time};
+use amends_wire::api::Time;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,26 +130,8 @@ impl<'a> Reading<'a> {
         let mut sagas: BTreeSet<SagaId> =
             order.events.iter().filter_map(|event| event.saga.parse().ok()).collect();
         sagas.extend(self.touched.get(order.order.as_str()).into_iter().flatten());
-        for saga in sagas {
-            match self.client.saga::<SagaView>(saga, None).await {
-                Ok(view) if accounts_for_it(view.status) => return Ok(true),
-                // Of a saga that nobody knows the comparison of effects tells.
-                Ok(_) => {}
-                Err(ClientError::Refused { status, .. }) if status.as_u16() == 404 => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(false)
+        one_accounts_for_it(self.client, sagas).await
     }
-}
-
-/// A number as a part of a path.
-fn segment(number: &str) -> String {
-    let byte = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    number.bytes().map(byte).collect()
 }
 
 impl Side for Orders<'_> {

@@ -342,6 +342,23 @@ async fn t5_an_unpaid_order_is_called_off_when_its_time_is_up_and_its_saga_start
 }
 
 #[tokio::test]
+async fn payments_are_held_against_the_orders_that_there_are() {
+    let shop = shop().await;
+    shop.send(&action(saga(1), "create", placement("A"))).await;
+    let law = "payments_have_an_order";
+    let payment = |payment: &str, order: &str, kept: i64| json!({ "payment": payment, "order": order, "kept_minor": kept });
+    let payments = json!([payment("P-1", "A", 25), payment("P-2", "B", 0), payment("P-3", "B", 7)]);
+    let (status, found) = shop.post("/audit", &json!({ "laws": [law], "payments": payments })).await;
+    let told = &found["invariants"];
+    assert_eq!((status, told.as_array().map(Vec::len)), (200, Some(1)), "{found}");
+    assert_eq!((&told[0]["name"], &told[0]["violations"]), (&json!(law), &json!([payment("P-3", "B", 7)])));
+    let (_, all) = shop.post("/audit", &json!({ "payments": payments })).await;
+    assert_eq!((&all["kept"], &all["keeps"]), (&json!(false), &json!("orders")));
+    assert_eq!(shop.post("/audit", &json!({ "laws": ["no_law"] })).await.0, 422);
+    shop.assert_kept().await;
+}
+
+#[tokio::test]
 async fn everything_that_happened_is_told_in_its_order() {
     let shop = shop().await;
     for number in 0..5u128 {
