@@ -140,7 +140,10 @@ fn a_cart_is_started_paid_shown_listed_and_followed() {
 
     let ended = shop.run(&place, &["saga", "cancel", &id]).code(1);
     assert_eq!(ended.err.trim(), "error: the saga has ended");
-    assert_eq!(shop.stock(), json!({ "sku": 1, "usable": 8, "held": 2, "shipped": 0, "inbound": 10 }));
+    assert_eq!(
+        shop.stock(),
+        json!({ "sku": 1, "available": 8, "usable": 8, "held": 2, "shipped": 0, "inbound": 10 })
+    );
 }
 
 #[test]
@@ -166,7 +169,10 @@ fn a_killed_coordinator_goes_on_where_it_was_and_a_journal_is_followed_across() 
     assert_eq!(shown["status"], "compensated");
     let journal = shop.run(&place, &["saga", "follow", &id]).code(0).out;
     assert!(journal.contains("taken_over") && journal.trim_end().ends_with("compensated"), "{journal}");
-    assert_eq!(shop.stock(), json!({ "sku": 1, "usable": 10, "held": 0, "shipped": 0, "inbound": 10 }));
+    assert_eq!(
+        shop.stock(),
+        json!({ "sku": 1, "available": 10, "usable": 10, "held": 0, "shipped": 0, "inbound": 10 })
+    );
 }
 
 #[test]

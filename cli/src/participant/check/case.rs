@@ -68,10 +68,17 @@ pub(super) struct Case<'a> {
     pub(super) watch: Option<&'a str>,
 }
 
+impl Done {
+    /// Whether an audit must tell it: of what was refused at once there need be no row.
+    pub(super) fn is_told(&self) -> bool {
+        self.state != EffectState::Barred || self.action.op != CallOp::Action
+    }
+}
+
 impl Ledger {
     /// What is known, ascending by saga.
-    pub(super) fn states(&self) -> BTreeMap<(Uuid, String), EffectState> {
-        self.lock().iter().map(|(key, done)| (key.clone(), done.state)).collect()
+    pub(super) fn known(&self) -> BTreeMap<(Uuid, String), Done> {
+        self.lock().clone()
     }
 
     /// Takes in a definite answer. Answers to calls that were sent at the same moment may be noted in either order.

@@ -1,7 +1,7 @@
 //! What is checked of the participant as a whole: its health, its manners, and its audit.
 
 use super::{
-    case::{Checked, Ledger, Stop},
+    case::{Checked, Done, Ledger, Stop},
     peer::{Body, Exchange, Peer},
     report::Verdict,
     request::{Ask, Payload, Request},
@@ -104,7 +104,7 @@ impl Spoken {
 
 /// Holds the participant's audit against what was done there.
 pub(super) async fn saga_audit(peer: &Peer, ledger: &Ledger, begun: i64) -> Checked {
-    let known = ledger.states();
+    let known = ledger.known();
     let query = Query::since(begun.saturating_sub(CLOCKS_APART_MS).max(0));
     let read = read_all(query, EFFECTS_MAX, |query| page(peer, query)).await;
     let audited = match read {
@@ -157,7 +157,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// The first thing that the audit tells otherwise than it was.
-fn told_wrong(audited: &Audited, known: &BTreeMap<(Uuid, String), EffectState>) -> Option<String> {
+fn told_wrong(audited: &Audited, known: &BTreeMap<(Uuid, String), Done>) -> Option<String> {
     let ours = |saga: Option<Uuid>| known.keys().any(|(known, _)| Some(*known) == saga);
     if let Some((saga, step)) = audited.doubled.iter().find(|(saga, _)| ours(Some(*saga))) {
         return Some(format!("step {step} of saga {saga} is told twice"));
@@ -167,15 +167,16 @@ fn told_wrong(audited: &Audited, known: &BTreeMap<(Uuid, String), EffectState>) 
     }
     let told: BTreeMap<(Uuid, &str), EffectState> =
         audited.effects.iter().map(|effect| ((effect.saga, effect.step.as_str()), effect.op_state)).collect();
-    known.iter().find_map(|((saga, step), state)| match told.get(&(*saga, step.as_str())) {
-        Some(told) if told == state => None,
-        Some(told) => {
-            let (told, state) = (told.as_str(), state.as_str());
-            Some(format!("step {step} of saga {saga} is told as {told} and is {state}"))
-        }
-        None => {
-            let state = state.as_str();
-            Some(format!("step {step} of saga {saga} is not told at all and is {state}"))
+    known.iter().find_map(|((saga, step), done)| {
+        let state = done.state.as_str();
+        match told.get(&(*saga, step.as_str())) {
+            Some(told) if *told == done.state => None,
+            Some(told) => {
+                let told = told.as_str();
+                Some(format!("step {step} of saga {saga} is told as {told} and is {state}"))
+            }
+            None if !done.is_told() => None,
+            None => Some(format!("step {step} of saga {saga} is not told at all and is {state}")),
         }
     })
 }
