@@ -21,7 +21,8 @@ use std::{str::FromStr, time::Duration};
 #[command(after_help = "\
 Asks every participant what its own tables say it has done for which saga (GET /saga-audit), and
 by its own laws (GET /audit) where it offers them, and holds that against the sagas. Orders and
-catalogue are held against whoever keeps the stock. Nothing is changed. Sagas that have not ended,
+catalogue are held against whoever keeps the stock, and orders and payments against each other.
+Nothing is changed. Sagas that have not ended,
 and whatever has changed within the settling time, prove nothing; what an operator has decided to
 leave is told as a debt, not as broken. A participant that offers no audit is told, and is not
 broken either.
@@ -76,14 +77,18 @@ impl FromStr for Key {
 }
 
 /// Reads, compares, and says what came of it: once, or again and again until something is broken. Of those times one that
-/// could not check everything is told, and the next one comes.
+/// could not check everything is told, and the next one comes; the first must check everything, so that a wrong name or
+/// address is told at once.
 ///
 /// # Errors
 /// When the coordinator does not answer, or a participant that offers an audit cannot be asked and nothing else is
 /// found to be broken.
 pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
     let client = globals.client()?;
-    let every = args.every;
+    let every = args.every.map(|every| Duration::from_millis(every.millis().0));
+    if every.is_some_and(|every| every.is_zero()) {
+        bail!("--every 0s leaves no pause between two verifications; choose one, such as --every 10m");
+    }
     let wanted = Wanted {
         since_ms: i64::try_from(args.since.millis().0).unwrap_or(i64::MAX),
         settle_ms: i64::try_from(args.settle.millis().0).unwrap_or(i64::MAX),
@@ -91,16 +96,16 @@ pub async fn run(args: Args, globals: &Globals) -> anyhow::Result<Exit> {
         keys: args.secret,
         max: usize::try_from(args.max).unwrap_or(usize::MAX),
     };
-    loop {
-        let verified = once(&client, &wanted, globals).await;
-        let Some(every) = every else { return verified };
-        match verified {
-            Ok(Exit::Broken) => return Ok(Exit::Broken),
-            Ok(_) => {}
-            Err(error) => eprintln!("amends: {error:#}"),
-        }
-        tokio::time::sleep(Duration::from_millis(every.millis().0)).await;
+    let mut verified = once(&client, &wanted, globals).await?;
+    let Some(every) = every else { return Ok(verified) };
+    while verified != Exit::Broken {
+        tokio::time::sleep(every).await;
+        verified = once(&client, &wanted, globals).await.unwrap_or_else(|error| {
+            eprintln!("amends: {error:#}");
+            Exit::Done
+        });
     }
+    Ok(verified)
 }
 
 async fn once(client: &Client, wanted: &Wanted, globals: &Globals) -> anyhow::Result<Exit> {

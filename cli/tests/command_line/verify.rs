@@ -318,12 +318,14 @@ fn what_offers_no_audit_is_told_and_what_does_not_answer_ends_with_1() {
     };
     assert_eq!((audit("legacy"), audit("order")), (json!("not offered"), json!("read")));
 
-    let unknown = shop.run(&["verify", "--participant", "warehouse"]).code(1);
+    let unknown = shop.run(&["verify", "--participant", "warehouse", "--every", "1h"]).code(1);
     assert!(
         unknown.err.contains("no participant \"warehouse\" is registered; there are inventory"),
         "{}",
         unknown.err
     );
+    let restless = shop.run(&["verify", "--every", "0s"]).code(1);
+    assert!(restless.err.contains("--every 10m"), "{restless:?}");
     let many = shop.run(&["verify", "--max", "1"]).code(1);
     assert!(many.err.contains("more than 1 effects"), "{}", many.err);
     shop.participants.remove(1).kill();

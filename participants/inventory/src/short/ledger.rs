@@ -44,8 +44,8 @@ impl ShortLine {
 impl Ledger {
     /// Sets aside of each line what can be had; a refusal changes nothing.
     ///
-    /// Refused where another saga holds the order, where the customer's share of an activity is less than is wanted, and where a record is not kept here at all: of that nothing is short,
-    /// it is the wrong number.
+    /// Refused where another saga holds the order, where the customer's share of an activity is less than is wanted, and
+    /// where a record is not kept here at all: of that nothing is short, it is the wrong number.
     ///
     /// # Errors
     /// [`Broken`] when the loaded books contradict themselves; the ledger must then be thrown away.
